@@ -18,7 +18,7 @@ struct ldnq_dataset {
     struct ldnq_arena *arena;
     const char *path; /* NULL for samples in memory */
     struct ldnq_samples_memory memory;
-    pthread_mutex_t lock; /* of the caller's read function, which jobs share */
+    pthread_mutex_t lock; /* guards the caller's read function, which jobs share */
 };
 
 /* ---- models ------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* inputs.h: what the handles of models and samples hold. */
+/* inputs.h: the structs behind the public handles of models and samples. */
 #ifndef LDNQ_API_INPUTS_H
 #define LDNQ_API_INPUTS_H
 
@@ -8,9 +8,9 @@
 /* Errors: those of ldnq_model_load; USAGE for NULL. The caller destroys the model. */
 enum ldnq_status ldnq_onnx_load(const struct ldnq_onnx *onnx, struct ldnq_model **out,
                                 struct ldnq_error *err);
-/* The path, or the name of the bytes. */
+/* The model's name for messages: its path, or the name of its bytes. */
 const char *ldnq_onnx_name(const struct ldnq_onnx *onnx);
-/* Whether it is read from a file, not from memory. */
+/* Whether the model is read from a file, not from memory. */
 bool ldnq_onnx_is_file(const struct ldnq_onnx *onnx);
 
 /* Errors: those of ldnq_samples_open; USAGE for NULL. The caller destroys the samples. */

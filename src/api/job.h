@@ -39,10 +39,10 @@ enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onn
 enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_model *loaded,
                                  struct ldnq_error *err);
 
-/* Which samples, beyond what the options say. */
+/* How to choose samples, beyond what the options say. */
 struct ldnq_job_samples {
     bool need_labels;
-    bool shuffle; /* where a part is held out: files are sorted by class */
+    bool shuffle; /* needed where a part is held out, as files are sorted by class */
     bool all;     /* whatever the option max-samples says */
     enum ldnq_samples_part part;
 };

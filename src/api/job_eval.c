@@ -19,7 +19,7 @@ struct model_score {
     const char *file;
     size_t samples, top1, top5;
     size_t *predicted; /* (samples) */
-    double seconds;    /* of the executor alone */
+    double seconds;    /* time in the executor alone */
 };
 
 struct evaluation {

@@ -12,7 +12,7 @@ struct lint_job {
     struct ldnq_job_model loaded;
     const struct ldnq_target *target;
     const struct ldnq_lint *lint;
-    const char *refused; /* what inference could not pass; NULL when it reached every node */
+    const char *refused; /* message of the inference that failed; NULL when all nodes passed */
 };
 
 static enum ldnq_status lint_model(struct lint_job *lint, const struct ldnq_onnx *onnx,
@@ -65,7 +65,7 @@ static bool add_finding(cJSON *list, const struct ldnq_finding *finding)
            ldnq_json_add_text(item, "cost", finding->cost);
 }
 
-/* The most severe first; within a severity in the order of the nodes. */
+/* Adds the findings, the most severe first; within a severity in the order of the nodes. */
 static bool add_findings(cJSON *root, const struct ldnq_lint *lint)
 {
     cJSON *list = cJSON_AddArrayToObject(root, "findings");

@@ -17,7 +17,7 @@ struct run_job {
     struct ldnq_job_model loaded;
     struct ldnq_tensor **inputs; /* by input of the graph */
     struct ldnq_exec *exec;
-    const char **paths; /* of the outputs; NULL without the option "output" */
+    const char **paths; /* files of the outputs; NULL without the option "output" */
 };
 
 /* ---- inputs ------------------------------------------------------------------------------- */
@@ -63,7 +63,7 @@ static enum ldnq_status find_input(const struct ldnq_graph *graph, const char *t
     return fail_unknown_input(graph, name, err);
 }
 
-/* Keeps the array as the graph's input with this index. */
+/* Binds the array to the graph's input with this index. */
 static enum ldnq_status bind_input(struct run_job *run, size_t index, struct ldnq_tensor *tensor,
                                    const char *source, struct ldnq_error *err)
 {
@@ -93,7 +93,7 @@ static enum ldnq_status read_input_files(struct run_job *run, struct ldnq_error 
         if (!run->inputs[index])
             LDNQ_TRY(ldnq_npy_read(path, run->job.arena, &tensor, err));
         else
-            tensor = run->inputs[index]; /* which bind_input refuses */
+            tensor = run->inputs[index]; /* bind_input refuses this input */
         LDNQ_TRY(bind_input(run, index, tensor, path, err));
     }
     return LDNQ_OK;
@@ -197,7 +197,7 @@ static enum ldnq_status write_files(struct run_job *run, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
-/* Copies the outputs, which end with the executor. */
+/* Copies the outputs, as the executor frees its own when it ends. */
 static enum ldnq_status copy_outputs_to_result(const struct run_job *run,
                                                struct ldnq_result *result, struct ldnq_error *err)
 {

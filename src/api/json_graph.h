@@ -15,7 +15,7 @@ bool ldnq_json_add_shape(cJSON *item, const char *name, const struct ldnq_shape 
 bool ldnq_json_add_values(cJSON *root, const char *name, struct ldnq_value *const *values,
                           size_t count, const struct ldnq_graph *graph);
 
-/* A new object at the end of the list; NULL when memory is out. */
+/* Appends a new object to the list and returns it; NULL when memory is out. */
 cJSON *ldnq_json_append_object(cJSON *list);
 
 #endif

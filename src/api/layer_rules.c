@@ -25,7 +25,8 @@ enum ldnq_status ldnq_layer_rule_find_codebook(const char *where, const char *na
                      list, LDNQ_FLOAT_LAYER);
 }
 
-/* Names of nodes may contain '=', those of codebooks don't. */
+/* Reads "NODE=CODEBOOK", which is split at the last '=': names of nodes may contain one, of
+ * codebooks not. */
 static enum ldnq_status read_rule(const char *rule, struct ldnq_arena *arena,
                                   struct ldnq_plan_entry *entry, struct ldnq_error *err)
 {

@@ -4,7 +4,7 @@
 
 #include "base/size.h"
 
-/* Of options and of layers; longer names are not searched. */
+/* Most bytes of a name of an option or a layer; longer names are not searched. */
 #define LONGEST ((size_t)255)
 
 /* Optimal string alignment. Both have at most LONGEST letters. Row i of the table is in

@@ -129,7 +129,7 @@ size_t ldnq_choice_find(const char *choices, const char *word, size_t length)
 
 #define MOST_CHOICES ((size_t)31)
 
-/* Says which words there are, and which one was meant. */
+/* Fails with a message that lists the permitted words and suggests the nearest one. */
 static enum ldnq_status fail_unknown_choice(const struct ldnq_option *option, const char *word,
                                             struct ldnq_error *err)
 {
@@ -223,7 +223,7 @@ static bool is_valid_value(const struct ldnq_option *option, const char *text)
     return false;
 }
 
-/* What the option takes, for the message: ", a whole number from 1 on". */
+/* Writes the values that the option takes, for a message: ", a whole number from 1 on". */
 static void describe_values(const struct ldnq_option *option, struct ldnq_text *text)
 {
     switch (option->type) {

@@ -9,21 +9,21 @@
 #include "base/error.h"
 #include "ldnq.h"
 
-/* A whole number. */
+/* Parses a whole number. */
 bool ldnq_parse_count(const char *text, size_t *out);
-/* A whole number, or one above 0 with K, M or G after it. */
+/* Parses a whole number of bytes; one above 0 may have K, M or G after it. */
 bool ldnq_parse_bytes(const char *text, size_t *out);
-/* A finite number. */
+/* Parses a finite number. */
 bool ldnq_parse_number(const char *text, double *out);
-/* "0.5" or "1/255", not 0. */
+/* Parses a number or a fraction that is not 0: "0.5", "1/255". */
 bool ldnq_parse_ratio(const char *text, float *out);
-/* Up to `most` numbers with commas between them. */
+/* Parses up to `most` numbers with commas between them. */
 bool ldnq_parse_channels(const char *text, float *values, size_t most, size_t *count);
-/* "NAME=N" cut at the last '='; the name is cut to fit `size`. */
+/* Parses "NAME=N", split at the last '='; the name is truncated to fit `size`. */
 bool ldnq_parse_dim(const char *text, char *name, size_t size, size_t *out);
 
 enum ldnq_amount { LDNQ_AMOUNT_BITS, LDNQ_AMOUNT_RATIO, LDNQ_AMOUNT_BYTES };
-/* "3bits", "8x", "200K". */
+/* Parses a budget: "3bits", "8x", "200K". */
 bool ldnq_parse_budget(const char *text, enum ldnq_amount *unit, double *out);
 
 /* The index of the word of `length` letters in "a|b|c"; SIZE_MAX for none. */

@@ -20,16 +20,16 @@ struct ldnq_options {
     void *event_ctx;
 };
 
-/* Whether the caller has set it. */
+/* Whether the caller has set the option. */
 bool ldnq_option_is_set(const struct ldnq_options *options, enum ldnq_option_index index);
-/* The text, or the default's; NULL where there is none. */
+/* The option's text, or its default; NULL without either. */
 const char *ldnq_option_text(const struct ldnq_options *options, enum ldnq_option_index index);
-/* 0 where there is none, or a word; the same for bytes. */
+/* The option's number, or its bytes; 0 without one, or for a word. */
 size_t ldnq_option_count(const struct ldnq_options *options, enum ldnq_option_index index);
 /* Whether the value is this word, of an option that takes a number or one of its choices. */
 bool ldnq_option_is_word(const struct ldnq_options *options, enum ldnq_option_index index,
                          const char *word);
-/* 0 where there is none, NaN for a word. */
+/* The option's number; 0 without one, NaN for a word. */
 double ldnq_option_number(const struct ldnq_options *options, enum ldnq_option_index index);
 bool ldnq_option_flag(const struct ldnq_options *options, enum ldnq_option_index index);
 /* The index of a choice among the table's. */

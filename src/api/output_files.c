@@ -63,7 +63,7 @@ enum ldnq_status ldnq_output_files_check_samples(const struct ldnq_output_files 
     bool exists = false;
     for (size_t i = 0; i < files->count; i++)
         exists |= files->list[i].id.is_regular;
-    if (!exists) /* which saves a look at each sample */
+    if (!exists) /* saves examining each sample */
         return LDNQ_OK;
     for (size_t i = 0; (path = ldnq_samples_file(samples, i)) != NULL; i++) {
         if (path != last) /* an array's rows share one */

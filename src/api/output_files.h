@@ -9,7 +9,7 @@
 #define LDNQ_OUTPUT_FILES 4
 
 struct ldnq_output_file {
-    const char *option; /* that asked for it */
+    const char *option; /* option that asked for the file */
     const char *path;
     struct ldnq_file_id id;
 };

@@ -11,7 +11,7 @@
 
 struct ldnq_job_goal {
     struct ldnq_accuracy_goal goal;
-    struct ldnq_samples *samples;     /* to measure on */
+    struct ldnq_samples *samples;     /* samples that the accuracy is measured on */
     bool holds_out;                   /* they are a part of those to fit on */
     struct ldnq_goal_result *reached; /* NULL without a goal */
 };

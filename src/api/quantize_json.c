@@ -151,7 +151,7 @@ static bool add_estimate(cJSON *root, const struct ldnq_output_estimate *estimat
            ldnq_json_add_number(item, "seconds", estimate->seconds);
 }
 
-/* null when no sample was held out, as nothing was fine-tuned then. */
+/* Adds null when no sample was held out, as nothing was fine-tuned then. */
 static bool add_distillation(cJSON *root, const struct ldnq_fine_tune_result *tune)
 {
     if (!tune->held_out)
@@ -214,7 +214,7 @@ static bool add_narrowest_storage(cJSON *root, const struct ldnq_quantize_summar
            ldnq_json_add_number(item, "bytes_saved", floor(bits / 8));
 }
 
-/* What the scales of the layers belong to, as far as it is the same for all. */
+/* The granularity of the scales: the layers' common one, or "mixed". */
 static const char *granularity_name(const struct ldnq_quantize_summary *summary)
 {
     const struct ldnq_quantized_network *network = &summary->result->network;
@@ -245,7 +245,7 @@ static bool add_activation_pair(cJSON *list, const struct ldnq_placed_activation
            ldnq_json_add_number(item, "group", (double)activation->group);
 }
 
-/* null where activations stay float. */
+/* Adds null when activations stay float. */
 static bool add_activations(cJSON *root, const struct ldnq_quantize_summary *summary)
 {
     const struct ldnq_placement *placement = summary->result->network.placement;

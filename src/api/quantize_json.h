@@ -11,17 +11,17 @@
 /* All that a quantization has found out. */
 struct ldnq_quantize_summary {
     const struct ldnq_job *job;
-    const struct ldnq_model *model; /* as it is written */
+    const struct ldnq_model *model; /* the model that is written */
     const char *model_name;
     const char *output; /* NULL for a model that stays in memory */
     const struct ldnq_quantize_options *quantize;
     const struct ldnq_emit_choice *choice;
-    enum ldnq_storage storage; /* as the options have it */
+    enum ldnq_storage storage; /* storage that the options ask for */
     const struct ldnq_quantization *result;
     const struct ldnq_job_plan *plan;
     const struct ldnq_job_goal *goal;
     size_t samples;
-    size_t bytes_before, bytes_after; /* of the files; after: 0 for a pipe or a device */
+    size_t bytes_before, bytes_after; /* sizes of the files; after: 0 for a pipe or a device */
     double seconds;
 };
 
@@ -30,7 +30,7 @@ enum ldnq_status ldnq_quantize_write_metadata(const struct ldnq_quantize_summary
                                               struct ldnq_model *model, uint64_t model_hash,
                                               uint64_t data_hash, struct ldnq_error *err);
 
-/* As src/api/quantize.schema.json says; false when memory is out. */
+/* Adds all members of src/api/quantize.schema.json; false when memory is out. */
 bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *summary);
 
 #endif

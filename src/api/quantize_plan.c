@@ -12,10 +12,10 @@
 #include "base/file.h"
 #include "base/json_add.h"
 
-/* What a budget chooses from where the option "weights" is not set. */
+/* Codebooks that a budget chooses from where the option "weights" is not set. */
 #define DEFAULT_CODEBOOKS "int2,int3,int4,int8"
 
-/* Bits of a code in a format of any width. */
+/* The fewest bits that can tell apart the codebook's values, whatever type the file stores. */
 static unsigned count_code_bits(const struct ldnq_codebook *codebook)
 {
     unsigned bits = 0;
@@ -152,7 +152,7 @@ static enum ldnq_status read_plan_entries(const struct ldnq_job *job, const char
     return LDNQ_OK;
 }
 
-/* What the plan of a goal says besides its layers. */
+/* Reads the codebook and the block size that a plan of a goal holds besides its layers. */
 static enum ldnq_status read_plan_choices(struct ldnq_job_plan *plan, const char *path,
                                           const cJSON *root, struct ldnq_error *err)
 {

@@ -18,11 +18,11 @@ struct ldnq_job_plan {
     struct ldnq_budget budget; /* count 0: there is none */
     const struct ldnq_codebook *codebooks[LDNQ_PLAN_CODEBOOKS];
     unsigned bits[LDNQ_PLAN_CODEBOOKS];
-    /* Of the codebooks: that a budget or a goal chooses from, or that the plan lists which was
-     * read. */
+    /* Entries of `codebooks`: those that a budget or a goal chooses from, or those that the
+     * plan from the option "plan" lists. */
     size_t choice_count;
     bool is_complete;                 /* the plan that was read names all layers */
-    bool holds_out;                   /* and was made with a part of the samples alone */
+    bool holds_out;                   /* that plan was made with a part of the samples alone */
     struct ldnq_bit_allocation *made; /* NULL without a budget */
 };
 

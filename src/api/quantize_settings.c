@@ -21,7 +21,7 @@ enum { EFFORT_FAST, EFFORT_BALANCED, EFFORT_HIGH };
  * multiplications each. */
 #define FITTED_MACS 6.4e9
 
-/* In the order of the choices, which are those of the enums. */
+/* Names are in the order of the option's choices and of the enum. */
 const char *ldnq_granularity_name(enum ldnq_granularity granularity)
 {
     static const char *const names[] = { "tensor", "channel", "block" };
@@ -229,7 +229,7 @@ static enum ldnq_status choose_compensation(const struct ldnq_options *options,
     return LDNQ_OK;
 }
 
-/* A report is about what each layer does. */
+/* An HTML report shows each layer's part, so it needs the estimate. */
 static void choose_estimate(const struct ldnq_options *options,
                             struct ldnq_quantize_options *quantize)
 {

@@ -15,7 +15,7 @@ struct ldnq_result {
     size_t model_size;
     void *html; /* ldnq_free */
     size_t html_size;
-    struct ldnq_arena *arena; /* of the arrays */
+    struct ldnq_arena *arena; /* memory of the arrays */
     struct ldnq_ndarray *arrays;
     size_t array_count;
 };

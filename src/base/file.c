@@ -15,7 +15,7 @@
 #include "base/alloc.h"
 #include "base/rng.h"
 
-/* Of a temporary's name: the letters that make it unique, and names that are tried. */
+/* Letters that make a temporary file's name unique, and most names that are tried. */
 #define SUFFIX_LETTERS ((size_t)6)
 #define MOST_ATTEMPTS 100
 

@@ -152,7 +152,7 @@ void ldnq_array_close(struct ldnq_array *array)
 
 /* ---- temporary files ------------------------------------------------------------- */
 
-/* Unlinked at once, so that it disappears with the process. */
+/* The file is unlinked at once, so that it disappears with the process. */
 enum ldnq_status ldnq_array_create_temporary(struct ldnq_array *array, struct ldnq_error *err)
 {
     array->fd = ldnq_file_create_unnamed(ldnq_temporary_folder());

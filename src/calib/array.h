@@ -17,7 +17,7 @@ struct ldnq_array {
     struct ldnq_shape shape;
     const unsigned char *data; /* row-major; NULL while the data are in the file */
     int fd;                    /* -1: none */
-    size_t offset;             /* of the data in fd */
+    size_t offset;             /* offset of the data in fd */
 };
 
 /* Opens a .npy file. Errors: IO, DATA (also a file size that contradicts the header), NOMEM. */

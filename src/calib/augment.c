@@ -38,7 +38,7 @@ struct augment_job {
     uint64_t seed, first;
 };
 
-/* -size/8 .. size/8 */
+/* Draws a shift in -size/8 .. size/8 pixels. */
 static ptrdiff_t draw_random_shift(struct ldnq_rng *rng, size_t size)
 {
     const size_t most = size / SHIFT_PART;

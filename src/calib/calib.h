@@ -47,7 +47,7 @@ void ldnq_preprocess_defaults(struct ldnq_preprocess *preprocess);
 
 struct ldnq_samples;
 
-/* Which of the drawn samples a set has: the last of every five is held out. Their order should
+/* The part of the drawn samples in a set: the last of every five is held out. Their order should
  * be random. */
 enum ldnq_samples_part { LDNQ_SAMPLES_ALL, LDNQ_SAMPLES_FITTED, LDNQ_SAMPLES_HELD_OUT };
 #define LDNQ_SAMPLES_HOLD_OUT_OF ((size_t)5)
@@ -101,9 +101,9 @@ enum ldnq_status ldnq_samples_open_memory(const struct ldnq_samples_memory *memo
 /* ---- what a set knows ------------------------------------------------------------- */
 
 size_t ldnq_samples_count(const struct ldnq_samples *samples);
-/* -1 when there are no labels. */
+/* The sample's class; -1 when there are no labels. */
 int64_t ldnq_samples_label(const struct ldnq_samples *samples, size_t sample);
-/* For messages: the file, or "x.npy[3]". */
+/* The sample's name for messages: its file, or "x.npy[3]". */
 const char *ldnq_samples_name(const struct ldnq_samples *samples, size_t sample);
 /* The files of the set, also those of samples that were not drawn; NULL beyond the last, and for
  * samples in memory. The same path may come more than once. */
@@ -154,7 +154,7 @@ enum ldnq_status ldnq_sample_batch_read(struct ldnq_samples *samples, size_t fir
  * 64, integers and bool) with its own dtype. Errors: IO, DATA, NOMEM. */
 enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena, struct ldnq_tensor **out,
                                struct ldnq_error *err);
-/* Written to a temporary file and renamed. Errors: IO, UNSUPPORTED (dtype). */
+/* Writes the tensor to a temporary file and renames it. Errors: IO, UNSUPPORTED (dtype). */
 enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tensor,
                                 struct ldnq_error *err);
 

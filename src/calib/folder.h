@@ -23,7 +23,7 @@ struct ldnq_folder {
 enum ldnq_status ldnq_folder_list(const char *path, struct ldnq_arena *arena,
                                   struct ldnq_folder *out, struct ldnq_error *err);
 
-/* Whether the name ends in this, ".png", in any case. */
+/* Whether the name has the extension, such as ".png", in any case of letters. */
 bool ldnq_name_ends(const char *name, const char *extension);
 
 #endif

@@ -18,8 +18,8 @@ struct ldnq_npy_header {
     enum ldnq_dtype dtype;
     bool fortran;
     struct ldnq_shape shape;
-    size_t offset; /* of the data in the file */
-    size_t bytes;  /* of the data */
+    size_t offset; /* offset of the data in the file */
+    size_t bytes;  /* size of the data */
 };
 
 /* Reads the header from the file's first bytes: all of them, or at least

@@ -12,7 +12,7 @@
 /* A member while it is unpacked. */
 struct npz_member {
     zip_file_t *stream;
-    size_t size; /* from the archive's directory */
+    size_t size; /* size that the archive's directory states */
     unsigned char *prefix;
     size_t prefix_size;
     struct ldnq_npy_header header;

@@ -67,7 +67,7 @@ static enum ldnq_status check_crop(size_t crop, const char *path,
                      picture->width, picture->height, crop, crop, crop);
 }
 
-/* The normalized value of each byte of a channel. */
+/* Fills in the normalized value of each byte of a channel. */
 static void fill_normalization_table(const struct ldnq_preprocess *preprocess, size_t channel,
                                      float table[256])
 {

@@ -124,7 +124,7 @@ static int compare_sample_indices(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* After the samples were drawn. */
+/* Reduces the drawn samples to the part that the options ask for. */
 static enum ldnq_status select_part(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     const bool held_out = samples->options.part == LDNQ_SAMPLES_HELD_OUT;

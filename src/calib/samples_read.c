@@ -96,7 +96,7 @@ static enum ldnq_status check_finite(const struct ldnq_tensor *tensor, const cha
     return LDNQ_OK;
 }
 
-/* One input of one sample, checked, with the input's dtype. */
+/* Reads and checks one input of one sample, and converts it to the input's dtype. */
 static enum ldnq_status read_input(const struct ldnq_samples *samples, size_t sample, size_t i,
                                    bool is_first, struct ldnq_arena *arena,
                                    const struct ldnq_tensor **out, struct ldnq_error *err)

@@ -14,13 +14,13 @@
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
-/* What is known of a path before it is opened: the input of detect. */
+/* The facts about a path before it is opened: the input of detect. */
 struct ldnq_probe {
     const char *path;
     bool is_folder;
-    size_t magic_size; /* of a file: its first bytes */
+    size_t magic_size; /* bytes in `magic`, the first ones of a file */
     unsigned char magic[LDNQ_FORMAT_PREFIX];
-    bool holds_pictures, holds_protos; /* of a folder: its files and those one level down */
+    bool holds_pictures, holds_protos; /* kinds of files in a folder and one level down */
 };
 
 /* One of the model's inputs, copied from the graph. */
@@ -43,8 +43,8 @@ struct ldnq_samples {
     const struct ldnq_samples_memory *memory; /* NULL for samples in files */
     void *state;                              /* the source's own */
     size_t item_count;                        /* set by the source's open */
-    bool has_labels;                          /* the same */
-    size_t count;                             /* of samples after the draw */
+    bool has_labels;                          /* set by the source's open too */
+    size_t count;                             /* samples in the set: the items that were drawn */
     size_t *items;                            /* (count) */
     const char **names;                       /* (count) */
     /* Set by ldnq_samples_hash. */
@@ -56,7 +56,7 @@ struct ldnq_samples {
 enum ldnq_sample_storage {
     LDNQ_SAMPLE_HELD,       /* in memory, or in a temporary file of the set */
     LDNQ_SAMPLE_READ_AGAIN, /* in the user's file, which is read for each use */
-    LDNQ_SAMPLE_VANISHED,   /* in a file of the user that is gone or can't be examined */
+    LDNQ_SAMPLE_VANISHED,   /* the user's file is gone or can't be examined */
 };
 
 struct ldnq_source {

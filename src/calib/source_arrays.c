@@ -8,7 +8,7 @@
 #include "calib/npz.h"
 
 struct array_source {
-    struct ldnq_npz npz;      /* of a .npy file: its one array, without a name */
+    struct ldnq_npz npz; /* the archive's arrays; for a .npy file its one array, without a name */
     struct ldnq_array **data; /* (inputs) */
     struct ldnq_shape *rows;  /* (inputs): the shape of one sample */
     const int64_t *labels;    /* (items) or NULL */

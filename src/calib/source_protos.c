@@ -166,7 +166,7 @@ static enum ldnq_status add_single_file(struct ldnq_samples *samples, const char
     return append_file_set(samples, path, paths, err);
 }
 
-/* The number in "input_12.pb"; false for any other name. */
+/* Reads the number in a name like "input_12.pb"; false for any other name. */
 static bool parse_input_number(const char *name, size_t *number)
 {
     int end = 0;

@@ -62,7 +62,7 @@ static void print_layer(const cJSON *layer, const cJSON *totals, int width)
            reason ? reason : "");
 }
 
-/* For a file that has quantized tensors. */
+/* Prints nothing for a file without quantized tensors. */
 static void print_quantized_tensor_summary(const cJSON *tensors)
 {
     const cJSON *tensor;

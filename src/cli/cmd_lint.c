@@ -24,7 +24,7 @@ static bool is_same_rule(const cJSON *a, const cJSON *b)
            has_text(a, "advice", cli_json_text(b, "advice"));
 }
 
-/* "conv1, conv2, conv3 and 9 more". */
+/* Prints "conv1, conv2, conv3 and 9 more". */
 static void print_nodes(const cJSON *first)
 {
     size_t count = 0;
@@ -81,7 +81,7 @@ static void print_table(const cJSON *root)
            target, cli_json_count(counts, "broken"), slower, cli_json_count(counts, "note"));
 }
 
-/* The gate: what the target can't run, or also what it runs slower. */
+/* Fails by the gate: on nodes that the target can't run, or also on those it runs slower. */
 static enum ldnq_status check_gate(const struct cli_line *line, const cJSON *root,
                                    struct ldnq_error *err)
 {

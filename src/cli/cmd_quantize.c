@@ -29,7 +29,7 @@ static void print_layers_left_float(const cJSON *kept)
         printf("not quantized: %d more; --json lists them\n", count - MOST_KEPT_PRINTED);
 }
 
-/* The codebooks that there are, "ternary|int2", as the table has them. */
+/* All codebooks, in the form "ternary|int2" of the option table. */
 static const char *codebook_names(void)
 {
     const struct ldnq_option *option;
@@ -61,7 +61,7 @@ static void print_codebooks(const cJSON *root)
     printf("; %.2f bits per weight\n", cli_json_number(root, "bits"));
 }
 
-/* What wider types than the codes need cost. */
+/* Prints the cost of storing codes in wider types than they need. */
 static void print_storage_hint(const cJSON *root)
 {
     const cJSON *narrowest = cli_json_item(root, "narrowest");
@@ -110,7 +110,7 @@ static bool is_listed_before(const cJSON *nodes, const cJSON *node, bool op)
     return false;
 }
 
-/* "Add (3), Softmax", the types of the nodes with the reason of `like`. */
+/* Prints "Add (3), Softmax", the types of the nodes with the reason of `like`. */
 static void print_types_in_float(const cJSON *nodes, const cJSON *like)
 {
     const char *reason = cli_json_text(like, "reason"), *comma = "  in float: ";

@@ -31,7 +31,7 @@ static int compare_ranks(const void *left, const void *right)
     return (x->index > y->index) - (x->index < y->index);
 }
 
-/* In dB: infinite where nothing differs, NaN where nothing was measured. */
+/* Reads an SQNR in dB: infinite where nothing differs, NaN where nothing was measured. */
 static double read_sqnr(const cJSON *item, const char *error)
 {
     const cJSON *member = cli_json_item(item, error);
@@ -57,7 +57,7 @@ static double compute_sort_key(const cJSON *layer, const char *sort, bool has_sa
 
 /* ---- cells -------------------------------------------------------------------------------- */
 
-/* The end of a long name says more than its beginning. */
+/* Omits the beginning of a long name, as its end says more. */
 static void print_truncated_label(const char *label, int width)
 {
     char plain[CLI_PLAIN_SIZE];
@@ -302,7 +302,7 @@ static void print_notes(const char *title, const cJSON *notes)
         printf("  %zu more; --json lists them\n", left);
 }
 
-/* Activations in codes; weights are in the table. */
+/* Prints the quantized activations; weights are in the table of layers. */
 static void print_activations(const cJSON *diff)
 {
     const cJSON *tensor;

@@ -6,7 +6,7 @@
 #include "cli/json.h"
 #include "cli/plain.h"
 
-/* Of the iterations, one in so many is a row of the table. */
+/* Iterations per row of the table. */
 #define TRACE_EVERY 25
 
 static void print_start(const cJSON *event)

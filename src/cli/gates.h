@@ -6,7 +6,7 @@
 
 #include "cli/line.h"
 
-/* Before any work. Errors: USAGE (a gate on outputs without samples). */
+/* Checks the options before any work. Errors: USAGE (a gate on outputs without samples). */
 enum ldnq_status cli_gates_check(const struct cli_line *line, struct ldnq_error *err);
 
 /* Errors: GATE, with all limits that the diff exceeds, and by how much. */

@@ -15,9 +15,9 @@ enum ldnq_status cli_json_parse(const struct ldnq_result *result, cJSON **root,
                                 struct ldnq_error *err);
 
 const cJSON *cli_json_item(const cJSON *item, const char *name);
-/* NaN for null. */
+/* The member as a number; NaN for null. */
 double cli_json_number(const cJSON *item, const char *name);
-/* NULL for null. */
+/* The member as text; NULL for null. */
 const char *cli_json_text(const cJSON *item, const char *name);
 bool cli_json_flag(const cJSON *item, const char *name);
 size_t cli_json_count(const cJSON *item, const char *name);

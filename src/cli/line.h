@@ -15,9 +15,9 @@ void cli_line_finish(struct cli_line *line);
 bool cli_command_has_option(const struct cli_command *command, const struct ldnq_option *option);
 
 bool cli_line_has_flag(const struct cli_line *line, const char *name);
-/* The value, or its default; NULL where there is none. */
+/* The option's text, or its default; NULL without either. */
 const char *cli_line_text(const struct cli_line *line, const char *name);
-/* NaN where there is none; of an option of bytes, K, M and G are counted. */
+/* The option's number, with K, M or G for bytes; NaN without one. */
 double cli_line_number(const struct cli_line *line, const char *name);
 
 #endif

@@ -44,7 +44,7 @@ static enum ldnq_status run_command(const struct cli_command *command, int argc,
     return status;
 }
 
-/* What was printed counts as done only when it got through; returns the exit code. */
+/* Flushes the output, which may fail too; prints the failure and returns the exit code. */
 static int flush_output_and_report(enum ldnq_status status, struct ldnq_error *err)
 {
     if (status == LDNQ_OK && (fflush(stdout) != 0 || ferror(stdout)))

@@ -18,7 +18,7 @@ struct cli_progress {
 /* Registers `progress` as the callbacks of the options on the command line. It has to outlive
  * the job. */
 void cli_progress_init(struct cli_progress *progress, const struct cli_line *line);
-/* Takes the bar off the terminal. */
+/* Erases the progress bar from the terminal. */
 void cli_progress_finish(struct cli_progress *progress);
 
 #endif

@@ -27,12 +27,12 @@ struct ldnq_diff_shape {
 
 /* A tensor stored or computed as integers with scales: the input of a DequantizeLinear. */
 struct ldnq_quantized_tensor {
-    const char *name;   /* of the codes: an initializer, or a value computed at run time */
+    const char *name;   /* name of the codes: an initializer, or a value computed at run time */
     const char *reader; /* label of the first node that computes with it; "" for none */
     bool is_constant;   /* a weight or bias; otherwise an activation */
     const char *type;   /* element type of the codes: "int4" */
     struct ldnq_diff_shape shape;
-    int axis;           /* of the scales; -1 for one scale per tensor */
+    int axis;           /* axis of the scales; -1 for one scale per tensor */
     int64_t block_size; /* along the axis; 0 without blocks */
     size_t scale_count; /* 0 when the scales are not constant */
     double scale_min, scale_max;
@@ -40,9 +40,9 @@ struct ldnq_quantized_tensor {
     /* The members below are for constant codes only. */
     size_t count;
     int64_t code_min, code_max;
-    size_t codes_used;       /* distinct codes; 0 for types of more than 16 bits */
-    double entropy;          /* of the codes' distribution, bits per code; NaN as codes_used is 0 */
-    size_t bytes;            /* codes, scales and zero points, as stored */
+    size_t codes_used; /* distinct codes; 0 for types of more than 16 bits */
+    double entropy; /* entropy of the codes' distribution, bits per code; NaN if codes_used is 0 */
+    size_t bytes;   /* codes, scales and zero points, as stored */
     int64_t histogram_first; /* the code that histogram[0] counts */
     size_t histogram_count;  /* 0 for types of more than 8 bits */
     const uint64_t *histogram;
@@ -55,13 +55,13 @@ struct ldnq_diff_file {
     size_t bytes;
     int opset;
     int64_t ir_version;
-    size_t nodes;     /* of the main graph, Q/DQ nodes included */
+    size_t nodes;     /* nodes of the main graph, Q/DQ nodes included */
     size_t qdq_nodes; /* QuantizeLinear, DequantizeLinear and nodes that only copy */
     size_t weights;   /* elements of all layers' weights */
     size_t weight_bytes;
 };
 
-/* What identified two nodes as the same one. */
+/* How two nodes were identified as the same one. */
 enum ldnq_pairing {
     LDNQ_PAIR_NONE,
     LDNQ_PAIR_NAME,          /* the node's name */
@@ -70,7 +70,7 @@ enum ldnq_pairing {
     LDNQ_PAIR_NEIGHBOURHOOD, /* the nodes upstream and downstream of it */
 };
 
-/* "name", "output" ... */
+/* The pairing's name in JSON: "name", "output" ... */
 const char *ldnq_pairing_name(enum ldnq_pairing pairing);
 
 struct ldnq_diff_error {
@@ -81,7 +81,7 @@ struct ldnq_diff_error {
 /* One iteration of the solver. */
 struct ldnq_diff_iteration {
     int iteration;
-    double objective; /* of the best codes so far, relative to that of a zero weight */
+    double objective; /* objective of the best codes so far, relative to that of a zero weight */
     double residual;  /* |X - G| / |G|, weighted by H's diagonal */
     size_t changed;   /* channels whose codes changed */
     size_t active;    /* channels that still change */
@@ -105,14 +105,14 @@ struct ldnq_diff_layer {
     const char *match;     /* label in B; NULL without a match */
     enum ldnq_pairing pairing;
     const char *folded; /* labels of nodes of A that B has merged into this layer; or NULL */
-    struct ldnq_diff_shape shape; /* of the weight in A */
+    struct ldnq_diff_shape shape; /* shape of the weight in A */
     size_t weights;               /* elements; 0 when the weight is computed at run time */
     double macs;                  /* per sample; NaN when sizes are open */
-    size_t bytes_a, bytes_b;      /* of the weight as stored, with scales and zero points */
+    size_t bytes_a, bytes_b;      /* bytes of the weight as stored, with scales and zero points */
     const struct ldnq_quantized_tensor *weight;    /* B's codes; NULL where B's weight is float */
     const struct ldnq_quantized_tensor *input;     /* B's codes; NULL where B's input is float */
     double bits;                                   /* 8 bytes_b / weights */
-    double weight_sqnr;                            /* of B's dequantized weight */
+    double weight_sqnr;                            /* SQNR of B's dequantized weight */
     struct ldnq_weight_distribution *distribution; /* NULL where the weights can't be compared */
     /* Errors of the layer's output, before its activation; NaN without samples. `isolated`:
      * B's layer, with the QuantizeLinear of its input, on A's input. `accumulated`: B's layer
@@ -146,7 +146,7 @@ struct ldnq_diff_output {
                          rows, or the rows themselves where those are distributions */
 };
 
-/* What the quantizer predicted from the changes of all layers. */
+/* The quantizer's prediction from the changes of all layers. */
 struct ldnq_diff_estimate {
     double error;     /* relative, the mean over the outputs */
     double deviation; /* standard deviation of it */
@@ -155,9 +155,9 @@ struct ldnq_diff_estimate {
 
 /* A file that the quantizer tried on the way to an accuracy goal. */
 struct ldnq_diff_goal_step {
-    double bytes;    /* of the weights */
-    double value;    /* in the unit of the goal */
-    double estimate; /* of the relative error of the outputs */
+    double bytes;    /* bytes of the weights */
+    double value;    /* measured accuracy, in the unit of the goal */
+    double estimate; /* estimated relative error of the outputs */
     size_t float_layers;
     bool meets;
 };
@@ -176,10 +176,10 @@ struct ldnq_diff {
     size_t paired; /* nodes of A with a match; layers included, Q/DQ nodes not */
     struct ldnq_diff_change *removed, *added, *changed;
     size_t removed_count, added_count, changed_count;
-    struct ldnq_quantized_tensor *tensors; /* of B */
+    struct ldnq_quantized_tensor *tensors; /* quantized tensors of B */
     size_t tensor_count;
     size_t samples; /* 0: structure and weights alone were compared */
-    double seconds; /* that running the samples took */
+    double seconds; /* time that running the samples took */
     struct ldnq_diff_output *outputs;
     size_t output_count;
     const char *bound_reason;                  /* why there is no bound; NULL when there is one */

@@ -32,14 +32,14 @@ struct ldnq_compute_node {
     struct ldnq_compute_source *inputs;
     const struct ldnq_value **outputs;
     size_t *consumers;        /* indices in the view, ascending, each once */
-    struct ldnq_layer *layer; /* as before any merge; NULL for nodes without a weight */
+    struct ldnq_layer *layer; /* the layer before any merge; NULL for nodes without a weight */
 };
 
 struct ldnq_compute_view {
     struct ldnq_graph *graph;
     size_t count;
     struct ldnq_compute_node *nodes;     /* in order of execution */
-    struct ldnq_compute_source *outputs; /* of the graph */
+    struct ldnq_compute_source *outputs; /* sources of the graph's outputs */
     struct ldnq_layer *layers; /* in order; also those of bodies, which the view has no nodes for */
     size_t layer_count;
     /* All nodes of the file: constant ones and Q/DQ nodes too. */

@@ -12,7 +12,7 @@ struct change_list {
     struct ldnq_arena *arena;
 };
 
-/* A NULL text is an allocation that failed. */
+/* A NULL text means that its allocation failed. */
 static enum ldnq_status append_change(struct change_list *list, const char *node, const char *op,
                                       const char *text, struct ldnq_error *err)
 {

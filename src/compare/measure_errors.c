@@ -15,7 +15,7 @@
  * the graphs. */
 struct measured_layer {
     const struct ldnq_matched_layer *match;
-    size_t index_a;            /* of the layer's node */
+    size_t index_a;            /* index of the layer's node */
     size_t output_a, output_b; /* index of the node that computes the compared value, per model */
     struct ldnq_isolated_run isolated_run;
     struct ldnq_distance isolated, accumulated;
@@ -31,7 +31,7 @@ struct measurement {
     struct measured_layer *layers;
     size_t count;
     size_t *input_of_b;            /* by input of B: the input of A with its samples */
-    struct ldnq_tensor **inputs_b; /* of the current batch */
+    struct ldnq_tensor **inputs_b; /* B's inputs of the current batch */
     size_t *output_of_a;           /* by output of A: the output of B, or LDNQ_NO_NODE */
     struct ldnq_output_sums *sums; /* by output of A */
     size_t progress_a, progress_b; /* nodes of the current batch that have run */

@@ -23,7 +23,7 @@ enum ldnq_status ldnq_node_pairs_find(struct ldnq_node_pairs *pairs,
                                       const struct ldnq_compute_view *b, struct ldnq_arena *arena,
                                       struct ldnq_error *err);
 
-/* What node `a` of view a and its match have in common. */
+/* Returns the property by which node `a` of view a was paired with its match. */
 enum ldnq_pairing ldnq_node_pairs_reason(const struct ldnq_node_pairs *pairs, size_t a);
 
 #endif

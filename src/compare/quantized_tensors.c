@@ -66,7 +66,7 @@ static size_t count_packed_bytes(const struct ldnq_tensor *tensor)
     return (ldnq_tensor_count(tensor) * ldnq_dtype_bits(tensor->dtype) + 7) / 8;
 }
 
-/* Of the value as the file holds it. Where folding has computed it, that is the initializer it
+/* Bytes of the value in the file. Where folding has computed it, that is the initializer it
  * was computed from: a float weight for one that the model quantizes at run time. */
 static size_t count_stored_bytes(const struct ldnq_value *value)
 {

@@ -22,8 +22,8 @@ struct ldnq_emit_options {
     const struct ldnq_target *target;
     unsigned code_bits; /* bit b: storage auto may choose a type of b bits; 8 is among them */
     enum ldnq_storage storage;
-    int opset;        /* that was asked for; 0: none was */
-    int least_opset;  /* that the target needs; 0: any */
+    int opset;        /* the opset that the user asks for; 0: none */
+    int least_opset;  /* the least opset that the target needs; 0: any */
     bool keeps_opset; /* the model's opset must not change */
 };
 
@@ -31,8 +31,8 @@ struct ldnq_emit_choice {
     const struct ldnq_target *target; /* NULL: none in particular */
     unsigned code_bits;               /* as in the options */
     enum ldnq_storage storage;
-    enum ldnq_dtype dtype; /* of the codes of the widest codebook */
-    int opset;             /* of the model, after it was raised */
+    enum ldnq_dtype dtype; /* type of the codes of the widest codebook */
+    int opset;             /* opset of the model after it was raised */
     /* Why the model could not be raised to the opset of the narrowest type; LDNQ_OK: it was, or
      * need not be. */
     struct ldnq_error obstacle;

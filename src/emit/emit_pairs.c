@@ -142,7 +142,7 @@ static enum ldnq_status emit_pair(struct pair_emitter *emitter,
     if (!activation->replaces_graph_output)
         LDNQ_TRY(redirect_readers_in_file(emitter, activation, codes, output, err));
     else if (activation->quantize) {
-        /* Readers of the output's name read what the pair leaves, without being changed. */
+        /* The DequantizeLinear gets the graph output's name, so readers of it stay as they are. */
         LDNQ_TRY(make_tensor_name(emitter, base, "_float", &input, err));
         LDNQ_TRY(ldnq_edit_set_output(emitter->model, writer, index, input, err));
     }

@@ -385,9 +385,9 @@ static enum ldnq_status add_window_weights(struct operator_rewriter *rewriter,
     return add_floats(rewriter, node->label, "_bias", &bias_shape, repeated, &names[1], err);
 }
 
-/* From (N, k k M, H, W) to (N, M, H k, W k). With the channels last, rows of k M elements stay
- * together, which is four times as fast as ONNX Runtime's DepthToSpace; it cancels the outer two
- * transposes with those around its convolutions. */
+/* Rearranges (N, k k M, H, W) to (N, M, H k, W k). With the channels last, rows of k M elements
+ * stay together, which is four times as fast as ONNX Runtime's DepthToSpace; it cancels the outer
+ * two transposes with those around its convolutions. */
 static enum ldnq_status insert_windows(struct operator_rewriter *rewriter,
                                        const struct ldnq_node *node, const void *after,
                                        const char *input, const char *output, int64_t side,

@@ -35,7 +35,7 @@ struct loop_run {
     struct ldnq_exec *exec, *body;
     const struct ldnq_node *node;
     const struct ldnq_control *control;
-    const struct ldnq_graph *graph; /* of the body */
+    const struct ldnq_graph *graph; /* the body's graph */
     struct loop_tensor *carried;    /* empty until an iteration has replaced the node's input */
     struct stacked_output *stacked;
     struct loop_tensor *slices; /* by scanned input: this iteration's slice */
@@ -365,7 +365,7 @@ static enum ldnq_status count_iteration(struct loop_run *run, struct ldnq_error 
 static bool has_constant_true_condition(const struct ldnq_graph *body)
 {
     const struct ldnq_tensor *condition = body->outputs[0]->constant;
-    if (body->outputs[0] == body->inputs[1]) /* which is bound to true */
+    if (body->outputs[0] == body->inputs[1]) /* input 1, the condition, is bound to true */
         return true;
     return condition && condition->data && condition->dtype == LDNQ_BOOL &&
            ldnq_tensor_count(condition) == 1 && *(const uint8_t *)condition->data;

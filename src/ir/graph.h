@@ -159,7 +159,7 @@ enum ldnq_status ldnq_graph_find_or_add_symbol(struct ldnq_graph *graph, const c
 const char *ldnq_graph_symbol_name(const struct ldnq_graph *graph, int64_t symbol);
 
 struct ldnq_value *ldnq_graph_find_value(const struct ldnq_graph *graph, const char *name);
-/* By label, or by name where the name is unique. */
+/* Finds a node by its label, or by its name where the name is unique. */
 struct ldnq_node *ldnq_graph_find_node(const struct ldnq_graph *graph, const char *label);
 const struct ldnq_attr *ldnq_node_find_attr(const struct ldnq_node *node, const char *name);
 

@@ -13,7 +13,7 @@ uint16_t ldnq_half_from_double(double value);
 double ldnq_bfloat_to_double(uint16_t bits);
 uint16_t ldnq_bfloat_from_double(double value);
 
-/* The same from and to float, for arrays of `count` elements. */
+/* Convert arrays of `count` elements between 16-bit floats and float. */
 void ldnq_halves_to_floats(const uint16_t *halves, float *floats, size_t count);
 void ldnq_halves_from_floats(const float *floats, uint16_t *halves, size_t count);
 void ldnq_bfloats_to_floats(const uint16_t *halves, float *floats, size_t count);

@@ -35,7 +35,7 @@ static enum ldnq_status collect_names(const struct ldnq_graph *graph, struct use
     return LDNQ_OK;
 }
 
-/* 0, 1, or more than 1. */
+/* How often the name occurs: 0, 1, or more than 1. */
 static int count_name_uses(const struct used_names *used, const char *name)
 {
     const char **end = used->names + used->count;

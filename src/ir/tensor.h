@@ -48,12 +48,12 @@ struct ldnq_tensor {
 /* Product of the dimensions; false when the rank is unknown, a dimension is a
  * symbol or negative, or the product overflows. */
 bool ldnq_shape_count(const struct ldnq_shape *shape, size_t *count);
-/* The same for the dimensions first .. last-1 alone. */
+/* Counts the elements of the dimensions first .. last-1, as ldnq_shape_count does. */
 bool ldnq_shape_count_range(const struct ldnq_shape *shape, int first, int last, size_t *count);
 bool ldnq_shapes_are_equal(const struct ldnq_shape *a, const struct ldnq_shape *b);
 /* Whether rank and all dimensions are known. */
 bool ldnq_shape_is_known(const struct ldnq_shape *shape);
-/* Size of the data; false as for ldnq_shape_count. */
+/* Bytes of the data; false when ldnq_shape_count fails, or the bytes overflow. */
 bool ldnq_tensor_bytes(const struct ldnq_tensor *tensor, size_t *bytes);
 /* Number of elements of an allocated tensor; 0 when it can't be counted. */
 size_t ldnq_tensor_count(const struct ldnq_tensor *tensor);

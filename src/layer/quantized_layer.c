@@ -82,7 +82,7 @@ static bool has_codes(const struct ldnq_quantized_layer *quantized, size_t row)
     return false;
 }
 
-/* The scale of the row's weights with which its bias has this code. */
+/* Finds the scale of the row's weights at which its bias has the code `code`. */
 static float find_scale_for_bias(const struct ldnq_quantized_layer *quantized, size_t row,
                                  double code)
 {
@@ -92,7 +92,7 @@ static float find_scale_for_bias(const struct ldnq_quantized_layer *quantized, s
     return least <= (double)FLT_MAX ? (float)least : FLT_MAX;
 }
 
-/* Codes at a larger scale, for the same weights up to its step. */
+/* Enlarges the row's scale and rounds its weights to codes of that scale. */
 static void widen_scale(struct ldnq_quantized_layer *quantized, size_t row, float scale)
 {
     const size_t cols = quantized->layer.geometry.cols;
@@ -149,7 +149,7 @@ enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantiz
                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
-    /* Of a shared weight the layer that owns it decides. */
+    /* The layer that owns a shared weight decides its scales. */
     if (has_integer_bias(quantized) && !quantized->shared)
         enlarge_scales_until_bias_fits(quantized);
     if (!quantized->weight)

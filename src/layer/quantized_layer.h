@@ -41,7 +41,7 @@ struct ldnq_quantized_layer {
 struct ldnq_changed_norm {
     struct ldnq_node *node;
     size_t input;
-    const char *name; /* of the value in the file */
+    const char *name; /* name of the value in the file */
     struct ldnq_tensor *tensor;
 };
 
@@ -57,7 +57,7 @@ struct ldnq_quantized_network {
     const struct ldnq_placement *placement;
 };
 
-/* S: the scales per row. */
+/* S, the number of scales per row. */
 static inline size_t ldnq_quantized_scales_per_row(const struct ldnq_quantized_layer *quantized)
 {
     return quantized->block_index ? quantized->block_count : 1;
@@ -71,7 +71,7 @@ static inline size_t ldnq_quantized_scale_index(const struct ldnq_quantized_laye
                                   : row;
 }
 
-/* Whether blocks of that many input channels cut a row into more than one. */
+/* Whether blocks of `block_size` input channels divide a row into more than one. */
 bool ldnq_layer_has_blocks(const struct ldnq_layer *layer, size_t block_size);
 
 /* Cuts the columns into blocks of block_size input channels, apart for each element of the

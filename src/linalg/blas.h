@@ -26,7 +26,7 @@
 void ldnq_blas_acquire(void);
 void ldnq_blas_release(void);
 
-/* For assertions: whether anybody holds OpenBLAS. */
+/* Whether ldnq_blas_acquire is in effect, for assertions. */
 bool ldnq_blas_is_acquired(void);
 
 /* Writes "OpenBLAS 0.3.21 (Zen kernels)", for --version; returns `text`. The kernels are

@@ -139,7 +139,7 @@ struct gemm_block {
     size_t k, depth, column, columns;
     float *panels;
     size_t in_place;               /* the first columns, read from B without packing */
-    float column_bias[MOST_WIDTH]; /* of a narrow panel */
+    float column_bias[MOST_WIDTH]; /* bias of a narrow panel's columns */
 };
 
 static void pack_block(struct gemm_block *block)

@@ -11,8 +11,8 @@
 /* NaN where it was not measured. */
 struct ldnq_accuracy {
     size_t samples;
-    double sqnr;      /* of the worst output */
-    double agreement; /* of the worst output that is a row of scores per sample */
+    double sqnr;      /* SQNR of the worst output, in dB */
+    double agreement; /* agreement of the worst output that is a row of scores per sample */
     double top1, reference_top1;
     double drop; /* reference_top1 - top1 */
 };

@@ -19,7 +19,7 @@ enum ldnq_status ldnq_attrs_read(const struct ldnq_attr_source *sources, size_t 
                                  struct ldnq_arena *arena, struct ldnq_attr **out,
                                  struct ldnq_error *err);
 
-/* NULL when there is none. */
+/* Finds the attribute of this name; NULL when there is none. */
 const Onnx__AttributeProto *ldnq_attr_find(const Onnx__NodeProto *node, const char *name);
 
 /* The declared type; in old files that declare none, the type of the value that is set. */

@@ -7,7 +7,7 @@
 
 #include "onnx/model.h"
 
-/* A node of ai.onnx without attributes. */
+/* Creates a node of ai.onnx without attributes. */
 Onnx__NodeProto *ldnq_build_node(struct ldnq_arena *arena, const char *op_type, const char *name,
                                  const char *const *inputs, size_t input_count,
                                  const char *const *outputs, size_t output_count,

@@ -136,7 +136,7 @@ static enum ldnq_status store_tensor_elements(struct ldnq_tensor *tensor, size_t
 
 struct typed_list {
     const void *entries;
-    size_t count;  /* of entries */
+    size_t count;  /* number of entries */
     size_t stride; /* bytes per element; a complex number takes two entries */
     size_t per_element;
 };

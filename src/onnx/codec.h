@@ -23,7 +23,7 @@ enum ldnq_status ldnq_codec_decode_sparse(const Onnx__SparseTensorProto *proto,
                                           struct ldnq_arena *arena, struct ldnq_tensor **out,
                                           struct ldnq_error *err);
 
-/* A TensorProto in the arena, with raw_data packed as ONNX requires. */
+/* Creates a TensorProto in the arena, with raw_data packed as ONNX requires. */
 enum ldnq_status ldnq_codec_encode(const struct ldnq_tensor *tensor, const char *name,
                                    struct ldnq_arena *arena, Onnx__TensorProto **out,
                                    struct ldnq_error *err);

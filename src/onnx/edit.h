@@ -53,7 +53,7 @@ enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *or
 enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin, const char *name,
                                     const int64_t *values, size_t count, struct ldnq_error *err);
 
-/* The same for one integer. */
+/* Sets an attribute that is one integer. */
 enum ldnq_status ldnq_edit_set_int(struct ldnq_model *model, const void *origin, const char *name,
                                    int64_t value, struct ldnq_error *err);
 

@@ -52,7 +52,7 @@ struct ldnq_import_call {
     const Onnx__FunctionProto *function;
     const struct ldnq_attr_source *attrs;
     size_t attr_count;
-    /* From an output's name in the body to the caller's value. */
+    /* Maps an output's name in the body to the caller's value. */
     struct ldnq_names outputs;
 };
 
@@ -66,7 +66,7 @@ struct ldnq_import {
     Onnx__OperatorSetIdProto *const *opsets;
     size_t opset_count;
     struct ldnq_import_list *list;
-    const char *prefix; /* of names: "" in the main graph */
+    const char *prefix; /* prefix of names: "" in the main graph */
     const char *within; /* as in struct ldnq_node */
     size_t depth;
 };

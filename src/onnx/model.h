@@ -28,7 +28,7 @@ struct ldnq_model {
     const char **data_files; /* resolved paths of the external data that were read */
     size_t data_file_count, data_file_capacity;
     struct ldnq_names names; /* every name of a value or node, in all graphs */
-    size_t node_capacity;    /* of proto->graph->node; 0 until it grows for the first time */
+    size_t node_capacity;    /* room in proto->graph->node; 0 until it grows for the first time */
     size_t initializer_capacity;
 };
 

@@ -64,7 +64,7 @@ const char *ldnq_model_data_file(const struct ldnq_model *model, size_t index);
 uint64_t ldnq_model_hash(const struct ldnq_model *model);
 int64_t ldnq_model_ir_version(const struct ldnq_model *model);
 const char *ldnq_model_producer(const struct ldnq_model *model);
-/* Opset of ai.onnx. */
+/* The model's opset of ai.onnx. */
 int ldnq_model_opset(const struct ldnq_model *model);
 
 /* Entries of metadata_props: NULL for a missing key; set adds or replaces. */

@@ -36,9 +36,9 @@ struct ldnq_opset_op {
     struct ldnq_opset_step steps[LDNQ_OPSET_STEPS];
 };
 
-/* NULL when ONNX has no such operator. */
+/* The operator's entry in the table; NULL when ONNX has no such operator. */
 const struct ldnq_opset_op *ldnq_opset_find(const char *type);
-/* NULL when nodes need no change for this opset. */
+/* The conversion of the operator to this opset; NULL when its nodes need no change. */
 const struct ldnq_opset_step *ldnq_opset_step(const struct ldnq_opset_op *op, int opset);
 
 /* Reports the table to tests; kind is "reviewed", "convert", "check" (may be refused)

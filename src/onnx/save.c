@@ -35,10 +35,10 @@ struct model_saver {
     struct ldnq_arena *arena;
     struct changed_tensor *changed;
     size_t changed_count, changed_capacity;
-    const char *path;              /* of the model; NULL: all data go into the model */
+    const char *path;              /* path of the model; NULL: all data go into the model */
     struct ldnq_file_writer *data; /* opened with the first tensor that goes there */
     size_t offset;
-    XXH3_state_t hash; /* of the data file */
+    XXH3_state_t hash; /* hash of the data file */
     /* "location", shared by all tensors. Its value is known after the last one. */
     Onnx__StringStringEntryProto *location;
 };
@@ -185,10 +185,10 @@ static enum ldnq_status pack_model(const struct ldnq_model *model, const char *p
 struct ldnq_model_writer {
     struct ldnq_arena *arena;
     struct ldnq_file_writer file, data; /* data zeroed without external data */
-    const char *path, *name;            /* of the model; its name in its folder */
+    const char *path, *name;            /* path of the model; its name in its folder */
     const char **read;                  /* data files of the loaded model */
     size_t read_count;
-    size_t size; /* of the model; 0 for a device */
+    size_t size; /* bytes of the model; 0 for a device */
 };
 
 static enum ldnq_status name_data_file(struct model_saver *saver, struct ldnq_model_writer *writer,

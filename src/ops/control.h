@@ -37,7 +37,7 @@ struct ldnq_control {
     const int64_t *in_axes, *out_axes, *in_reversed, *out_reversed;
 };
 
-/* Element i of such a list. */
+/* Element i of an optional list of integers. */
 static inline int64_t ldnq_control_option(const int64_t *list, size_t i)
 {
     return list ? list[i] : 0;

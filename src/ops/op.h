@@ -142,7 +142,7 @@ struct ldnq_op_layer;
 struct ldnq_op {
     const char *type;           /* ONNX's op_type, in its default domain */
     int since, until;           /* opsets, both inclusive */
-    unsigned flags;             /* of enum ldnq_op_flag */
+    unsigned flags;             /* bits of enum ldnq_op_flag */
     int inputs_min, inputs_max; /* inputs_max -1: any number */
     int outputs_max;            /* -1: any number; a node with more is refused */
     /* NULL: none. Errors: MODEL (value out of range), UNSUPPORTED, NOMEM. */
@@ -194,7 +194,7 @@ bool ldnq_ops_has_type(const char *domain, const char *type);
  * Errors: UNSUPPORTED or MODEL, with a list of *all* nodes that can't be executed and the
  * reason for each. The other nodes are bound even then. */
 enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err);
-/* The same for one node; the message names the node. */
+/* Binds one node to its record; the message names the node. */
 enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_node *node,
                                     struct ldnq_error *err);
 
@@ -269,7 +269,7 @@ enum ldnq_status ldnq_op_infer_like_first_input(struct ldnq_op_call *call, unsig
  * the error MODEL at run time, when everything must be known. */
 enum ldnq_status ldnq_op_make_unknown_dim(struct ldnq_op_call *call, int64_t *dim,
                                           struct ldnq_error *err);
-/* The same for an output whose rank is unknown as well. */
+/* Makes rank and dimensions of an output unknown. */
 enum ldnq_status ldnq_op_make_unknown_shape(struct ldnq_op_call *call, size_t output,
                                             struct ldnq_error *err);
 /* *out = a * b for two dimensions; a new symbol if the product is unknown.
@@ -301,7 +301,7 @@ enum ldnq_status ldnq_op_broadcast(struct ldnq_op_call *call, const struct ldnq_
                                    const struct ldnq_shape *b, struct ldnq_shape *out,
                                    struct ldnq_error *err);
 
-/* For each axis of `out`, the elements between neighbours in a tensor of `shape` that is
+/* Computes, for each axis of `out`, the elements between neighbours in a tensor of `shape` that is
  * broadcast to `out`; 0 along a broadcast axis. */
 void ldnq_op_broadcast_strides(const struct ldnq_shape *shape, const struct ldnq_shape *out,
                                size_t strides[LDNQ_MAX_RANK]);

@@ -54,7 +54,7 @@ static bool has_output(const struct ldnq_node *node)
     return false;
 }
 
-/* The lists were trimmed. */
+/* Requires lists without omitted inputs or outputs at their end. */
 static enum ldnq_status check_counts(const struct ldnq_graph *graph, const struct ldnq_node *node,
                                      const struct ldnq_op *op, struct ldnq_error *err)
 {

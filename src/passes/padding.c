@@ -66,7 +66,7 @@ static bool has_explicit_pads(const struct ldnq_node *conv, size_t axes)
     return strcmp(ldnq_attr_string(conv, "auto_pad", "NOTSET"), "NOTSET") == 0;
 }
 
-/* Replaces the convolution's pads by the sums of both nodes'. */
+/* Adds the pads of the Pad to those of the convolution. */
 static enum ldnq_status add_pads(const struct ldnq_graph *graph, struct ldnq_node *conv,
                                  const int64_t *pads, size_t rank, struct ldnq_error *err)
 {

@@ -93,7 +93,7 @@ static void set_value_type_and_shape(struct ldnq_value *value, const struct ldnq
     value->partial = NULL;
 }
 
-/* Type and shape of a slice of a scanned input. */
+/* Returns type and shape of a slice of a scanned input. */
 static struct ldnq_tensor describe_scan_input_slice(const struct ldnq_value *whole, int64_t axis)
 {
     struct ldnq_tensor slice = { .dtype = whole->dtype, .shape.rank = LDNQ_RANK_UNKNOWN };

@@ -25,7 +25,7 @@ struct goal_search {
     struct ldnq_goal_path path;
     size_t *rungs; /* by entry: of the state that is measured */
     size_t *chosen_rungs;
-    struct ldnq_sink sink; /* of the quantizations */
+    struct ldnq_sink sink; /* receives the events of the quantizations */
     size_t expected;       /* steps, for the progress */
     double start;
 };
@@ -144,7 +144,7 @@ static enum ldnq_status measure_state(struct goal_search *search, size_t moves, 
     return report_progress(search, NULL, 0, err);
 }
 
-/* What only the path knows of a state. */
+/* Fills in the figures of a state that the path alone knows. */
 static void describe_last_step(struct goal_search *search)
 {
     struct ldnq_goal_step *step = &search->result->steps[search->result->step_count - 1];
@@ -192,7 +192,7 @@ static double compute_distance(const struct ldnq_accuracy *accuracy,
 
 #define TYPES_OF_16_BITS (LDNQ_DTYPE_BIT(LDNQ_UINT16) | LDNQ_DTYPE_BIT(LDNQ_INT16))
 
-/* What else may reach the goal. */
+/* Advice for a goal that no state meets. */
 static const char *find_advice(const struct goal_search *search)
 {
     const struct ldnq_activation_options *activations = &search->options->activations;

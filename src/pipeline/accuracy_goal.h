@@ -2,12 +2,12 @@
  *
  * Each layer has a ladder: the codebooks from narrow to wide, then float. The search
  *   1  quantizes with all layers on their lowest rung and measures the accuracy;
- *   2  lists moves up the ladders, by what a move takes from the estimated error of the output
- *      (output_estimate.h) for what it costs: the state after k moves is the k-th of a path;
+ *   2  orders the moves up the ladders by the estimated error of the output (output_estimate.h)
+ *      that each removes per cost: the states after 0, 1, 2, ... moves are the path;
  *   3  finds the first state of the path that meets the goal, by bisection;
  *   4  takes back earlier moves that the goal does not need.
- * Every state that counts is quantized as the result will be, and measured on samples that are
- * not fitted.
+ * Each state that is tried is quantized in full, as the result will be, and its accuracy is
+ * measured on other samples than those that codes and scales are fitted to.
  */
 #ifndef LDNQ_PIPELINE_ACCURACY_GOAL_H
 #define LDNQ_PIPELINE_ACCURACY_GOAL_H
@@ -17,8 +17,8 @@
 
 struct ldnq_goal_options {
     struct ldnq_accuracy_goal goal;
-    struct ldnq_samples *samples; /* to measure on */
-    /* From narrow to wide, with the bits of a code in the file. */
+    struct ldnq_samples *samples; /* samples that the accuracy is measured on */
+    /* The codebooks from narrow to wide, and the bits that a code of each takes in the file. */
     const struct ldnq_codebook *const *codebooks;
     const unsigned *bits;
     size_t codebook_count;
@@ -27,10 +27,10 @@ struct ldnq_goal_options {
 /* A state that was quantized and measured. */
 struct ldnq_goal_step {
     size_t moves;        /* its place on the path; after step 3, how many moves it keeps */
-    const char *node;    /* of the last move, or of the one that was taken back; NULL without */
-    double bytes;        /* of codes, scales, and float weights of the layers on a ladder */
-    double estimate;     /* of the output's error, by the moves alone */
-    size_t float_layers; /* on a ladder */
+    const char *node;    /* node of the last move, or of the move taken back; NULL if none */
+    double bytes;        /* size of codes, scales and float weights of the layers on a ladder */
+    double estimate;     /* estimated error of the output, by the moves alone */
+    size_t float_layers; /* layers on a ladder that stay float */
     bool meets;
     struct ldnq_accuracy accuracy;
 };
@@ -42,7 +42,7 @@ struct ldnq_goal_result {
     size_t entry_count;
     struct ldnq_goal_step *steps; /* in the order in which they were measured */
     size_t step_count;
-    size_t chosen; /* the step that the entries are of */
+    size_t chosen; /* index of the step whose choice the entries hold */
     size_t layer_count;
 };
 

@@ -26,7 +26,7 @@ struct bit_allocator {
     const struct ldnq_budget *budget;
     struct ldnq_arena *arena, *scratch;
     struct ldnq_executed_graph reference;
-    struct ldnq_sink sink; /* of the quantizations: their progress is a part of this one */
+    struct ldnq_sink sink; /* receives the events of the quantizations of clones */
     size_t choice;         /* the codebook that is being measured */
     struct ldnq_bit_allocation *plan;
     size_t *row;     /* by layer: its row in the allocation; shared codes have one row */
@@ -108,7 +108,7 @@ static enum ldnq_status measure_batch_output_errors(void *ctx, struct ldnq_tenso
     return status == LDNQ_OK ? report_progress(p, NULL, 0.5 + 0.5 * done, err) : status;
 }
 
-/* Lists the rows of the allocation: layers that share codes have one row. */
+/* Lists the rows of the allocation: one per layer, or one for all layers that share codes. */
 static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
                                              const struct ldnq_quantization *result,
                                              struct ldnq_error *err)
@@ -258,7 +258,7 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
                          : run_codebook(p, quantized, result, arena, err);
 }
 
-/* The clone with the codes of one codebook is in memory at a time. */
+/* Only one clone, with the codes of one codebook, is in memory at a time. */
 static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_error *err)
 {
     struct ldnq_arena *arena;
@@ -273,7 +273,7 @@ static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_er
 
 /* ---- the knapsack ---------------------------------------------------------------------- */
 
-/* In the unit of the budget (bits or bytes). */
+/* Computes the cost of a codebook for one row, in the budget's unit (bits or bytes). */
 static double compute_cost(const struct bit_allocator *p, size_t row, size_t choice)
 {
     const double codes = p->weights[row] * p->budget->bits[choice];

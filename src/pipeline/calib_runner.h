@@ -26,8 +26,8 @@ struct ldnq_calib_runner {
     size_t batch_size;
     size_t batch_count; /* over all copies of the samples */
     size_t sample_count;
-    size_t copies; /* of each sample: the first as it is, others mirrored and shifted */
-    uint64_t seed; /* of the mirroring and shifting */
+    size_t copies; /* copies of each sample: the first as it is, others mirrored and shifted */
+    uint64_t seed; /* seed of the mirroring and shifting */
     const struct ldnq_value **live;      /* live before node_index; the store has their tensors */
     const struct ldnq_value **next_live; /* live before the node that the runner advances to */
     size_t next_live_count;
@@ -35,10 +35,10 @@ struct ldnq_calib_runner {
 };
 
 struct ldnq_calib_runner_options {
-    size_t samples; /* the first of the set; 0: all */
+    size_t samples; /* number of samples, the first of the set; 0: all */
     size_t copies;  /* at least 1 */
     uint64_t seed;
-    size_t max_bytes; /* of live values in memory */
+    size_t max_bytes; /* most bytes of live values in memory */
     struct ldnq_pool *pool;
 };
 
@@ -50,7 +50,7 @@ enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 void ldnq_calib_runner_finish(struct ldnq_calib_runner *runner);
 
-/* The index in the set of the batch's first sample. */
+/* Returns the index, in the sample set, of the batch's first sample. */
 size_t ldnq_calib_runner_first_sample(const struct ldnq_calib_runner *runner, size_t batch);
 
 /* Called for each batch when the inputs of the node are live, in `exec` and in the

@@ -5,7 +5,7 @@
 #include "metric/output_error.h"
 #include "metric/output_projection.h"
 
-/* What one codebook has made of one layer. */
+/* The codes and scales that one codebook gives one layer. */
 struct stored_codes {
     struct ldnq_quantized_layer layer; /* its arrays are copies */
     float *bias_change;                /* by element of the bias; NULL without one */
@@ -20,10 +20,10 @@ struct ldnq_codebook_projection {
     const struct ldnq_projection *draw;
     const size_t *rows;
     size_t row_count;
-    float **gradient; /* by layer: the weight's in matrix order */
-    double *terms;    /* (layers, choices) of the draw */
-    double *sums;     /* (rows, choices) of the draw */
-    double share;     /* of a draw in the mean */
+    float **gradient; /* by layer: the weight's gradient in matrix order */
+    double *terms;    /* (layers, choices) terms of the draw */
+    double *sums;     /* (rows, choices) sums of the draw */
+    double share;     /* share of one draw in the mean */
     double *errors;
 };
 

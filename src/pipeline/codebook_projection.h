@@ -12,7 +12,7 @@
 
 struct ldnq_codebook_projection;
 
-/* Lives in the arena, with all codes. Errors: NOMEM. */
+/* The projection and all codes it stores live in the arena. Errors: NOMEM. */
 enum ldnq_status ldnq_codebook_projection_create(size_t layers, size_t choices,
                                                  struct ldnq_arena *arena,
                                                  struct ldnq_codebook_projection **out,

@@ -21,13 +21,13 @@
 
 struct ldnq_compensation {
     struct ldnq_layer_geometry geometry;
-    const float *weight; /* of the float network */
+    const float *weight; /* weight of the float network */
     double *cross;       /* sums of W (y - y^) y^' */
     double *shift;       /* sums of W (y - y^) */
-    double *power;       /* sums of its square */
+    double *power;       /* sums of the square of W (y - y^) */
     struct ldnq_pool *pool;
     float *columns, *difference;        /* y^ and y - y^ of a slab; one per thread with groups */
-    float *output_difference, *product; /* of a block of rows; one per thread */
+    float *output_difference, *product; /* scratch for a block of rows; one per thread */
 };
 
 /* Keeps `weight`. All memory is the arena's. Errors: NOMEM. */
@@ -42,7 +42,7 @@ void ldnq_compensation_add(struct ldnq_compensation *compensation,
                            const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact,
                            const struct ldnq_position_sampling *sampling);
 
-/* Adds the sums of another one. */
+/* Adds the sums of `other`. */
 void ldnq_compensation_merge(struct ldnq_compensation *compensation,
                              const struct ldnq_compensation *other);
 

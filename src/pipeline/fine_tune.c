@@ -52,7 +52,7 @@ struct fine_tuning {
     size_t requested_count;
     struct ldnq_grad_feed *feeds;
     double *power; /* by output: mean of t^2 on the held-out samples */
-    double share;  /* of the batch of the step that the current run has */
+    double share;  /* part of the step's batch that the current run computes */
     size_t step, batch;
     size_t steps;           /* to do */
     double start, now, end; /* in seconds; end is infinite without a time limit */
@@ -189,7 +189,7 @@ static double compute_training_progress(const struct fine_tuning *tuning)
     return fmin(fmax(steps, time), 1);
 }
 
-/* What the first step's rates are multiplied by: half a cosine from 1 to 0. */
+/* The factor of the first step's rates: half a cosine from 1 to 0. */
 static double compute_learning_rate_factor(const struct fine_tuning *tuning)
 {
     return 0.5 * (1 + cos(acos(-1.0) * compute_training_progress(tuning)));

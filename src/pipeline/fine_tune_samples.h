@@ -19,7 +19,7 @@ struct ldnq_fine_tune_samples {
     size_t training_count, held_out_count;
     size_t max_batch; /* samples that one run of the graph can have, up to `batch` */
     struct ldnq_rng rng;
-    size_t next;    /* in `training` */
+    size_t next;    /* index of the next sample in `training` */
     uint64_t drawn; /* samples so far */
 };
 

@@ -11,9 +11,9 @@
 
 #include "pipeline/pipeline.h"
 
-/* What the lowest state says of the entries of an allocation. */
+/* Figures of an allocation's entries, read from the lowest state. */
 struct ldnq_goal_layers {
-    bool *pinned;     /* not on a ladder */
+    bool *pinned;     /* by entry: it is not on a ladder */
     bool keeps_codes; /* a pinned layer has codes */
     double *macs;     /* multiplications per sample */
     double *input;    /* the output's error by the rounding of the input alone; 0: not rounded */
@@ -47,7 +47,7 @@ struct ldnq_goal_path {
 enum ldnq_status ldnq_goal_path_make(const struct ldnq_goal_costs *costs, struct ldnq_arena *arena,
                                      struct ldnq_goal_path *path, struct ldnq_error *err);
 
-/* The rungs of all entries after so many moves. */
+/* Writes the rungs of all entries after the first `moves` moves. */
 void ldnq_goal_path_rungs(const struct ldnq_goal_path *path, size_t moves, size_t *rungs);
 
 /* The bytes, and the sum of the errors, of all entries that are not pinned. */

@@ -7,13 +7,13 @@
 #include "ops/op.h"
 #include "ops/op_layer.h"
 
-/* Columns that are computed at a time. */
+/* Positions whose columns are computed at a time. */
 #define SLAB ((size_t)256)
 
 /* Sums over the samples whose tensors have one shape. */
 struct shape_sums {
     struct shape_sums *next; /* another shape of the same value */
-    struct ldnq_shape shape; /* of one sample: axis 0 is 1 where it counts samples */
+    struct ldnq_shape shape; /* shape of one sample: axis 0 is 1 where it counts samples */
     size_t samples;
     float *sum, *squares; /* by element of the shape */
 };
@@ -164,7 +164,7 @@ static enum ldnq_status make_mean_sample(const struct shape_sums *sums, struct l
     return LDNQ_OK;
 }
 
-/* What one thread computes: the columns of one group of the layer. */
+/* One thread's work: the columns of one group of the layer. */
 struct column_sums {
     struct ldnq_op_call call;
     size_t positions, cols;

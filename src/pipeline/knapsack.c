@@ -84,7 +84,7 @@ static bool extend_sums_by_row(struct knapsack *k, size_t row, struct ldnq_arena
     return k->sums[row + 1] != NULL;
 }
 
-/* The last sum has the least error. */
+/* Reads the choices of the last sum, which has the least error. */
 static void read_chosen(const struct knapsack *k, size_t *chosen)
 {
     size_t at = k->counts[k->rows] - 1;

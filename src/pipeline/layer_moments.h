@@ -18,9 +18,9 @@
 struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_out_statistics;
     struct ldnq_compensation compensation, held_out_compensation;
-    struct ldnq_arena *held_out_arena; /* of the held-out part; NULL without compensation */
+    struct ldnq_arena *held_out_arena; /* memory of the held-out part; NULL without compensation */
     size_t call_count;                 /* calls that were added */
-    size_t all_positions;              /* of those calls, also those that were left out */
+    size_t all_positions; /* positions of those calls, also those that were not sampled */
 };
 
 /* Without `compensates` there are only statistics, and nothing is held out. The arena holds
@@ -30,7 +30,7 @@ enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
                                          const float *weight, bool compensates,
                                          struct ldnq_pool *pool, struct ldnq_arena *arena,
                                          struct ldnq_error *err);
-/* Frees the held-out part. Accepts zeroed moments. */
+/* Frees the sums of the held-out part. Accepts zeroed moments. */
 void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 
 /* Adds one call of the layer in the quantized network, at most `positions` of its positions
@@ -38,10 +38,10 @@ void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out, size_t positions,
                             const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact);
 
-/* Adds the held-out sums to the others, and frees them. */
+/* Adds the sums of the held-out part to those of the fitted part, and frees the former. */
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments);
 
-/* The damping for a given lambda. */
+/* The share of C's mean diagonal that is added to C unless held-out samples choose it. */
 #define LDNQ_COMPENSATION_DAMPING 0.01
 
 struct ldnq_compensation_strength {

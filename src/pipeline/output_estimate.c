@@ -27,7 +27,7 @@ struct output_estimator {
     struct ldnq_exec *exec;    /* of the quantized graph; NULL without rounded activations */
     struct ldnq_graph *middle; /* the reference, with weights between its own and the quantized */
     size_t count;
-    const struct ldnq_value **values; /* of that graph */
+    const struct ldnq_value **values; /* values of `middle` */
     size_t *owner;                    /* by value: a layer, OF_ACTIVATIONS or OF_NORMS */
     const struct ldnq_placed_activation **rounded; /* by value; NULL: a changed constant */
     double *terms;  /* (draws, values) u' J d, the mean over the nodes */
@@ -67,7 +67,7 @@ static void set_constants(const struct output_estimator *estimator, double t)
     }
 }
 
-/* The input of a node. */
+/* Adds an input of a node, a constant, to the changed values. */
 static enum ldnq_status add_constant(struct output_estimator *estimator, size_t node_index,
                                      const struct ldnq_node *node, size_t input, size_t owner,
                                      struct ldnq_error *err)
@@ -208,7 +208,7 @@ static enum ldnq_status add_draw(void *ctx, const struct ldnq_projection *projec
     return LDNQ_OK;
 }
 
-/* Adds the squares of one draw. */
+/* Adds the squared terms of one draw to the sums. */
 static void add_squares(struct output_estimator *estimator, const double *terms, double *by_layer)
 {
     struct ldnq_output_estimate *estimate = estimator->estimate;

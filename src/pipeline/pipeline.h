@@ -48,8 +48,8 @@ struct ldnq_layer_diagnostics;
 
 /* Which activations are quantized, and how. */
 struct ldnq_activation_options {
-    const struct ldnq_target *target; /* NULL: none are */
-    enum ldnq_dtype dtype;            /* of the codes; one that the target takes */
+    const struct ldnq_target *target; /* NULL: activations stay float */
+    enum ldnq_dtype dtype;            /* type of the codes; one that the target takes */
     enum ldnq_range_rule rule;
 };
 
@@ -72,7 +72,7 @@ struct ldnq_quantize_options {
      * fitted layers, and weights and biases of the others; a result that is not better on the
      * held-out samples is dropped. Turns error compensation off. 0: no cascade. */
     size_t cascade;
-    const struct ldnq_codebook *codebook; /* of the layers that the plan does not match */
+    const struct ldnq_codebook *codebook; /* for the layers that the plan does not match */
     const struct ldnq_plan_entry *plan;
     size_t plan_count;
     enum ldnq_granularity granularity;
@@ -83,7 +83,7 @@ struct ldnq_quantize_options {
     /* With LDNQ_PER_CHANNEL: the same for MatMul and Gemm alone, if their codes are stored in less
      * than 8 bits. 0: they have one scale per output channel too. */
     size_t product_block;
-    unsigned least_code_bits; /* of the narrowest type that the file has for codes; 0: any */
+    unsigned least_code_bits; /* bits of the narrowest type that the file has for codes; 0: any */
     const struct ldnq_solver *solver;
     struct ldnq_solver_options solver_options;
     /* Error compensation: the part of the error of its input that a layer corrects. With 0
@@ -93,7 +93,7 @@ struct ldnq_quantize_options {
     /* How often each sample is used: once as it is, then mirrored and shifted if it is a
      * picture. 0 is 1. */
     size_t copies;
-    uint64_t seed; /* of all random choices */
+    uint64_t seed; /* seed of all random choices */
     /* Random projections for the estimate of the outputs' error, of one sample each; 0: none. Or
      * LDNQ_ESTIMATE_AUTO. */
     size_t estimate_draws;
@@ -128,10 +128,10 @@ struct ldnq_layer_diagnostics {
     /* |y' - y|, the root mean square over the samples: how much codes and bias change the
      * layer's output on its own input, compared with the float weight and bias. */
     double change;
-    int iterations;                   /* as in quant.h */
-    double rho;                       /* as in quant.h */
+    int iterations; /* iterations of the solver, in the row that took most */
+    double rho;     /* ADMM's penalty, mean over the groups; 0 for other solvers */
     const struct ldnq_solver *solver; /* NULL where codes are shared */
-    double lambda, damping;           /* of the error compensation; 0 without */
+    double lambda, damping;           /* values of the error compensation; 0 without it */
     /* With LDNQ_LAMBDA_AUTO: the part of the error from earlier layers that is left after
      * compensation, on the held-out samples; else NaN. */
     double remaining_error;
@@ -141,10 +141,10 @@ struct ldnq_layer_diagnostics {
     bool late;        /* solved by GPTQ because of the time limit */
     size_t positions; /* columns of the layer's input that it was fitted to, in all samples */
     double positions_per_sample; /* all that there are */
-    /* Of the group with the fewest: inputs that vary, and the rank of their correlations.
+    /* Inputs that vary, and the rank of their correlations, in the group with the fewest.
      * Measured with layer_done, or where there are no more positions than cols; else K. */
     size_t varying, rank;
-    double seconds, solver_seconds; /* of the whole layer, and of the solver alone */
+    double seconds, solver_seconds; /* time for the whole layer, and for the solver alone */
 };
 
 /* Errors are |y - t|^2 / |t|^2 of the network's outputs on the held-out samples, the mean over
@@ -219,11 +219,11 @@ struct ldnq_bit_allocation {
     double *errors;
     double *costs; /* (count, choices) bits or bytes, by the budget's unit */
     bool estimated;
-    /* All layers, with their entry: layers that share codes have one. */
+    /* By layer: its label, and the index of its entry. Layers that share codes share an entry. */
     size_t layer_count;
     const char **layer_labels;
     size_t *layer_entries;
-    double *elements; /* by entry: of the weight */
+    double *elements; /* by entry: elements of the weight */
     double weights;   /* elements of all weights, shared ones once */
     double cost;      /* bits or bytes, by the budget's unit */
     double error;     /* sum of the errors of the chosen codebooks */

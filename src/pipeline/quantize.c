@@ -32,7 +32,7 @@ static enum ldnq_status prepare_layer(struct ldnq_quantizer *quantizer, size_t i
                        : LDNQ_OK;
 }
 
-/* The codebook and the scales that the target takes for this layer. */
+/* Chooses the codebook and the granularity that the target takes for this layer. */
 static void choose_codebook_and_granularity(const struct ldnq_quantize_options *options,
                                             const struct ldnq_layer *layer,
                                             struct ldnq_quantized_layer *quantized)

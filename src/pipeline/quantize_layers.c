@@ -37,11 +37,11 @@ struct layer_fitting {
     struct ldnq_quantizer *quantizer;
     struct ldnq_calib_runner runner;    /* the network that is being quantized */
     struct ldnq_calib_runner reference; /* the float network; set with error compensation */
-    size_t index;                       /* of the current layer */
+    size_t index;                       /* index of the current layer */
     /* Arguments of one call of any layer: [0] in the runner, [1] in the reference. */
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];
-    struct ldnq_layer_moments moments;  /* of the current layer */
+    struct ldnq_layer_moments moments;  /* moments of the current layer */
     struct ldnq_column_moments columns; /* in their place, where the quantizer has means */
 };
 
@@ -98,7 +98,7 @@ static enum ldnq_status infer_layer_call(struct layer_fitting *fitting,
         ldnq_samples_name(runner->samples, ldnq_calib_runner_first_sample(runner, batch)));
 }
 
-/* The most positions of one batch that the statistics read; 0: all. */
+/* Counts the most positions of one batch that the statistics read; 0: all. */
 static size_t count_positions_per_batch(const struct layer_fitting *fitting)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
@@ -517,7 +517,7 @@ static double count_macs_per_sample(const struct ldnq_quantized_network *network
     return macs;
 }
 
-/* The samples that layers are fitted to; 0: all. */
+/* Counts the samples that layers are fitted to; 0: all. */
 static size_t count_fitted_samples(const struct ldnq_quantizer *quantizer)
 {
     const struct ldnq_fit_limits *fit = &quantizer->options->fit;

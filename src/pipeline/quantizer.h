@@ -14,7 +14,7 @@ struct ldnq_quantizer {
     struct ldnq_graph *graph;         /* computes with the codes of the layers fitted so far */
     struct ldnq_graph *reference;     /* the float network */
     struct ldnq_placement *placement; /* the Q/DQ pairs in both graphs; NULL: none */
-    struct ldnq_input_means *means;   /* what the layers are fitted to; NULL: Gram matrices */
+    struct ldnq_input_means *means;   /* means that the layers are fitted to; NULL: Gram matrices */
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options;
     struct ldnq_arena *arena;

@@ -12,7 +12,7 @@ struct ldnq_ranges {
     struct ldnq_arena *arena;
     struct ldnq_observer **observers; /* by activation */
     struct ldnq_scale *scales;        /* by activation */
-    /* By value index, plus 1: the first activation of the value; 0: none. Others follow it. */
+    /* By value: index of the value's first activation plus 1, or 0. Its others follow that one. */
     size_t *activation_of;
 };
 

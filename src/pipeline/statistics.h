@@ -16,7 +16,7 @@ struct ldnq_statistics {
     double *gram, *mean;
     size_t positions;
     struct ldnq_pool *pool;
-    float *columns, *scratch; /* of one slab; one per thread with groups */
+    float *columns, *scratch; /* columns of one slab; one per thread with groups */
 };
 
 /* All memory is the arena's. Errors: NOMEM. */
@@ -27,7 +27,7 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
 /* Adds the columns of one call (after infer) of a layer, at the positions of `sampling`. */
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call,
                          const struct ldnq_position_sampling *sampling);
-/* Adds the sums of another one of the same layer. */
+/* Adds the sums of `other`, which must be of the same layer. */
 void ldnq_statistics_merge(struct ldnq_statistics *statistics, const struct ldnq_statistics *other);
 /* Divides sums into means. Before, they are sums and only the upper triangle of the gram is
  * filled in. */

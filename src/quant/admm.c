@@ -34,7 +34,7 @@
 #define ITERATIONS_PER_RHO 10
 #define ITERATIONS 200
 #define JUDGE_EVERY 5
-#define PROJECTION_ROUNDS 2 /* of codes and scale */
+#define PROJECTION_ROUNDS 2 /* alternations of codes and scale per projection */
 #define QUIET 10            /* iterations without a change before a row drops out */
 #define RESIDUAL 1e-6       /* |X - Q|^2 / |Q|^2, both weighted by D */
 #define LARGE 1536          /* cols from which factorizations take most of the time */

@@ -33,9 +33,10 @@ struct code_table {
 
 /* The branches of a row in a block of columns. */
 struct beam_block {
-    float target[2][MAX_WIDTH][BLOCK]; /* of columns not yet rounded; before and after a step */
+    float target[2][MAX_WIDTH]
+                [BLOCK]; /* targets of columns not yet rounded, before and after a step */
     float cost[MAX_WIDTH];
-    /* Of the branches kept at each step. */
+    /* Errors, codes and parents of the branches kept at each step. */
     float error[BLOCK][MAX_WIDTH];
     int8_t code[BLOCK][MAX_WIDTH];
     uint8_t parent[BLOCK][MAX_WIDTH];
@@ -43,7 +44,7 @@ struct beam_block {
 
 /* A thread's memory for a chunk of rows. B is the number of branches of all its rows. */
 struct ldnq_beam_workspace {
-    float *target, *next_target; /* (B, K) of columns not yet rounded */
+    float *target, *next_target; /* (B, K) targets of columns not yet rounded */
     float *scales, *inverses;    /* (rows, K) in units of the row's largest scale */
     double unit[CHUNK_ROWS];     /* the row's largest scale times the factor */
     float errors[CHUNK_BRANCHES][BLOCK];

@@ -32,7 +32,7 @@ struct ldnq_beam {
     struct ldnq_beam_workspace *workspaces; /* one per thread */
 };
 
-/* Factorizes H and allocates workspaces, for any number of searches. */
+/* Factorizes H and allocates the workspaces, which serve any number of searches. */
 enum ldnq_status ldnq_beam_init(struct ldnq_beam *beam, const struct ldnq_layer_problem *problem,
                                 struct ldnq_pool *pool, struct ldnq_arena *arena,
                                 struct ldnq_error *err);

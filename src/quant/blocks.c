@@ -1,6 +1,6 @@
 #include "quant/blocks.h"
 
-/* A counting sort by block. */
+/* Sorts the columns by block, by counting. */
 enum ldnq_status ldnq_blocks_init(const struct ldnq_layer_problem *problem,
                                   struct ldnq_blocks *blocks, struct ldnq_arena *arena,
                                   struct ldnq_error *err)

@@ -300,7 +300,7 @@ static void descend_blocks(const struct descent *d, const struct ldnq_piece *pie
     }
 }
 
-/* Rows with scales of their own. */
+/* Descends on the rows of a piece, each with scales of its own. */
 static void descend_piece(void *ctx, size_t chunk, size_t thread)
 {
     const struct descent *d = ctx;
@@ -334,7 +334,7 @@ static void sweep_tensor_piece(void *ctx, size_t chunk, size_t thread)
     sweep_rows_of_piece(d, &piece, thread);
 }
 
-/* One scale for all rows; its sums are gathered in rows[0]. */
+/* Descends with one scale for all rows; its sums are gathered in rows[0]. */
 static void descend_tensor(struct descent *d)
 {
     bool goes_on = d->row_count > 0;

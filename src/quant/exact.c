@@ -35,7 +35,7 @@ struct exact_search {
     const double *factor;
     size_t k, nodes;
     double centre[MAX_COLS]; /* w / a */
-    double best;             /* of |L'(q - w/a)|^2 */
+    double best;             /* least |L'(q - w/a)|^2 so far */
     int8_t codes[MAX_COLS], best_codes[MAX_COLS];
     bool found;
 };

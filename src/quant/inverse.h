@@ -20,7 +20,7 @@
 
 struct ldnq_column {
     double variance; /* the centred diagonal; 0 for a constant column */
-    size_t col;      /* in the problem */
+    size_t col;      /* index of the column in the problem */
 };
 
 struct ldnq_inverse {

@@ -90,7 +90,7 @@ static void add_weighted_squares(const struct objective_rows *rows, double *erro
     }
 }
 
-/* d.m of row r */
+/* The dot product d.m of row r. */
 static double dot_mean_with_difference(const struct objective_rows *rows, size_t r)
 {
     const size_t k = rows->problem->cols, row = find_tensor_row(rows, r);

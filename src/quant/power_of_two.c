@@ -10,9 +10,10 @@
 struct rounding {
     const struct ldnq_solver_task *task;
     const struct ldnq_solver *solver;
-    struct ldnq_layer_problem problem; /* without a bias where the solver improves codes */
-    const float *free_scales;          /* (G, M) found without the restriction */
-    double *target;                    /* (G, M, K) W H, where the solver improves codes */
+    /* The layer's problem, with the bias eliminated where the solver improves codes. */
+    struct ldnq_layer_problem problem;
+    const float *free_scales; /* (G, M) found without the restriction */
+    double *target;           /* (G, M, K) W H, where the solver improves codes */
     struct ldnq_layer_solution trial;
     double *errors, *trial_errors; /* (G, M) */
 };

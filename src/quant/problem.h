@@ -27,7 +27,7 @@
 
 struct ldnq_piece {
     size_t group, first, rows;
-    size_t offset; /* of its first row among all G M rows; `first` counts in the group */
+    size_t offset; /* index of its first row among all G M rows; `first` counts in the group */
 };
 
 /* S. */
@@ -85,7 +85,7 @@ void ldnq_compute_row_errors(const struct ldnq_layer_problem *problem, size_t gr
 double ldnq_compute_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                                 const struct ldnq_choice *choice, double *errors);
 
-/* Returns the same sum, to the bit, in the calling thread. */
+/* Returns the sum of ldnq_compute_total_error, to the bit, in the calling thread. */
 double ldnq_compute_total_error_serially(const struct ldnq_layer_problem *problem,
                                          const struct ldnq_choice *choice);
 

@@ -22,10 +22,10 @@ struct ldnq_span {
     const double *v;
     size_t v_stride, rows, length;
     int8_t *codes;
-    double weight; /* of this span's distance in the sum */
+    double weight; /* weight of this span's distance in the sum */
     /* Results of the last pass. */
     double vq, qq;              /* weight * (v.q) and weight * (q.q) */
-    double largest, lowest, vv; /* of v; vv its unweighted square */
+    double largest, lowest, vv; /* extremes of v; vv its unweighted square */
 };
 
 /* Fills in the codes and returns their scale, rounded to float32 as it is stored. `start` is

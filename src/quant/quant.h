@@ -28,8 +28,8 @@ struct ldnq_pool;
 /* ---- codebooks ---------------------------------------------------------------- */
 
 struct ldnq_codebook {
-    const char *name;    /* as in --weights */
-    const char *summary; /* for --help */
+    const char *name;    /* the word for --weights */
+    const char *summary; /* one line for --help */
     size_t count;
     const int16_t *codes; /* ascending, 0 among them */
     unsigned bits;        /* the narrowest of 2, 4 and 8 whose two's complement holds all codes */
@@ -79,14 +79,14 @@ struct ldnq_layer_solution {
     float *bias;        /* (G, M); NULL without a bias */
     double error_start; /* objective of the solver's start, relative to that of Q = 0 */
     double error;   /* objective of the solution, relative in the same way; at most error_start */
-    int iterations; /* of the row that took most */
+    int iterations; /* iterations of the row that took most */
     double rho;     /* ADMM's penalty, mean over the groups; 0 for other solvers */
 };
 
 /* One iteration of `admm`, over the whole layer. */
 struct ldnq_trace_row {
     int iteration;
-    double objective; /* of the best iterate so far, relative to that of Q = 0 */
+    double objective; /* objective of the best iterate so far, relative to that of Q = 0 */
     double residual;  /* |X - Q| / |Q|, weighted by H's diagonal */
     size_t changed;   /* rows whose codes changed in this iteration */
     size_t active;    /* rows that have not converged */
@@ -110,11 +110,11 @@ struct ldnq_solver_task;
 
 /* A row of the table in solver.c. */
 struct ldnq_solver {
-    const char *name;    /* as in --solver */
-    const char *summary; /* for --help */
+    const char *name;    /* the word for --solver */
+    const char *summary; /* one line for --help */
     bool fits_bias;      /* computes the best bias; else the bias stays the problem's */
-    bool needs_gram;     /* false: a problem with `diagonal` will do */
-    bool blocks;         /* supports LDNQ_PER_BLOCK */
+    bool needs_gram; /* false: the solver also takes a problem with `diagonal` in place of `gram` */
+    bool blocks;     /* supports LDNQ_PER_BLOCK */
     /* Called by ldnq_solve alone (solver.h); improve may be NULL. */
     enum ldnq_status (*start)(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err);

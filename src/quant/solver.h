@@ -24,7 +24,7 @@ struct ldnq_solver_task {
     struct ldnq_layer_solution *solution;
 };
 
-/* Starts: fill in codes, scales and bias. Errors: NOMEM. */
+/* Starts of solvers: fill in codes, scales and bias. Errors: NOMEM. */
 enum ldnq_status ldnq_start_from_largest_weight(const struct ldnq_layer_problem *problem,
                                                 struct ldnq_pool *pool,
                                                 struct ldnq_layer_solution *solution,
@@ -34,8 +34,8 @@ enum ldnq_status ldnq_start_from_projection(const struct ldnq_layer_problem *pro
                                             struct ldnq_layer_solution *solution,
                                             struct ldnq_error *err);
 
-/* Improvements. Errors: NUMERIC (a factorization that fails), NOMEM, USAGE (an option out
- * of range). */
+/* Solvers that improve the codes and scales of a start. Errors: NUMERIC (a factorization that
+ * fails), NOMEM, USAGE (an option out of range). */
 enum ldnq_status ldnq_improve_by_gptq(const struct ldnq_solver_task *task, struct ldnq_error *err);
 enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
                                          struct ldnq_error *err);

@@ -24,7 +24,7 @@ struct ldnq_axis {
 
 /* Starts at low and ends at high, with at most `most` ticks (2 .. LDNQ_AXIS_TICKS). */
 void ldnq_axis_init_exact(struct ldnq_axis *axis, double low, double high, size_t most);
-/* The same, with both ends moved outwards to a tick. */
+/* Initializes a linear axis whose ends are moved outwards to a tick. */
 void ldnq_axis_init_rounded(struct ldnq_axis *axis, double low, double high, size_t most);
 /* For the integers first .. last: each is the centre of an interval of length 1. */
 void ldnq_axis_init_integers(struct ldnq_axis *axis, double first, double last, size_t most);
@@ -37,7 +37,7 @@ void ldnq_axis_label_bytes(struct ldnq_axis *axis);
 /* Replaces the labels by short counts: 10k, 5M. */
 void ldnq_axis_label_counts(struct ldnq_axis *axis);
 
-/* 0 at low, 1 at high; NaN for a value <= 0 on a logarithmic axis. */
+/* Returns 0 at low, 1 at high; NaN for a value <= 0 on a logarithmic axis. */
 double ldnq_axis_convert_value_to_fraction(const struct ldnq_axis *axis, double value);
 
 #endif

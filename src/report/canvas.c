@@ -41,7 +41,7 @@ static size_t clamp_pixel_index(double value, size_t most)
     return !(value > 0) ? 0 : value < (double)most ? (size_t)value : most;
 }
 
-/* Of a shape between these coordinates, with a margin around it. Extends the dirty region. */
+/* The box of a shape between two points, with a margin around it. Extends the dirty region. */
 static struct canvas_box compute_bounding_box(struct ldnq_canvas *canvas, double x0, double y0,
                                               double x1, double y1, double margin)
 {

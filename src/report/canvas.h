@@ -35,14 +35,14 @@ struct ldnq_canvas {
     size_t width, height;
     uint8_t *pixels;
     uint8_t *mask;                                 /* (height, width) coverage */
-    size_t dirty_x0, dirty_y0, dirty_x1, dirty_y1; /* of the mask; empty where x1 is 0 */
+    size_t dirty_x0, dirty_y0, dirty_x1, dirty_y1; /* painted part of the mask; x1 0: empty */
 };
 
 /* Errors: NOMEM. */
 enum ldnq_status ldnq_canvas_create(struct ldnq_arena *arena, size_t width, size_t height,
                                     struct ldnq_canvas **out, struct ldnq_error *err);
 
-/* With round ends. */
+/* Adds a line with round ends to the mask. */
 void ldnq_canvas_add_line(struct ldnq_canvas *canvas, double x0, double y0, double x1, double y1,
                           double width);
 void ldnq_canvas_add_rectangle(struct ldnq_canvas *canvas, double x0, double y0, double x1,

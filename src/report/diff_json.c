@@ -19,13 +19,13 @@ static bool add_count(cJSON *item, const char *name, size_t value)
     return ldnq_json_add_number(item, name, (double)value);
 }
 
-/* null for a number that is not known. */
+/* Adds the number, or null when it is not known. */
 static bool add_json_number_or_null(cJSON *item, const char *name, bool known, double value)
 {
     return ldnq_json_add_number(item, name, known ? value : NAN);
 }
 
-/* null for an open dimension, and for an unknown rank. */
+/* Adds the shape, with null for an open dimension and for an unknown rank. */
 static bool add_shape(cJSON *item, const char *name, const struct ldnq_diff_shape *shape)
 {
     if (shape->rank == LDNQ_DIFF_OPEN)

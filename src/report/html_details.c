@@ -19,7 +19,7 @@ static void close_fact_html(struct ldnq_buffer *out)
     ldnq_buffer_append_text(out, "</dd></div>\n");
 }
 
-/* Writes nothing for a NaN. */
+/* Writes a number, or nothing for NaN. */
 static void write_number(struct ldnq_buffer *out, const char *term, enum ldnq_html_kind kind,
                          double value, const char *unit)
 {

@@ -69,7 +69,7 @@ static void write_picture(struct ldnq_buffer *out, const struct ldnq_html_figure
 /* ---- around the picture -----------------------------------------------------------------------
  */
 
-/* With minus signs for hyphens. */
+/* Writes a tick's label with minus signs for hyphens. */
 static void write_label(struct ldnq_buffer *out, const char *label)
 {
     for (; *label; label++)

@@ -7,20 +7,20 @@
 
 #include "report/buffer.h"
 
-/* The results in a few large numbers; outputs; the worst layers; files. */
+/* Writes the results in a few large numbers, the outputs, the worst layers and the files. */
 void ldnq_html_write_summary(struct ldnq_buffer *out, const struct ldnq_diff *diff);
-/* Charts over all layers. */
+/* Writes the charts over all layers. */
 void ldnq_html_write_network(struct ldnq_buffer *out, const struct ldnq_diff *diff);
-/* The table of layers. */
+/* Writes the table of layers. */
 void ldnq_html_write_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff);
-/* One panel per layer. */
+/* Writes one panel per layer. */
 void ldnq_html_write_details(struct ldnq_buffer *out, const struct ldnq_diff *diff);
-/* The table of quantized tensors. */
+/* Writes the table of quantized tensors. */
 void ldnq_html_write_tensors(struct ldnq_buffer *out, const struct ldnq_diff *diff);
-/* Nodes removed, added, changed. */
+/* Writes the nodes that were removed, added and changed. */
 void ldnq_html_write_changes(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 
-/* The whole page. Memory that is out shows in out->failed. */
+/* Writes the whole page. out->failed is set when memory is out. */
 void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 
 /* ---- texts that several sections share ---- */

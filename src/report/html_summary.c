@@ -25,7 +25,7 @@ static void close_tile_html(struct ldnq_buffer *out)
     ldnq_buffer_append_text(out, "</span></dd></div>\n");
 }
 
-/* "8.1x smaller" */
+/* Writes "8.1x smaller". */
 static void write_ratio(struct ldnq_buffer *out, double before, double after)
 {
     if (before <= 0 || after <= 0 || before == after) {

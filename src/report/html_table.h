@@ -10,8 +10,8 @@
 #include "report/html_write.h"
 
 struct ldnq_html_column {
-    const char *key;   /* for page.js */
-    const char *title; /* of the header, as HTML */
+    const char *key;   /* name of the column for page.js */
+    const char *title; /* the header's text, as HTML */
     const char *help;  /* shown while the pointer is on the header; or NULL */
     /* Either a number ... */
     double (*number)(const void *rows, size_t index);

@@ -58,7 +58,7 @@ struct ldnq_range {
     double low, high;
 };
 #define LDNQ_RANGE_EMPTY ((struct ldnq_range){ 1, 0 })
-/* Values that are not finite are ignored. */
+/* Extends the range to include the value, unless it is not finite. */
 void ldnq_range_include(struct ldnq_range *range, double value);
 bool ldnq_range_is_empty(const struct ldnq_range *range);
 

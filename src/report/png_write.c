@@ -68,7 +68,7 @@ static void sort_palette_colours(struct png_encoder *encoder)
         *find_colour_slot(encoder, encoder->colours[i]) = (uint16_t)(i + 1);
 }
 
-/* false when there are too many colours. */
+/* Collects the picture's colours; false when there are too many. */
 static bool collect_colours(struct png_encoder *encoder)
 {
     const size_t count = encoder->width * encoder->height;
@@ -83,7 +83,7 @@ static bool collect_colours(struct png_encoder *encoder)
     return true;
 }
 
-/* false when memory is out. */
+/* Stores each pixel's index in the palette; false when memory is out. */
 static bool store_palette_indices(struct png_encoder *encoder)
 {
     const size_t count = encoder->width * encoder->height;

@@ -14,7 +14,7 @@ struct insertion {
     struct ldnq_placed_activation **by_value; /* by value index; NULL: no pair */
     struct ldnq_node **nodes;                 /* the new order */
     size_t count;
-    int opset; /* of ai.onnx */
+    int opset; /* opset of ai.onnx */
 };
 
 static enum ldnq_status add_constant(struct insertion *insertion, enum ldnq_dtype dtype,

@@ -20,14 +20,14 @@ struct ldnq_finding {
     enum ldnq_severity severity;
     const char *message; /* what is so, with the values */
     const char *advice;  /* what to change */
-    const char *cost;    /* of leaving it */
+    const char *cost;    /* what it costs to leave it so */
 };
 
 struct ldnq_lint {
     size_t count;
     struct ldnq_finding *findings; /* in the order of the nodes */
-    size_t integer_nodes;          /* that the target computes on codes */
-    size_t float_nodes;            /* of those that it could compute on codes, the others */
+    size_t integer_nodes;          /* nodes that the target computes on codes */
+    size_t float_nodes;            /* nodes that it computes in float but could compute on codes */
 };
 
 /* Checks the rules of the target's record. The result lives in the arena.

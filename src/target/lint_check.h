@@ -27,7 +27,7 @@ struct ldnq_lint_check {
     bool is_last; /* after a finding no other rule is checked on the node */
     /* False where the target can't compute the node on integers. */
     bool (*run)(struct ldnq_linter *linter, const struct ldnq_node *node);
-    const char *cost; /* of breaking it */
+    const char *cost; /* the cost of breaking the rule */
 };
 
 struct ldnq_linter {
@@ -39,8 +39,8 @@ struct ldnq_linter {
     size_t capacity;
     struct ldnq_error *err;
     enum ldnq_status status;               /* the first failure; nothing is added after it */
-    const struct ldnq_lint_check *check;   /* that is running */
-    const struct ldnq_operator_rule *rule; /* of the node that is checked */
+    const struct ldnq_lint_check *check;   /* the check that is running */
+    const struct ldnq_operator_rule *rule; /* rule of the node that is checked */
     size_t *readers;                       /* by value: how many inputs of nodes read it */
     const struct ldnq_node **reader;       /* by value: the last of them */
     bool has_channels;                     /* some scales are per channel or per block */
@@ -51,7 +51,7 @@ void ldnq_lint_report(struct ldnq_linter *linter, const struct ldnq_node *node,
                       enum ldnq_severity severity, const char *advice, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* Of a rule without which the target computes in float, if it computes in float at all. */
+/* Severity of breaking a rule when the target then computes in float, if it can. */
 enum ldnq_severity ldnq_lint_severity(const struct ldnq_linter *linter);
 
 /* ---- what Q and DQ nodes say (lint_graph.c) ---------------------------------------------------
@@ -82,7 +82,7 @@ const float *ldnq_lint_read_scales(const struct ldnq_node *pair, size_t *count);
 /* False where there is not one constant scale, or zero point. */
 bool ldnq_lint_read_scale(const struct ldnq_node *pair, float *scale);
 bool ldnq_lint_read_zero_point(const struct ldnq_node *pair, double *zero);
-/* Of the codes that a Q writes or a DQ reads. */
+/* Type of the codes that a Q writes or a DQ reads. */
 enum ldnq_dtype ldnq_lint_code_type(const struct ldnq_node *pair);
 bool ldnq_lint_have_same_scale(const struct ldnq_node *a, const struct ldnq_node *b);
 
@@ -93,8 +93,8 @@ bool ldnq_lint_is_shared_int8(const struct ldnq_linter *linter, const struct ldn
 /* The inputs of a node that its rule calls activations, and which of them have codes. */
 struct ldnq_lint_activations {
     size_t count, quantized;
-    size_t missing;    /* the last one without codes */
-    size_t other_type; /* how many have codes that no integer kernel reads */
+    size_t missing;    /* index of the last input without codes */
+    size_t other_type; /* inputs whose codes no integer kernel reads */
 };
 
 bool ldnq_lint_is_activation(const struct ldnq_linter *linter, const struct ldnq_node *node,

@@ -6,7 +6,7 @@
 /* Bins on each side of zero. */
 #define SIDE 2048
 #define BINS (2 * SIDE)
-/* Importance as an integer: exact sums, whatever their order. */
+/* The importance 1 as an integer: sums of integers are exact in any order. */
 #define IMPORTANCE_ONE ((uint64_t)1 << 20)
 #define IMPORTANCE_MOST 4e9
 
@@ -20,13 +20,13 @@ struct slice {
 };
 
 struct sliced_axis {
-    size_t count; /* of slices; 0: none yet, or their number differs from sample to sample */
+    size_t count; /* slices; 0: none yet, or their number differs from sample to sample */
     bool is_void; /* not watched */
     struct slice *slices;
 };
 
 struct ldnq_observer {
-    double least, most; /* of all finite values; least > most: none was seen */
+    double least, most; /* range of all finite values; least > most: none was seen */
     int exponent;       /* a bin is 2^exponent wide; bin b starts at (b - SIDE) * width */
     bool any;           /* a value that is not zero was counted */
     bool not_finite;    /* a NaN or an infinity was among the values */

@@ -22,7 +22,7 @@
 
 #include "target/target.h"
 
-/* What became of a node. */
+/* How a node is computed once pairs are placed. */
 enum ldnq_node_run {
     LDNQ_NODE_FLOAT,    /* computes in float32 */
     LDNQ_NODE_INTEGER,  /* computes on codes */
@@ -64,8 +64,8 @@ struct ldnq_float_node {
 
 struct ldnq_placement {
     const struct ldnq_target *target;
-    const struct ldnq_graph *graph; /* that the pairs were inserted into; NULL before */
-    enum ldnq_dtype dtype;          /* of the codes */
+    const struct ldnq_graph *graph; /* the graph with the pairs; NULL before they are inserted */
+    enum ldnq_dtype dtype;          /* type of the codes */
     size_t count, group_count;
     struct ldnq_placed_activation *activations; /* in the order in which they are computed */
     /* By the node's index in graph->nodes before the insertion. */
@@ -106,9 +106,9 @@ enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
 enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct ldnq_graph *graph,
                                        struct ldnq_error *err);
 
-/* Takes the pairs out of a clone of the graph that they were inserted into: it has the same
- * nodes and values, but its pairs pass the float value on, and constants are not rounded. The
- * float network beside the quantized one, node by node. Errors: NOMEM. */
+/* Turns a clone of the graph with pairs into the float network with the same nodes and values:
+ * both halves of each pair pass the float value on, and constants are not rounded. The float
+ * network can then run beside the quantized one, node by node. Errors: NOMEM. */
 enum ldnq_status ldnq_placement_bypass_pairs(const struct ldnq_placement *placement,
                                              const struct ldnq_graph *graph,
                                              struct ldnq_graph *clone, struct ldnq_error *err);

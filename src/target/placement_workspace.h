@@ -6,7 +6,7 @@
 
 #define LDNQ_NO_NODE SIZE_MAX
 
-/* What is known of a value while the placement is made. */
+/* Facts about a value, used while the placement is made. */
 struct ldnq_value_facts {
     size_t readers;      /* inputs of nodes that read it */
     size_t reader;       /* the last node that reads it */

@@ -57,7 +57,7 @@ struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_
 /* ---- scales that differ little ----------------------------------------------------------------
  */
 
-/* Of the pair whose DequantizeLinear writes the value, or whose QuantizeLinear reads it. */
+/* Finds the pair whose DequantizeLinear writes the value, or whose QuantizeLinear reads it. */
 static const struct ldnq_placed_activation *find_pair_of(const struct ldnq_placement *placement,
                                                          const struct ldnq_value *value)
 {

@@ -46,17 +46,17 @@ struct ldnq_operator_rule {
      * files have the pair at the layer. */
     bool carries_codes;
     bool float_output; /* the runtime's kernel may also write float32 (Gemm, MatMul) */
-    /* Of LDNQ_PASSES_SCALE: it stands between the QuantizeLinear and the DequantizeLinear, as the
-     * runtime has a kernel for codes but does not fuse it with pairs around it. */
+    /* For LDNQ_PASSES_SCALE: the operator is between the QuantizeLinear and the DequantizeLinear,
+     * as the runtime has a kernel for codes but does not fuse it with pairs around it. */
     bool on_codes;
-    /* Of operators without a weight: all inputs must come from integer kernels, or it computes
+    /* For operators without a weight: all inputs must come from integer kernels, or it computes
      * in float. Elsewhere one is enough, and the others are quantized for it. */
     bool needs_all_codes;
     bool shrinks; /* its result is smaller than its input (pools) */
     /* Its float kernel is faster where its axis is the last one (Softmax). */
     bool slow_on_last_axis;
-    bool nearest_only;    /* of Resize: no other mode has an integer kernel */
-    int since;            /* of the ai.onnx opset; 0: any */
+    bool nearest_only;    /* Resize has an integer kernel for mode "nearest" alone */
+    int since;            /* first ai.onnx opset; 0: any */
     unsigned activations; /* LDNQ_DTYPE_BIT of the types that its kernel takes; 0: all */
     /* The output's range where it does not depend on the data (Softmax: 0 to 1); both 0
      * where it does. */
@@ -97,7 +97,7 @@ enum ldnq_rewrite {
 struct ldnq_target {
     const char *name;
     const char *summary; /* one line of help */
-    int opset_min;       /* of ai.onnx, for 8-bit scales per channel */
+    int opset_min;       /* least opset of ai.onnx for 8-bit scales per channel */
     enum ldnq_pair_place pairs;
     enum ldnq_dtype activation; /* the default; LDNQ_UNDEFINED: activations stay float */
     unsigned activation_types;  /* LDNQ_DTYPE_BIT of all that it takes */

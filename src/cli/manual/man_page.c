@@ -108,7 +108,7 @@ static void write_title(const char *name, const char *summary)
     printf("\n");
 }
 
-/* A term of a list in bold. */
+/* Writes a term of a list in bold. */
 static void write_term(const char *term)
 {
     printf(".TP\n\\fB");

@@ -5,10 +5,10 @@
 
 #include "cli/command.h"
 
-/* ldnq(1), to stdout. */
+/* Writes the page ldnq(1) to stdout. */
 void man_page_write_overview(void);
 
-/* ldnq-COMMAND(1), to stdout. */
+/* Writes the page ldnq-COMMAND(1) to stdout. */
 void man_page_write_command(const struct cli_command *command);
 
 #endif

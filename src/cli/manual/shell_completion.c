@@ -5,7 +5,7 @@
 
 #include "cli/line.h"
 
-/* Words that are separated by '|', with spaces between them. */
+/* Writes the words of "a|b|c" with spaces between them. */
 static void write_choices(const char *choices)
 {
     for (; *choices; choices++)
@@ -23,7 +23,7 @@ static bool is_for_program(const struct ldnq_option *option)
 
 /* ---- bash --------------------------------------------------------------------------------- */
 
-/* "--output|-o". */
+/* Writes the option's names as a bash pattern: "--output|-o". */
 static void write_bash_pattern(const struct ldnq_option *option)
 {
     printf("--%s%s%s", option->name, option->letter ? "|-" : "",
@@ -133,7 +133,7 @@ static void write_zsh_text(const char *text, size_t length, const char *special)
 static size_t measure_help_length(const char *help)
 {
     size_t i = 0;
-    int depth = 0; /* of parentheses */
+    int depth = 0; /* open parentheses */
     for (; help[i] && (depth > 0 || (help[i] != ';' && strncmp(help + i, ". ", 2) != 0)); i++)
         depth += (help[i] == '(') - (help[i] == ')');
     return i;
@@ -145,7 +145,7 @@ static bool option_takes_file(const struct ldnq_option *option)
     return option->type == LDNQ_OPTION_PATH || strstr(option->value, "FILE");
 }
 
-/* One argument of _arguments: the option "--NAME" or "-n". */
+/* Writes one argument of zsh's _arguments: the option "--NAME" or "-n". */
 static void write_zsh_option(const struct ldnq_option *option, bool is_letter)
 {
     printf(" \\\n            '");

@@ -6,7 +6,7 @@
 /* A script for bash, to stdout; it needs nothing of the package bash-completion. */
 void shell_completion_write_bash(void);
 
-/* A function for zsh's completion system, to stdout. */
+/* Writes a function for zsh's completion system to stdout. */
 void shell_completion_write_zsh(void);
 
 #endif

@@ -160,7 +160,7 @@ static void add_columns(const void *ctx, size_t first, size_t last)
                            b->positions, b->to + c * b->plane);
 }
 
-/* The gradient: to (taps, P) = im2col of from (plane). */
+/* Computes the gradient: to (taps, P) = im2col of from (plane). */
 static void copy_columns(const void *ctx, size_t first, size_t last)
 {
     const struct col2im_planes *b = ctx;

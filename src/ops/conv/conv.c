@@ -336,7 +336,7 @@ static enum ldnq_status conv_describe_weight(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-/* Output positions P per image. */
+/* Counts the output positions P per image. */
 static size_t count_positions(const struct ldnq_op_call *call)
 {
     if (is_volume(call)) {

@@ -40,7 +40,7 @@ size_t ldnq_conv_product_dw_scratch_floats(const struct ldnq_conv_grad *grad, si
 size_t ldnq_conv_depthwise_dx_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads);
 size_t ldnq_conv_depthwise_dw_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads);
 
-/* dy must not be empty. */
+/* Computes dx or dw; dy must not be empty. */
 void ldnq_conv_product_compute_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
 void ldnq_conv_product_compute_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
 void ldnq_conv_depthwise_compute_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);

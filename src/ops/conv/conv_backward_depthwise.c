@@ -18,7 +18,7 @@
 #define PADDED_FLOATS ((size_t)6 << 10)
 #define LANES 8
 #define STEP ((size_t)(2 * LANES))
-#define MAX_TAPS 5 /* whose sums are computed together */
+#define MAX_TAPS 5 /* taps whose sums are computed together */
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 

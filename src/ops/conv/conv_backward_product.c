@@ -15,7 +15,7 @@
 #define BLOCK_COLS ((size_t)320)
 #define COLUMN_FLOATS ((size_t)64 << 10)
 #define MIN_POSITIONS ((size_t)128)
-/* Of a 1x1 convolution, where x itself is the matrix of columns. */
+/* Positions per block of a 1x1 convolution, where x itself is the matrix of columns. */
 #define POINTWISE_POSITIONS ((size_t)4096)
 #define MAX_SLICES ((size_t)16)
 #define SLICE_FLOATS ((size_t)1 << 20)

@@ -108,7 +108,7 @@ static void compute_plane_rows(const struct depthwise_implementation *implementa
         implementation->run(d, in, y, rows, room, 0, whole);
 }
 
-/* All rows of the tile, in blocks of nearly equal size. */
+/* Computes all rows of the tile, in blocks of nearly equal size. */
 static void compute_plane_by_row_blocks(const struct depthwise_implementation *implementation,
                                         const struct depthwise_plane *d, const float *in, float *y,
                                         size_t rows, size_t room)

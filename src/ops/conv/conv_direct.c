@@ -23,7 +23,7 @@ static size_t count_cols(const struct ldnq_conv_job *job)
     return g->channels * g->kernel_h * g->kernel_w;
 }
 
-/* A tile of `rows` whole output rows. */
+/* Describes a tile of `rows` whole output rows. */
 static struct ldnq_output_tile make_tile(const struct ldnq_conv_job *job, size_t rows)
 {
     return (struct ldnq_output_tile){ .rows = rows, .columns = job->geometry.out_w };
@@ -42,7 +42,7 @@ static size_t count_channel_floats(const struct ldnq_conv_job *job, size_t rows)
 
 bool ldnq_conv_direct_fits(const struct ldnq_conv_job *job)
 {
-    size_t floats; /* of the padded tiles for one output row */
+    size_t floats; /* in the padded tiles for one output row */
     return job->geometry.out_w <= MAX_ROW_FLOATS && count_cols(job) <= MAX_TAPS &&
            ldnq_size_mul(job->geometry.channels, count_channel_floats(job, 1), &floats) &&
            floats <= MAX_PADDED_FLOATS;

@@ -34,7 +34,7 @@ static bool is_depthwise(const struct ldnq_conv_job *job)
            job->geometry.kernel_h * job->geometry.kernel_w <= LDNQ_DEPTHWISE_TAPS;
 }
 
-/* x itself is the matrix of columns. */
+/* Whether the kernel is 1x1 without stride or pad, so that x itself is the matrix of columns. */
 static bool is_pointwise(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;

@@ -16,13 +16,13 @@
 #include "ops/op.h"
 
 struct ldnq_conv_volume_job {
-    struct ldnq_volume volume;      /* of one group; volume.channels is C */
+    struct ldnq_volume volume;      /* one group's volume; volume.channels is C */
     size_t groups, outputs, images; /* G, M per group, N */
     const float *weight;
     void *scratch;
 };
 
-/* Bytes of scratch for any of the three; SIZE_MAX on overflow. */
+/* Bytes of scratch for any of the three functions below; SIZE_MAX on overflow. */
 size_t ldnq_conv_volume_scratch_bytes(const struct ldnq_conv_volume_job *job, size_t threads);
 
 /* maps = clamp(weight im2col(image) + bias), bias (G*M); bias and clamp may be NULL. */

@@ -26,7 +26,7 @@ struct ldnq_output_tile {
 /* How an output plane (OH, OW) is divided into tiles: whole rows, or parts of one row
  * where a row is longer than LDNQ_CONV_MAX_COLUMNS. */
 struct ldnq_conv_tiling {
-    size_t rows, columns; /* of a full tile; tiles at the bottom and right may be smaller */
+    size_t rows, columns; /* size of a full tile; tiles at the bottom and right may be smaller */
     size_t down, across;  /* tiles in a plane */
 };
 #define LDNQ_CONV_MAX_COLUMNS ((size_t)1024)
@@ -40,7 +40,7 @@ struct ldnq_output_tile ldnq_conv_find_tile(const struct ldnq_conv_geometry *geo
 
 struct ldnq_padded_tile {
     size_t rows;                /* input rows, padding included */
-    size_t phases, phase_width; /* of an input row; floats of a phase */
+    size_t phases, phase_width; /* phases of an input row; floats per phase */
     size_t stride_w, stride_h, dilation_w, dilation_h;
     float *data;
 };

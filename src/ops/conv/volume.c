@@ -176,7 +176,7 @@ static void gather_tap_row(const struct ldnq_volume_axis *w, size_t kw, const fl
         out[x - x0] = row[o];
 }
 
-/* The same for all taps of one map; `at` is the image row's (d, h). */
+/* Gathers all taps of one map for one image row; `at` is its (d, h). */
 static void gather_taps(const struct ldnq_volume *v, const float *map, const size_t at[2],
                         size_t x0, size_t x1, float *out, size_t ld)
 {

@@ -87,14 +87,14 @@ static void widen_integers_to_int64(enum ldnq_dtype dtype, const void *x, size_t
             ((T *)y)[i] = (T)(EXPR);                                                               \
         break;
 
-/* The low bits of v, sign-extended if is_signed. */
+/* Returns the low bits of v, sign-extended if is_signed. */
 static int64_t extract_low_bits(int64_t v, unsigned bits, bool is_signed)
 {
     uint64_t low = (uint64_t)v & (((uint64_t)1 << bits) - 1);
     return is_signed && (low >> (bits - 1)) ? (int64_t)low - ((int64_t)1 << bits) : (int64_t)low;
 }
 
-/* To float directly, as a detour by double would round twice. */
+/* Converts to float directly, as a detour by double would round twice. */
 static void convert_int64_to_dtype(enum ldnq_dtype dtype, bool from_uint64, const int64_t *in,
                                    size_t count, void *y)
 {

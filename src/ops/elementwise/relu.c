@@ -50,7 +50,7 @@ static enum ldnq_status relu_forward(const struct ldnq_op_call *call, struct ldn
 
 LDNQ_BINARY_LOOP(relu_gradient, float, float, x > 0.0f ? y : 0.0f)
 
-/* From the output, which is positive where the input is. */
+/* Computes the gradient from the output, which is positive where the input is. */
 static enum ldnq_status relu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in[] = { &grad->call->out[0], grad->out[0] };

@@ -13,8 +13,8 @@
 
 struct gather_loop {
     struct ldnq_axis_split data;
-    size_t count; /* of indices */
-    size_t bytes; /* of `inner` elements */
+    size_t count; /* number of indices */
+    size_t bytes; /* bytes of `inner` elements */
     const struct ldnq_tensor *indices;
     const char *from;
     char *to;

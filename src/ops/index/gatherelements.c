@@ -69,9 +69,9 @@ struct gatherelements_grad_loop {
     const float *from;
     float *to;
     int axis;
-    ptrdiff_t stride[LDNQ_MAX_RANK]; /* of the data */
-    struct ldnq_axis_split at;       /* of the indices */
-    int64_t size;                    /* of the data's axis */
+    ptrdiff_t stride[LDNQ_MAX_RANK]; /* strides of the data */
+    struct ldnq_axis_split at;       /* the indices, split at the axis */
+    int64_t size;                    /* size of the data's axis */
 };
 
 static void scatter_line(const struct gatherelements_grad_loop *s, size_t start, float *to)

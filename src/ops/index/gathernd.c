@@ -15,7 +15,7 @@ struct indexed_slices {
     int first, k;           /* a tuple indexes k axes of the data, from `first` on */
     size_t batches, tuples; /* tuples per batch */
     size_t block, size;     /* elements of the data per batch; elements per slice */
-    const int64_t *dim;     /* of the data */
+    const int64_t *dim;     /* sizes of the data */
 };
 
 /* The number of indices per tuple; false if it is unknown. */
@@ -56,7 +56,7 @@ static enum ldnq_status check_tuples(const struct ldnq_op_call *call, int64_t ba
     return LDNQ_OK;
 }
 
-/* For shapes that infer has checked. */
+/* Requires shapes that infer has checked. */
 static struct indexed_slices describe_slices(const struct ldnq_op_call *call, int64_t batch)
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;

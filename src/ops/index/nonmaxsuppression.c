@@ -77,7 +77,7 @@ static size_t select_class(const struct suppression *s, size_t image, size_t cla
     return found;
 }
 
-/* The same for all classes of all images. */
+/* Selects boxes for all classes of all images. */
 static size_t select_boxes(const struct suppression *s, bool *left, int64_t *out)
 {
     size_t found = 0;

@@ -22,7 +22,7 @@ static int64_t read_element_as_int64(const struct ldnq_tensor *tensor, size_t i)
     return fabsf(value) < 0x1p62f ? (int64_t)value : INT64_MIN;
 }
 
-/* The new axis, in 0 .. rank. */
+/* Reads the position of the new axis, in 0 .. rank. */
 static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {

@@ -25,7 +25,7 @@ struct pad_loop {
     size_t size;                         /* bytes per element */
     int rank;                            /* at least 1 */
     size_t out[LDNQ_MAX_RANK];           /* sizes of the output */
-    ptrdiff_t stride[LDNQ_MAX_RANK];     /* of the input, in elements */
+    ptrdiff_t stride[LDNQ_MAX_RANK];     /* strides of the input, in elements */
     const ptrdiff_t *map[LDNQ_MAX_RANK]; /* output index to input index */
     /* Outputs inner_first .. inner_last-1 of the last axis are consecutive inputs. */
     size_t inner_first, inner_last;
@@ -278,7 +278,7 @@ static void sum_gradients_of_unpadded_parts(const void *ctx, size_t first, size_
     }
 }
 
-/* The gradient of the constant: the sum over its copies. */
+/* The gradient of the constant: the sum of dy over all padding. */
 static float sum_gradients_of_padding(const struct unpad_loop *unpad, size_t parts)
 {
     const struct pad_loop *pad = &unpad->pad;

@@ -12,7 +12,7 @@ static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
                                 err);
 }
 
-/* The size of part i. sizes NULL: equal parts. */
+/* Computes the size of part i along the axis. sizes NULL: equal parts. */
 static enum ldnq_status compute_part_size(struct ldnq_op_call *call, const int64_t *sizes, size_t i,
                                           int64_t whole, int64_t *part, struct ldnq_error *err)
 {

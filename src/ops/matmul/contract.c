@@ -68,7 +68,7 @@ static float *reserve_memory(struct ldnq_contraction *work, size_t floats)
     return at;
 }
 
-/* A row-major tensor with these labels. */
+/* Describes a row-major tensor with these labels. */
 static struct ldnq_labelled make_row_major_tensor(const struct ldnq_contraction *work,
                                                   const struct label_order *order,
                                                   const float *data)

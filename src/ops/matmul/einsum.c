@@ -15,7 +15,7 @@
 
 /* The subscripts of an operand or the output. */
 struct einsum_term {
-    int count;    /* of labels */
+    int count;    /* number of labels */
     int ellipsis; /* the number of labels before it, or NO_ELLIPSIS */
     uint8_t label[LDNQ_MAX_RANK];
 };
@@ -28,7 +28,7 @@ struct einsum_attrs {
 
 /* ---- the equation ------------------------------------------------------------------------ */
 
-/* -1 if it is not a letter. */
+/* The label of a letter; -1 for other characters. */
 static int find_label_of_letter(char c)
 {
     if (c >= 'A' && c <= 'Z')
@@ -266,7 +266,7 @@ static struct ldnq_labelled label_tensor(const struct ldnq_contraction *work,
     return t;
 }
 
-/* For shapes that infer has accepted. */
+/* Requires shapes that infer has accepted. */
 static struct ldnq_contraction init_contraction(const struct ldnq_op_call *call, bool dry)
 {
     struct ldnq_contraction work = { .call = call, .dry = dry, .memory = call->scratch };

@@ -27,7 +27,7 @@ static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
                                 axis, err);
 }
 
-/* x as (rows, cols). */
+/* Counts the rows and cols of x as a matrix (rows, cols). */
 static enum ldnq_status count_rows_and_cols(const struct ldnq_op_call *call, size_t *rows,
                                             size_t *cols, struct ldnq_error *err)
 {

@@ -68,7 +68,7 @@ static struct rmsnorm_rows make_rows(const struct ldnq_op_call *call, float *y, 
     return rows;
 }
 
-/* r of one row. */
+/* Computes r, the inverse root mean square, of one row. */
 static double compute_inverse_rms(const struct rmsnorm_rows *r, const float *x)
 {
     return 1.0 / sqrt(ldnq_sum_squared_deviations(x, r->cols, 0.0) / (double)r->cols + r->epsilon);

@@ -78,7 +78,7 @@ static void compute_interleaved_row_gradients(const void *ctx, size_t first, siz
 
 /* ---- records ------------------------------------------------------------------------- */
 
-/* x as (outer, size, inner), as in softmax.c. */
+/* Splits x into (outer, size, inner) at the axis, as softmax.c does. */
 static enum ldnq_status find_softmax_axis_split(const struct ldnq_op_call *call,
                                                 struct ldnq_axis_split *at, struct ldnq_error *err)
 {

@@ -13,7 +13,7 @@ struct ldnq_standardize_stats {
     double mean, inverse_std; /* inverse_std: 1 / sqrt(variance + epsilon) */
 };
 
-/* The statistics of x (count), count > 0. */
+/* Computes mean and inverse standard deviation of x (count), count > 0. */
 struct ldnq_standardize_stats ldnq_standardize_measure(const float *x, size_t count,
                                                        double epsilon);
 /* y = (x - mean) * inverse_std * scale + shift, all of `count` floats; y may be x. */

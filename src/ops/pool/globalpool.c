@@ -68,7 +68,7 @@ struct globalpool_grad {
     size_t size;
 };
 
-/* GlobalAveragePool: dx = dy / size. */
+/* Computes GlobalAveragePool's dx = dy / size. */
 static void average_planes_backward(const void *ctx, size_t first, size_t last)
 {
     const struct globalpool_grad *planes = ctx;

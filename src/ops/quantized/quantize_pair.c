@@ -26,7 +26,7 @@ static bool zeros_agree(const struct ldnq_node *node, const struct ldnq_node *re
     return a && b && a->dtype == b->dtype;
 }
 
-/* What the DequantizeLinear's own inference would refuse is not fused, so that it does. */
+/* A pair that the DequantizeLinear's own inference would refuse is not fused, so that it does. */
 bool ldnq_quantize_pair_applies(const struct ldnq_node *node, const struct ldnq_node *reader)
 {
     const struct ldnq_tensor *a = find_constant_scalar(node, 1),

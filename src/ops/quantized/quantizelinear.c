@@ -114,7 +114,7 @@ static void find_scale_run(const struct scale_runs *s, size_t i, size_t *at, siz
     }
 }
 
-/* Runs first .. last-1. */
+/* Converts the runs first .. last-1, each with one scale. */
 static void convert_scale_runs(const void *ctx, size_t first, size_t last)
 {
     const struct scale_runs *s = ctx;
@@ -126,14 +126,14 @@ static void convert_scale_runs(const void *ctx, size_t first, size_t last)
     }
 }
 
-/* Elements first .. last-1, with one scale per tensor. */
+/* Converts the elements first .. last-1 with one scale per tensor. */
 static void convert_with_one_scale(const void *ctx, size_t first, size_t last)
 {
     const struct scale_runs *s = ctx;
     s->run(s, s->x + first * s->x_size, s->y + first * s->y_size, s->scale, s->zero, last - first);
 }
 
-/* The data of a forward call. */
+/* Sets the pointers to the data of a forward call. */
 static void set_data_pointers(const struct ldnq_op_call *call, struct scale_runs *s)
 {
     const struct ldnq_tensor *x = call->in[0], *zero = ldnq_op_input(call, 2);
@@ -255,7 +255,7 @@ struct block_sums {
     size_t size, inner, block, blocks;
 };
 
-/* Blocks first .. last-1, counted over (outer, blocks). */
+/* Sums the blocks first .. last-1, counted over (outer, blocks). */
 static void sum_blocks(const void *ctx, size_t first, size_t last)
 {
     const struct block_sums *b = ctx;

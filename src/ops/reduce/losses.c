@@ -15,7 +15,7 @@ enum loss_reduction { LOSS_NONE, LOSS_SUM, LOSS_MEAN };
 
 struct loss_attrs {
     enum loss_reduction reduction;
-    bool ignores; /* whether there is an ignore_index */
+    bool ignores; /* the node has an ignore_index */
     int64_t ignored;
 };
 
@@ -173,7 +173,7 @@ static void compute_log_softmax(const void *ctx, size_t first, size_t last)
     }
 }
 
-/* log_prob, if it is no output. */
+/* Scratch holds log_prob if the node does not output it. */
 static size_t sce_scratch_bytes(const struct ldnq_op_call *call)
 {
     size_t bytes;

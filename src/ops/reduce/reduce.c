@@ -86,7 +86,7 @@ static void store_int64_as_integers(enum ldnq_dtype dtype, const int64_t *in, si
     }
 }
 
-/* Element i is added to accumulator i. */
+/* Adds element i of x to accumulator i. */
 LDNQ_MULTIVERSION
 static void add_columns(double *acc, const float *x, size_t count)
 {

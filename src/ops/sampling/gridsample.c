@@ -36,7 +36,7 @@ struct grid_sampler {
     float *y, *dx, *dgrid;
     size_t axes, images, channels; /* r, N, C */
     size_t positions, plane;       /* [OD*]OH*OW, [D*]H*W */
-    int64_t size[MAX_AXES];        /* of x: [D,] H, W */
+    int64_t size[MAX_AXES];        /* sizes of x: [D,] H, W */
 };
 
 /* ---- attributes and shapes ------------------------------------------------------------- */

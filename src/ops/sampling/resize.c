@@ -86,7 +86,7 @@ struct resize_pass {
     float outside;
 };
 
-/* One output along the axis: y (inner). */
+/* Computes one output along the axis: y (inner). */
 static void resize_row(const struct resize_pass *p, const float *x, float *y, const size_t *index,
                        const float *weight)
 {
@@ -103,7 +103,7 @@ static void resize_row(const struct resize_pass *p, const float *x, float *y, co
     }
 }
 
-/* The same for inner = 1: outputs first .. last-1 along the axis. */
+/* Computes the outputs first .. last-1 along the axis, for inner = 1. */
 static void resize_elements(const struct resize_pass *p, const float *x, float *y, size_t first,
                             size_t last)
 {

@@ -90,7 +90,7 @@ static float evaluate_filter(const struct ldnq_picture_resize *resize, float dis
     return x < 2.0f ? ((a * x - 5.0f * a) * x + 8.0f * a) * x - 4.0f * a : 0.0f;
 }
 
-/* NaN becomes 0. */
+/* Clamps a coordinate to an index; NaN becomes 0. */
 static size_t clamp_to_index(float at, size_t size)
 {
     return !(at > 0.0f) ? 0 : at >= (float)(size - 1) ? size - 1 : (size_t)at;

@@ -195,7 +195,7 @@ static bool find_sample_point(const struct roialign *a, const struct roi_region 
 
 /* ---- forward ------------------------------------------------------------------------------- */
 
-/* One bin of one channel. */
+/* Pools one bin of one channel. */
 static float pool_bin(const struct roialign *a, const struct roi_region *region, size_t bin,
                       const float *plane)
 {

@@ -28,7 +28,7 @@ enum ldnq_attention_input {
     LDNQ_ATTENTION_LENGTHS,
 };
 
-/* Which scores output 3 holds, in the order of qk_matmul_output_mode. */
+/* The kind of scores in output 3, in the order of qk_matmul_output_mode. */
 enum ldnq_attention_stage {
     LDNQ_SCORES_PLAIN,
     LDNQ_SCORES_CAPPED,

@@ -19,7 +19,7 @@
 struct attention_backward {
     struct ldnq_attention a;
     struct ldnq_heads dy;                   /* the gradient of output 0; zero where data is NULL */
-    const float *dkeys, *dvalues, *dscores; /* of outputs 1, 2, 3; NULL: zero */
+    const float *dkeys, *dvalues, *dscores; /* gradients of outputs 1, 2, 3; NULL: zero */
     float *dq, *dk, *dv, *dmask, *dpast_k, *dpast_v; /* NULL: not requested */
     float *scratch;
     size_t thread_floats;

@@ -433,7 +433,7 @@ static void write_output_rows(const struct recurrent_run *run, const struct ldnq
     }
 }
 
-/* All steps of one direction and one block of samples. */
+/* Runs all steps of one direction and one block of samples. */
 static void run_steps_of_rows(void *ctx, size_t chunk, size_t thread)
 {
     const struct recurrent_run *run = ctx;

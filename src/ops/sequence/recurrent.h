@@ -47,7 +47,7 @@ struct ldnq_recurrent;
 struct ldnq_recurrent_step {
     size_t direction, rows, step;
     const uint8_t *active;               /* (rows): whether the sample's sequence has this step */
-    const float *r, *r_bias, *peepholes; /* of this direction; r_bias and peepholes may be NULL */
+    const float *r, *r_bias, *peepholes; /* this direction's weights; all but r may be NULL */
     float *z;
     const float *h_prev, *c_prev;
     float *h, *c;
@@ -91,7 +91,7 @@ struct ldnq_recurrent {
     const struct ldnq_recurrent_kind *kind;
     size_t steps, batch, inputs, hidden, width; /* width: gates * hidden */
     const int32_t *lengths;                     /* (batch) steps per sample; NULL: all */
-    bool retains_states;                        /* of all steps, for the backward pass */
+    bool retains_states; /* the states of all steps are stored, for the backward pass */
     /* In scratch: x with steps first (NULL: x has that layout), z, the states, `extra`, the
      * threads' temporary memory. */
     float *x, *z, *h, *c, *extra, *temp;
@@ -159,7 +159,7 @@ void ldnq_recurrent_copy_state(const struct ldnq_recurrent *r, const struct ldnq
 size_t ldnq_recurrent_find_y_index(const struct ldnq_recurrent *r, size_t t, size_t direction,
                                    size_t b);
 size_t ldnq_recurrent_find_state_index(const struct ldnq_recurrent *r, size_t direction, size_t b);
-/* x as (steps, batch, inputs). */
+/* Finds x in the layout (steps, batch, inputs). */
 const float *ldnq_recurrent_find_time_major_x(const struct ldnq_recurrent *r);
 
 #endif

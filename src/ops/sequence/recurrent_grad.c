@@ -54,7 +54,7 @@ size_t ldnq_recurrent_find_no_inner_bias(const struct ldnq_recurrent *r)
 
 struct recurrent_backward {
     const struct ldnq_recurrent *r;
-    const float *dy, *dh, *dc; /* of outputs 0, 1, 2; NULL: zero */
+    const float *dy, *dh, *dc; /* gradients of outputs 0, 1, 2; NULL: zero */
 };
 
 static void init_state_gradient(const struct ldnq_recurrent *r, const float *from, size_t direction,

@@ -5,9 +5,9 @@
 
 #include <stddef.h>
 
-/* Sum of x. */
+/* Sum of x over `count` elements, in double. */
 double ldnq_sum_floats(const float *x, size_t count);
-/* Sum of (x - centre)^2. */
+/* Sum of (x - centre)^2 over `count` elements, in double. */
 double ldnq_sum_squared_deviations(const float *x, size_t count, double centre);
 /* Sum of a * (x - centre). */
 double ldnq_sum_weighted_deviations(const float *a, const float *x, size_t count, double centre);

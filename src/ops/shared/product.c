@@ -50,7 +50,7 @@ void ldnq_product_fill_columns(const struct ldnq_product *product, size_t first,
 
 /* How C is cut into blocks. */
 struct product_blocks {
-    size_t rows, columns; /* of a full block */
+    size_t rows, columns; /* size of a full block */
     size_t down, across;  /* number of blocks */
 };
 
@@ -68,7 +68,7 @@ static struct product_blocks choose_block_sizes(const struct ldnq_product *p)
     return blocks;
 }
 
-/* By BLAS, which reads a transposed B without packing it. */
+/* Multiplies by BLAS, which reads a transposed B without packing it. */
 static void multiply_few_rows(const struct ldnq_product *p, const struct ldnq_gemm *g)
 {
     float low = g->is_clamped ? g->low : -INFINITY, high = g->is_clamped ? g->high : INFINITY;
