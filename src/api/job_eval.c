@@ -146,7 +146,7 @@ static double compute_agreement_percent(const struct model_score *a, const struc
     return compute_percent(same, a->samples);
 }
 
-static bool add_score(cJSON *list, const struct model_score *score)
+static bool add_score_json(cJSON *list, const struct model_score *score)
 {
     cJSON *item = ldnq_json_append_object(list);
     return item && ldnq_json_add_text(item, "file", score->file) &&
@@ -157,7 +157,7 @@ static bool add_score(cJSON *list, const struct model_score *score)
 }
 
 /* null for one model, a number for two, a list (each with the first) for more. */
-static bool add_agreement(cJSON *root, const struct model_score *scores, size_t count)
+static bool add_agreement_json(cJSON *root, const struct model_score *scores, size_t count)
 {
     if (count == 1)
         return cJSON_AddNullToObject(root, "agreement") != NULL;
@@ -176,9 +176,9 @@ static bool fill_json(cJSON *root, const struct model_score *scores, size_t coun
 {
     cJSON *list = cJSON_AddArrayToObject(root, "models");
     for (size_t i = 0; list && i < count; i++)
-        if (!add_score(list, &scores[i]))
+        if (!add_score_json(list, &scores[i]))
             return false;
-    return list && add_agreement(root, scores, count);
+    return list && add_agreement_json(root, scores, count);
 }
 
 /* ---- the job ----------------------------------------------------------------------------------

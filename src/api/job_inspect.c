@@ -81,7 +81,7 @@ static enum ldnq_status read_model(struct inspection *found, const struct ldnq_o
 /* ---- JSON ----------------------------------------------------------------------------------- */
 
 /* Sums over the layers; NaN where one of the terms is not known. */
-static bool add_totals(cJSON *root, const struct inspection *found)
+static bool add_totals_json(cJSON *root, const struct inspection *found)
 {
     double quantizable = 0, weights = 0, bytes = 0, macs = 0, all_macs = 0;
     for (size_t i = 0; i < found->count; i++) {
@@ -104,7 +104,7 @@ static bool add_totals(cJSON *root, const struct inspection *found)
            ldnq_json_add_number(item, "all_macs", all_macs);
 }
 
-static bool add_layer(cJSON *list, const struct inspection *found, size_t i)
+static bool add_layer_json(cJSON *list, const struct inspection *found, size_t i)
 {
     const struct ldnq_layer *layer = &found->layers[i];
     const struct ldnq_quantized_tensor *codes = found->codes[i];
@@ -144,9 +144,9 @@ static bool fill_json(cJSON *root, const struct inspection *found)
         return false;
     cJSON *list = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; list && i < found->count; i++)
-        if (!add_layer(list, found, i))
+        if (!add_layer_json(list, found, i))
             return false;
-    return list && add_totals(root, found) &&
+    return list && add_totals_json(root, found) &&
            ldnq_diff_json_add_tensors(root, found->tensors, found->tensor_count);
 }
 

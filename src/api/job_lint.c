@@ -53,7 +53,7 @@ static bool add_severity_counts(cJSON *root, const struct ldnq_lint *lint)
     return item != NULL;
 }
 
-static bool add_finding(cJSON *list, const struct ldnq_finding *finding)
+static bool add_finding_json(cJSON *list, const struct ldnq_finding *finding)
 {
     cJSON *item = ldnq_json_append_object(list);
     return item && ldnq_json_add_text(item, "severity", ldnq_severity_name(finding->severity)) &&
@@ -66,13 +66,13 @@ static bool add_finding(cJSON *list, const struct ldnq_finding *finding)
 }
 
 /* Adds the findings, the most severe first; within a severity in the order of the nodes. */
-static bool add_findings(cJSON *root, const struct ldnq_lint *lint)
+static bool add_findings_json(cJSON *root, const struct ldnq_lint *lint)
 {
     cJSON *list = cJSON_AddArrayToObject(root, "findings");
     for (int severity = LDNQ_BROKEN; list && severity >= LDNQ_NOTE; severity--)
         for (size_t i = 0; i < lint->count; i++)
             if ((int)lint->findings[i].severity == severity &&
-                !add_finding(list, &lint->findings[i]))
+                !add_finding_json(list, &lint->findings[i]))
                 return false;
     return list != NULL;
 }
@@ -86,7 +86,7 @@ static bool fill_json(cJSON *root, const struct lint_job *lint)
            ldnq_json_add_text(root, "unchecked", lint->refused) &&
            ldnq_json_add_number(root, "integer_nodes", (double)found->integer_nodes) &&
            ldnq_json_add_number(root, "float_nodes", (double)found->float_nodes) &&
-           add_severity_counts(root, found) && add_findings(root, found);
+           add_severity_counts(root, found) && add_findings_json(root, found);
 }
 
 /* ---- the job ----------------------------------------------------------------------------------

@@ -103,9 +103,9 @@ static void fill_diff_estimate(const struct ldnq_quantization *result, struct ld
                 diff->layers[k].output_estimate = result->output_estimate.layers[i];
 }
 
-static enum ldnq_status compare_models(struct quantize_job *quantize, struct ldnq_job_model *a,
-                                       struct ldnq_job_model *b, struct ldnq_result *result,
-                                       struct ldnq_error *err)
+static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
+                                                 struct ldnq_job_model *a, struct ldnq_job_model *b,
+                                                 struct ldnq_result *result, struct ldnq_error *err)
 {
     struct ldnq_diff *diff;
     const struct ldnq_diff_options options = {
@@ -144,7 +144,7 @@ static enum ldnq_status render_page(struct quantize_job *quantize, struct ldnq_r
     if (status == LDNQ_OK)
         status = ldnq_job_import(job, &b, err);
     if (status == LDNQ_OK)
-        status = compare_models(quantize, &a, &b, result, err);
+        status = compare_with_float_model(quantize, &a, &b, result, err);
     ldnq_model_destroy(a.model);
     ldnq_model_destroy(b.model);
     ldnq_model_free_bytes(bytes);
@@ -282,9 +282,10 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     return quantize->writer ? ldnq_model_writer_commit(quantize->writer, err) : LDNQ_OK;
 }
 
-static enum ldnq_status run_job(const struct ldnq_onnx *onnx, const struct ldnq_dataset *samples,
-                                const char *output, const struct ldnq_options *options,
-                                struct ldnq_result **out, struct ldnq_error *err)
+static enum ldnq_status run_quantize_job(const struct ldnq_onnx *onnx,
+                                         const struct ldnq_dataset *samples, const char *output,
+                                         const struct ldnq_options *options,
+                                         struct ldnq_result **out, struct ldnq_error *err)
 {
     struct quantize_job quantize = { .onnx = onnx, .output = output, .start = ldnq_now() };
     struct ldnq_result *result = NULL;
@@ -328,7 +329,8 @@ enum ldnq_status ldnq_quantize(const struct ldnq_onnx *onnx, const struct ldnq_d
         *result = NULL;
     if (!onnx || !samples)
         return ldnq_fail(err, LDNQ_USAGE, "a quantization needs a model and samples");
-    return run_job(onnx, samples, ldnq_option_text(options, OPTION_OUTPUT), options, result, err);
+    return run_quantize_job(onnx, samples, ldnq_option_text(options, OPTION_OUTPUT), options,
+                            result, err);
 }
 
 enum ldnq_status ldnq_quantize_files(const char *model, const char *samples, const char *output,
@@ -342,7 +344,7 @@ enum ldnq_status ldnq_quantize_files(const char *model, const char *samples, con
     if (status == LDNQ_OK)
         status = ldnq_dataset_from_path(samples, &dataset, err);
     if (status == LDNQ_OK)
-        status = run_job(onnx, dataset, output, options, NULL, err);
+        status = run_quantize_job(onnx, dataset, output, options, NULL, err);
     ldnq_dataset_destroy(dataset);
     ldnq_onnx_destroy(onnx);
     return status;

@@ -35,8 +35,9 @@ static enum ldnq_status fail_unknown_input(const struct ldnq_graph *graph, const
 }
 
 /* Reads "NAME=FILE", or "FILE" alone for a model with one input. */
-static enum ldnq_status find_input(const struct ldnq_graph *graph, const char *text, size_t *index,
-                                   const char **path, struct ldnq_error *err)
+static enum ldnq_status parse_input_argument(const struct ldnq_graph *graph, const char *text,
+                                             size_t *index, const char **path,
+                                             struct ldnq_error *err)
 {
     /* A name may hold '=' itself, so it is looked for rather than cut off. */
     for (size_t i = 0; i < graph->input_count; i++) {
@@ -89,7 +90,7 @@ static enum ldnq_status read_input_files(struct run_job *run, struct ldnq_error 
         size_t index;
         const char *path;
         struct ldnq_tensor *tensor;
-        LDNQ_TRY(find_input(run->loaded.graph, texts[i], &index, &path, err));
+        LDNQ_TRY(parse_input_argument(run->loaded.graph, texts[i], &index, &path, err));
         if (!run->inputs[index])
             LDNQ_TRY(ldnq_npy_read(path, run->job.arena, &tensor, err));
         else
@@ -175,7 +176,7 @@ static enum ldnq_status check_output_paths(const struct run_job *run, const stru
         LDNQ_TRY(ldnq_output_files_check_model(&file, onnx, run->loaded.model, err));
         for (size_t k = 0; k < count; k++) {
             const char *path;
-            LDNQ_TRY(find_input(graph, texts[k], &index, &path, err));
+            LDNQ_TRY(parse_input_argument(graph, texts[k], &index, &path, err));
             LDNQ_TRY(ldnq_output_files_check_path(&file, "an input that is read", path, err));
         }
     }

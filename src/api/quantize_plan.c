@@ -65,7 +65,7 @@ static enum ldnq_status parse_codebook_list(struct ldnq_job_plan *plan, const ch
     }
 }
 
-static int compare_widths(const void *a, const void *b)
+static int compare_codebook_bits(const void *a, const void *b)
 {
     const struct ldnq_codebook *x = *(const struct ldnq_codebook *const *)a;
     const struct ldnq_codebook *y = *(const struct ldnq_codebook *const *)b;
@@ -87,7 +87,7 @@ static enum ldnq_status parse_goal(struct ldnq_job_plan *plan, const struct ldnq
     LDNQ_TRY(parse_codebook_list(plan, ldnq_option_is_set(options, OPTION_WEIGHTS) ? weights : all,
                                  err));
     qsort(plan->codebooks, plan->choice_count, sizeof(const struct ldnq_codebook *),
-          compare_widths);
+          compare_codebook_bits);
     return LDNQ_OK;
 }
 
@@ -169,9 +169,9 @@ static enum ldnq_status read_plan_choices(struct ldnq_job_plan *plan, const char
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_file(struct ldnq_job_plan *plan, const struct ldnq_job *job,
-                                  const char *path, struct ldnq_quantize_options *quantize,
-                                  struct ldnq_error *err)
+static enum ldnq_status read_plan_file(struct ldnq_job_plan *plan, const struct ldnq_job *job,
+                                       const char *path, struct ldnq_quantize_options *quantize,
+                                       struct ldnq_error *err)
 {
     void *bytes;
     size_t size;
@@ -184,7 +184,8 @@ static enum ldnq_status read_file(struct ldnq_job_plan *plan, const struct ldnq_
     return status;
 }
 
-static void add_codebook(const struct ldnq_codebook *codebook, struct ldnq_emit_options *emit)
+static void widen_emitted_bit_range(const struct ldnq_codebook *codebook,
+                                    struct ldnq_emit_options *emit)
 {
     if (!emit->widest || codebook->bits > emit->widest->bits)
         emit->widest = codebook;
@@ -208,16 +209,16 @@ enum ldnq_status ldnq_job_plan_read(struct ldnq_job_plan *plan, const struct ldn
     else if (ldnq_option_is_set(job->options, OPTION_BUDGET))
         LDNQ_TRY(parse_budget(plan, job->options, err));
     else if (path)
-        LDNQ_TRY(read_file(plan, job, path, quantize, err));
+        LDNQ_TRY(read_plan_file(plan, job, path, quantize, err));
     /* A budget, a goal, and the plan of one choose for every layer. */
     if (plan->budget.count == 0 && !is_goal && !plan->is_complete)
-        add_codebook(quantize->codebook, emit);
+        widen_emitted_bit_range(quantize->codebook, emit);
     LDNQ_TRY(ldnq_layer_rules_read(job->options, job->arena, quantize, err));
     for (size_t i = 0; i < quantize->plan_count; i++)
         if (quantize->plan[i].codebook)
-            add_codebook(quantize->plan[i].codebook, emit);
+            widen_emitted_bit_range(quantize->plan[i].codebook, emit);
     for (size_t i = 0; i < plan->choice_count; i++)
-        add_codebook(plan->codebooks[i], emit);
+        widen_emitted_bit_range(plan->codebooks[i], emit);
     return LDNQ_OK;
 }
 
@@ -256,7 +257,7 @@ enum ldnq_status ldnq_job_plan_make(struct ldnq_job_plan *plan, const struct ldn
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-static bool add_entry(cJSON *list, const struct ldnq_job_plan *plan, size_t i)
+static bool add_plan_entry_json(cJSON *list, const struct ldnq_job_plan *plan, size_t i)
 {
     const struct ldnq_bit_allocation *made = plan->made;
     cJSON *item = ldnq_json_append_object(list);
@@ -280,7 +281,7 @@ static bool fill_plan_json(cJSON *root, const struct ldnq_job_plan *plan,
         return false;
     cJSON *list = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; list && i < plan->made->count; i++)
-        if (!add_entry(list, plan, i))
+        if (!add_plan_entry_json(list, plan, i))
             return false;
     return list != NULL;
 }

@@ -20,7 +20,7 @@
 #define MOST_ATTEMPTS 100
 
 /* Moves a descriptor above those of the standard streams. */
-static int move_above_standard(int fd)
+static int move_above_standard_descriptors(int fd)
 {
     if (fd < 0 || fd > STDERR_FILENO)
         return fd;
@@ -45,7 +45,7 @@ static FILE *open_stream(int fd)
 FILE *ldnq_file_create(const char *path)
 {
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    return open_stream(move_above_standard(fd));
+    return open_stream(move_above_standard_descriptors(fd));
 }
 
 const char *ldnq_temporary_folder(void)
@@ -63,14 +63,14 @@ int ldnq_file_create_unnamed(const char *folder)
     const int fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0)
         unlink(path);
-    return move_above_standard(fd);
+    return move_above_standard_descriptors(fd);
 }
 
 enum ldnq_status ldnq_file_open(const char *path, int *fd, size_t *size, struct ldnq_error *err)
 {
     struct stat info;
     /* Opening a pipe waits for a writer, unless it is told not to. */
-    *fd = move_above_standard(open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    *fd = move_above_standard_descriptors(open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (*fd < 0)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
     enum ldnq_status status = LDNQ_OK;
@@ -88,8 +88,9 @@ enum ldnq_status ldnq_file_open(const char *path, int *fd, size_t *size, struct 
 }
 
 /* Reads until `capacity` or the end of the file. */
-static enum ldnq_status read_bytes(int fd, const char *path, void *bytes, size_t capacity,
-                                   size_t *size, struct ldnq_error *err)
+static enum ldnq_status read_until_full_or_end(int fd, const char *path, void *bytes,
+                                               size_t capacity, size_t *size,
+                                               struct ldnq_error *err)
 {
     ssize_t got = 1;
     for (*size = 0; *size < capacity && got != 0;) {
@@ -107,7 +108,7 @@ enum ldnq_status ldnq_file_read_prefix(const char *path, void *bytes, size_t cap
     int fd;
     size_t length;
     LDNQ_TRY(ldnq_file_open(path, &fd, &length, err));
-    enum ldnq_status status = read_bytes(fd, path, bytes, capacity, size, err);
+    enum ldnq_status status = read_until_full_or_end(fd, path, bytes, capacity, size, err);
     close(fd);
     return status;
 }
@@ -119,7 +120,7 @@ static enum ldnq_status read_whole_stream(int fd, const char *path, struct ldnq_
     *bytes = ldnq_arena_alloc(arena, size, 1, err);
     if (!*bytes)
         return ldnq_fail_within(err, LDNQ_NOMEM, "%s", path);
-    LDNQ_TRY(read_bytes(fd, path, *bytes, size, &got, err));
+    LDNQ_TRY(read_until_full_or_end(fd, path, *bytes, size, &got, err));
     if (got != size)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be read to its end: it became shorter", path);
     return LDNQ_OK;
@@ -168,10 +169,10 @@ static int create_exclusively(char *name)
         if (fd >= 0 || errno != EEXIST)
             break;
     }
-    return move_above_standard(fd);
+    return move_above_standard_descriptors(fd);
 }
 
-static enum ldnq_status open_temporary(struct ldnq_file_writer *writer, struct ldnq_error *err)
+static enum ldnq_status open_temporary_file(struct ldnq_file_writer *writer, struct ldnq_error *err)
 {
     const int fd = create_exclusively(writer->temporary);
     if (fd < 0) {
@@ -204,7 +205,7 @@ enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const ch
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return open_device_or_pipe(writer, &info, err);
-    return open_temporary(writer, err);
+    return open_temporary_file(writer, err);
 }
 
 enum ldnq_status ldnq_file_writer_write(struct ldnq_file_writer *writer, const void *bytes,

@@ -99,9 +99,9 @@ enum ldnq_status ldnq_array_finalize(struct ldnq_array *array, const struct ldnq
     return load_row_major(array, header->bytes, arena, err);
 }
 
-static enum ldnq_status read_header(struct ldnq_array *array, size_t file_size,
-                                    struct ldnq_arena *scratch, struct ldnq_npy_header *header,
-                                    struct ldnq_error *err)
+static enum ldnq_status read_npy_header(struct ldnq_array *array, size_t file_size,
+                                        struct ldnq_arena *scratch, struct ldnq_npy_header *header,
+                                        struct ldnq_error *err)
 {
     size_t size = ldnq_size_min(file_size, LDNQ_NPY_PREFIX);
     void *prefix = ldnq_arena_alloc(scratch, size, 1, err);
@@ -115,13 +115,13 @@ static enum ldnq_status read_header(struct ldnq_array *array, size_t file_size,
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_file(struct ldnq_array *array, size_t size, struct ldnq_arena *arena,
-                                  struct ldnq_error *err)
+static enum ldnq_status read_npy_array_file(struct ldnq_array *array, size_t size,
+                                            struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
     struct ldnq_npy_header header;
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
-    enum ldnq_status status = read_header(array, size, scratch, &header, err);
+    enum ldnq_status status = read_npy_header(array, size, scratch, &header, err);
     ldnq_arena_destroy(scratch);
     LDNQ_TRY(status);
     array->offset = header.offset;
@@ -137,7 +137,7 @@ enum ldnq_status ldnq_array_open(const char *path, struct ldnq_arena *arena, str
         return LDNQ_NOMEM;
     size_t size;
     LDNQ_TRY(ldnq_file_open(path, &out->fd, &size, err));
-    enum ldnq_status status = read_file(out, size, arena, err);
+    enum ldnq_status status = read_npy_array_file(out, size, arena, err);
     if (status != LDNQ_OK)
         ldnq_array_close(out);
     return status;

@@ -47,7 +47,7 @@ static enum ldnq_status report_error(struct jpeg_decoder *decoder)
                      decoder->file->path, memory ? "out of memory" : "is a damaged JPEG", reason);
 }
 
-static enum ldnq_status read_header(struct jpeg_decoder *decoder)
+static enum ldnq_status read_jpeg_header(struct jpeg_decoder *decoder)
 {
     struct jpeg_decompress_struct *info = &decoder->info;
     jpeg_mem_src(info, decoder->file->bytes, decoder->file->size);
@@ -63,7 +63,7 @@ static enum ldnq_status read_header(struct jpeg_decoder *decoder)
     return LDNQ_OK;
 }
 
-static void read_pixels(struct jpeg_decoder *decoder)
+static void read_jpeg_pixels(struct jpeg_decoder *decoder)
 {
     struct jpeg_decompress_struct *info = &decoder->info;
     struct ldnq_picture *out = decoder->out;
@@ -81,9 +81,9 @@ static enum ldnq_status decode_guarded(struct jpeg_decoder *decoder)
     if (setjmp(decoder->escape))
         return report_error(decoder);
     jpeg_create_decompress(&decoder->info); /* keeps err and client_data */
-    LDNQ_TRY(read_header(decoder));
+    LDNQ_TRY(read_jpeg_header(decoder));
     LDNQ_TRY(ldnq_picture_create(decoder->file->path, decoder->arena, decoder->out, decoder->err));
-    read_pixels(decoder);
+    read_jpeg_pixels(decoder);
     return LDNQ_OK;
 }
 

@@ -65,7 +65,7 @@ static void refuse_impossible_size(struct png_decoder *decoder)
         png_error(decoder->png, "it is too short for its size in pixels");
 }
 
-static void read_header(struct png_decoder *decoder)
+static void read_png_header(struct png_decoder *decoder)
 {
     png_structp png = decoder->png;
     struct ldnq_picture *out = decoder->out;
@@ -84,7 +84,7 @@ static void read_header(struct png_decoder *decoder)
     out->channels = png_get_channels(png, decoder->info);
 }
 
-static void read_pixels(struct png_decoder *decoder)
+static void read_png_pixels(struct png_decoder *decoder)
 {
     struct ldnq_picture *out = decoder->out;
     size_t row = out->width * out->channels;
@@ -113,8 +113,8 @@ static enum ldnq_status decode_guarded(struct png_decoder *decoder)
         return ldnq_fail(decoder->err, LDNQ_DATA, "%s: is a damaged PNG: %s", decoder->file->path,
                          decoder->reason);
     }
-    read_header(decoder);
-    read_pixels(decoder);
+    read_png_header(decoder);
+    read_png_pixels(decoder);
     return decoder->status;
 }
 

@@ -124,7 +124,7 @@ static enum ldnq_status add_class_folders(struct ldnq_samples *samples, const ch
 
 /* ---- classes --------------------------------------------------------------------- */
 
-static int compare_label(const void *key, const void *label)
+static int compare_label_file_names(const void *key, const void *label)
 {
     return strcmp(key, ((const struct ldnq_label *)label)->file);
 }
@@ -155,7 +155,8 @@ static enum ldnq_status apply_labels(struct ldnq_samples *samples, const char *p
         struct picture_item *picture = &pictures->list[i];
         struct ldnq_label *label = NULL;
         if (labels.count)
-            label = bsearch(picture->key, labels.list, labels.count, sizeof *label, compare_label);
+            label = bsearch(picture->key, labels.list, labels.count, sizeof *label,
+                            compare_label_file_names);
         if (!label) {
             missing = missing ? missing : picture->path;
             continue;

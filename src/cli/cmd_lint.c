@@ -41,7 +41,7 @@ static void print_nodes(const cJSON *first)
         printf(" and %zu more", count - NAMED);
 }
 
-static bool is_printed(const cJSON *findings, const cJSON *finding)
+static bool is_finding_printed(const cJSON *findings, const cJSON *finding)
 {
     const cJSON *earlier = findings->child;
     while (earlier != finding && !is_same_rule(earlier, finding))
@@ -55,7 +55,7 @@ static void print_findings(const cJSON *findings)
     cJSON_ArrayForEach(finding, findings)
     {
         char message[CLI_PLAIN_SIZE];
-        if (is_printed(findings, finding))
+        if (is_finding_printed(findings, finding))
             continue;
         printf("%-6s  %-17s  ", cli_json_text(finding, "severity"), cli_json_text(finding, "rule"));
         print_nodes(finding);

@@ -31,8 +31,8 @@ static const struct ldnq_option *find_option(const struct cli_command *command, 
     return NULL;
 }
 
-static enum ldnq_status refuse_word(const struct cli_command *command, const char *word,
-                                    struct ldnq_error *err)
+static enum ldnq_status refuse_unknown_option(const struct cli_command *command, const char *word,
+                                              struct ldnq_error *err)
 {
     char name[64], hint[96] = "";
     const bool is_long = word[1] == '-';
@@ -50,7 +50,7 @@ static enum ldnq_status parse_option(struct cli_line *line, const struct cli_com
     const char *value, *word = argv[*at];
     const struct ldnq_option *option = find_option(command, word, &value);
     if (!option)
-        return refuse_word(command, word, err);
+        return refuse_unknown_option(command, word, err);
     if (!option->value && value)
         return cli_fail(err, LDNQ_USAGE, "%s: --%s takes no value", command->name, option->name);
     if (option->value && !value) {
@@ -72,8 +72,8 @@ static enum ldnq_status parse_option(struct cli_line *line, const struct cli_com
     return status;
 }
 
-static enum ldnq_status check_models(const struct cli_line *line, const struct cli_command *command,
-                                     struct ldnq_error *err)
+static enum ldnq_status check_model_count(const struct cli_line *line,
+                                          const struct cli_command *command, struct ldnq_error *err)
 {
     if (cli_line_has_flag(line, "help"))
         return LDNQ_OK;
@@ -106,7 +106,7 @@ enum ldnq_status cli_line_parse(struct cli_line *line, const struct cli_command 
         else
             line->models[line->model_count++] = argv[at];
     }
-    return status == LDNQ_OK ? check_models(line, command, err) : status;
+    return status == LDNQ_OK ? check_model_count(line, command, err) : status;
 }
 
 void cli_line_finish(struct cli_line *line)

@@ -73,7 +73,7 @@ static enum ldnq_status match_inputs_and_outputs(struct measurement *m, struct l
     return LDNQ_OK;
 }
 
-static size_t find_node(const struct ldnq_graph *graph, const struct ldnq_node *node)
+static size_t find_node_index(const struct ldnq_graph *graph, const struct ldnq_node *node)
 {
     for (size_t i = 0; i < graph->node_count; i++)
         if (graph->nodes[i] == node)
@@ -94,9 +94,9 @@ static enum ldnq_status list_layers(struct measurement *m, struct ldnq_error *er
         struct measured_layer *layer = &m->layers[m->count++];
         *layer = (struct measured_layer){
             .match = match,
-            .index_a = find_node(m->graph_a, m->options->pairs->a->nodes[match->a].node),
-            .output_a = find_node(m->graph_a, match->output_a->producer),
-            .output_b = find_node(m->graph_b, match->output_b->producer),
+            .index_a = find_node_index(m->graph_a, m->options->pairs->a->nodes[match->a].node),
+            .output_a = find_node_index(m->graph_a, match->output_a->producer),
+            .output_b = find_node_index(m->graph_b, match->output_b->producer),
         };
         LDNQ_TRY(
             ldnq_isolated_run_init(&layer->isolated_run, match, m->options->pairs, m->arena, err));

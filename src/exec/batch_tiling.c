@@ -129,8 +129,9 @@ static size_t count_bytes_per_sample(const struct ldnq_tensor *tensor)
 
 /* Copies the samples in the value's slot into its full batch, which is allocated with the
  * first tile, and frees the slot. */
-static enum ldnq_status append_tile(struct ldnq_exec *exec, const struct batch_tile *tile,
-                                    size_t value, struct ldnq_error *err)
+static enum ldnq_status append_tile_to_batch_value(struct ldnq_exec *exec,
+                                                   const struct batch_tile *tile, size_t value,
+                                                   struct ldnq_error *err)
 {
     struct ldnq_exec_slot *full = &exec->full[value];
     const struct ldnq_tensor *part = &exec->slots[value].tensor;
@@ -177,7 +178,7 @@ static enum ldnq_status run_batch_tile(struct ldnq_exec *exec, const struct batc
         size_t last_use = exec->plan.last_use[i];
         if (is_computed_in_tile(exec, tile, i) && last_use != LDNQ_NO_NODE &&
             last_use >= tile->last)
-            LDNQ_TRY(append_tile(exec, tile, i, err));
+            LDNQ_TRY(append_tile_to_batch_value(exec, tile, i, err));
         else if (exec->full[i].is_live)
             ldnq_exec_free_value(exec, i);
     }

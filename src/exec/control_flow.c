@@ -72,15 +72,15 @@ void ldnq_control_flow_finish(struct ldnq_exec *exec)
 
 /* ---- tensors ------------------------------------------------------------------------- */
 
-static void release_tensor(struct ldnq_exec *exec, struct loop_tensor *tensor)
+static void release_loop_tensor(struct ldnq_exec *exec, struct loop_tensor *tensor)
 {
     ldnq_buffer_pool_remove_user(&exec->buffers, tensor->buffer);
     *tensor = (struct loop_tensor){ 0 };
 }
 
-static enum ldnq_status allocate_tensor(struct ldnq_exec *exec, enum ldnq_dtype dtype,
-                                        const struct ldnq_shape *shape, struct loop_tensor *out,
-                                        struct ldnq_error *err)
+static enum ldnq_status allocate_loop_tensor(struct ldnq_exec *exec, enum ldnq_dtype dtype,
+                                             const struct ldnq_shape *shape,
+                                             struct loop_tensor *out, struct ldnq_error *err)
 {
     size_t bytes;
     out->tensor = (struct ldnq_tensor){ .dtype = dtype, .shape = *shape };
@@ -95,7 +95,7 @@ static enum ldnq_status copy_tensor(struct ldnq_exec *exec, const struct ldnq_te
                                     struct loop_tensor *out, struct ldnq_error *err)
 {
     size_t bytes;
-    LDNQ_TRY(allocate_tensor(exec, from->dtype, &from->shape, out, err));
+    LDNQ_TRY(allocate_loop_tensor(exec, from->dtype, &from->shape, out, err));
     if (ldnq_tensor_bytes(from, &bytes) && bytes > 0)
         memcpy(out->tensor.data, from->data, bytes);
     return LDNQ_OK;
@@ -106,7 +106,7 @@ static void store_output(struct ldnq_exec *exec, const struct ldnq_value *value,
                          struct loop_tensor *tensor)
 {
     if (!value) {
-        release_tensor(exec, tensor);
+        release_loop_tensor(exec, tensor);
         return;
     }
     ldnq_exec_free_value(exec, value->index);
@@ -165,7 +165,8 @@ static enum ldnq_status find_body_output(const struct ldnq_exec *body, size_t i,
                      body->graph->outputs[i]->name);
 }
 
-static enum ldnq_status run_if(struct ldnq_exec *exec, size_t node_index, struct ldnq_error *err)
+static enum ldnq_status run_if_node(struct ldnq_exec *exec, size_t node_index,
+                                    struct ldnq_error *err)
 {
     const struct ldnq_node *node = exec->graph->nodes[node_index];
     int64_t condition;
@@ -227,10 +228,10 @@ static enum ldnq_status grow_stacked_output(const struct loop_run *run, struct s
     struct loop_tensor larger = { 0 };
     size_t capacity = run->trip_count ? run->trip_count : ldnq_size_max(4, 2 * out->capacity);
     struct ldnq_shape shape = make_stacked_shape(out, capacity);
-    LDNQ_TRY(allocate_tensor(run->exec, out->dtype, &shape, &larger, err));
+    LDNQ_TRY(allocate_loop_tensor(run->exec, out->dtype, &shape, &larger, err));
     if (out->length > 0)
         memcpy(larger.tensor.data, out->whole.tensor.data, out->length * out->inner);
-    release_tensor(run->exec, &out->whole);
+    release_loop_tensor(run->exec, &out->whole);
     out->whole = larger;
     out->capacity = capacity;
     return LDNQ_OK;
@@ -261,7 +262,8 @@ static enum ldnq_status append_slice(const struct loop_run *run, size_t i,
 
 /* Stacked output i of a loop without iterations: no slices, and slices have the shape that
  * the body's output declares, with 0 for each unknown size. */
-static enum ldnq_status allocate_empty(const struct loop_run *run, size_t i, struct ldnq_error *err)
+static enum ldnq_status allocate_empty_stacked_output(const struct loop_run *run, size_t i,
+                                                      struct ldnq_error *err)
 {
     size_t at = run->control->carried + i;
     const struct ldnq_value *value = run->graph->outputs[run->control->body_out + at];
@@ -276,7 +278,7 @@ static enum ldnq_status allocate_empty(const struct loop_run *run, size_t i, str
             slice.shape.dim[d] = 0;
     LDNQ_TRY(init_stacked_output(run, i, &slice, err));
     struct ldnq_shape shape = make_stacked_shape(&run->stacked[i], 0);
-    return allocate_tensor(run->exec, slice.dtype, &shape, &run->stacked[i].whole, err);
+    return allocate_loop_tensor(run->exec, slice.dtype, &shape, &run->stacked[i].whole, err);
 }
 
 /* ---- carried values ------------------------------------------------------------------- */
@@ -315,7 +317,7 @@ static enum ldnq_status store_iteration_outputs(struct loop_run *run, struct ldn
             status = copy_tensor(run->exec, tensor, &next[i], err);
     }
     for (size_t i = 0; next && i < control->carried; i++) {
-        release_tensor(run->exec, status == LDNQ_OK ? &run->carried[i] : &next[i]);
+        release_loop_tensor(run->exec, status == LDNQ_OK ? &run->carried[i] : &next[i]);
         if (status == LDNQ_OK)
             run->carried[i] = next[i];
     }
@@ -338,7 +340,7 @@ static enum ldnq_status finish_loop_outputs(struct loop_run *run, struct ldnq_er
         if (!run->node->outputs[control->carried + i])
             continue;
         if (out->length == 0)
-            LDNQ_TRY(allocate_empty(run, i, err));
+            LDNQ_TRY(allocate_empty_stacked_output(run, i, err));
         out->whole.tensor.shape = make_stacked_shape(out, out->length);
         store_output(run->exec, run->node->outputs[control->carried + i], &out->whole);
     }
@@ -428,7 +430,7 @@ static enum ldnq_status bind_slice(struct loop_run *run, size_t i, size_t at,
     if (ldnq_control_option(run->control->in_reversed, i))
         at = split.size - 1 - at;
     if (!slice->buffer)
-        LDNQ_TRY(allocate_tensor(run->exec, whole->dtype, &shape, slice, err));
+        LDNQ_TRY(allocate_loop_tensor(run->exec, whole->dtype, &shape, slice, err));
     for (size_t outer = 0; inner > 0 && outer < split.outer; outer++)
         memcpy((char *)slice->tensor.data + outer * inner,
                (const char *)whole->data + (outer * split.size + at) * inner, inner);
@@ -436,7 +438,7 @@ static enum ldnq_status bind_slice(struct loop_run *run, size_t i, size_t at,
     return LDNQ_OK;
 }
 
-static enum ldnq_status run_scan(struct loop_run *run, struct ldnq_error *err)
+static enum ldnq_status run_scan_node(struct loop_run *run, struct ldnq_error *err)
 {
     for (size_t i = 0; i < run->control->scanned; i++) {
         const struct ldnq_shape *shape = &run->exec->in[run->control->carried + i]->shape;
@@ -467,11 +469,11 @@ static void free_run_tensors(struct loop_run *run)
     const struct ldnq_control *control = run->control;
     ldnq_exec_reset(run->body);
     for (size_t i = 0; run->carried && i < control->carried; i++)
-        release_tensor(run->exec, &run->carried[i]);
+        release_loop_tensor(run->exec, &run->carried[i]);
     for (size_t i = 0; run->stacked && i < control->stacked; i++)
-        release_tensor(run->exec, &run->stacked[i].whole);
+        release_loop_tensor(run->exec, &run->stacked[i].whole);
     for (size_t i = 0; run->slices && i < control->scanned; i++)
-        release_tensor(run->exec, &run->slices[i]);
+        release_loop_tensor(run->exec, &run->slices[i]);
     ldnq_free(run->carried);
     ldnq_free(run->stacked);
     ldnq_free(run->slices);
@@ -483,7 +485,7 @@ enum ldnq_status ldnq_control_flow_run(struct ldnq_exec *exec, size_t node_index
     const struct ldnq_node *node = exec->graph->nodes[node_index];
     const struct ldnq_control *control = node->op_attrs;
     if (control->kind == LDNQ_CONTROL_IF)
-        return run_if(exec, node_index, err);
+        return run_if_node(exec, node_index, err);
     struct loop_run run = {
         .exec = exec,
         .body = exec->bodies[node_index][0],
@@ -498,8 +500,8 @@ enum ldnq_status ldnq_control_flow_run(struct ldnq_exec *exec, size_t node_index
     if (!run.carried || !run.stacked || !run.slices)
         status = ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     else
-        status =
-            control->kind == LDNQ_CONTROL_LOOP ? run_loop_node(&run, err) : run_scan(&run, err);
+        status = control->kind == LDNQ_CONTROL_LOOP ? run_loop_node(&run, err)
+                                                    : run_scan_node(&run, err);
     exec->iterations += run.iterations;
     free_run_tensors(&run);
     return status;

@@ -12,8 +12,9 @@
 /* ---- create and destroy
  * -------------------------------------------------------------------------- */
 
-static enum ldnq_status copy_list(struct ldnq_grad *grad, const struct ldnq_value *const **list,
-                                  size_t count, struct ldnq_error *err)
+static enum ldnq_status copy_value_list(struct ldnq_grad *grad,
+                                        const struct ldnq_value *const **list, size_t count,
+                                        struct ldnq_error *err)
 {
     const struct ldnq_value **copy = ldnq_arena_alloc(grad->arena, count, sizeof *copy, err);
     if (!copy)
@@ -24,9 +25,9 @@ static enum ldnq_status copy_list(struct ldnq_grad *grad, const struct ldnq_valu
     return LDNQ_OK;
 }
 
-static enum ldnq_status copy_options(struct ldnq_grad *grad,
-                                     const struct ldnq_grad_options *options,
-                                     struct ldnq_error *err)
+static enum ldnq_status copy_gradient_options(struct ldnq_grad *grad,
+                                              const struct ldnq_grad_options *options,
+                                              struct ldnq_error *err)
 {
     struct ldnq_grad_options *own = &grad->options;
     *own = *options;
@@ -36,8 +37,8 @@ static enum ldnq_status copy_options(struct ldnq_grad *grad,
         own->targets = (const struct ldnq_value *const *)grad->graph->outputs;
         own->target_count = grad->graph->output_count;
     }
-    LDNQ_TRY(copy_list(grad, &own->targets, own->target_count, err));
-    return copy_list(grad, &own->requested, own->requested_count, err);
+    LDNQ_TRY(copy_value_list(grad, &own->targets, own->target_count, err));
+    return copy_value_list(grad, &own->requested, own->requested_count, err);
 }
 
 static enum ldnq_status allocate_gradient_slots(struct ldnq_grad *grad, struct ldnq_error *err)
@@ -73,7 +74,7 @@ static enum ldnq_status init_gradient_run(struct ldnq_grad *grad, struct ldnq_po
 {
     LDNQ_TRY(ldnq_arena_create(&grad->arena, err));
     LDNQ_TRY(ldnq_exec_create(grad->graph, pool, &grad->exec, err));
-    LDNQ_TRY(copy_options(grad, options, err));
+    LDNQ_TRY(copy_gradient_options(grad, options, err));
     LDNQ_TRY(ldnq_grad_reach_init(&grad->reach, grad->graph, &grad->options, grad->arena, err));
     LDNQ_TRY(ldnq_grad_plan_init(&grad->plan, grad->exec, &grad->options, &grad->reach, grad->arena,
                                  err));

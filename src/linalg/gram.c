@@ -36,7 +36,7 @@ struct gram_job {
     float *scratch;
 };
 
-static void add_tile(const struct gram_job *job, size_t row, size_t column, float *product)
+static void add_gram_tile(const struct gram_job *job, size_t row, size_t column, float *product)
 {
     size_t rows = ldnq_size_min(TILE, job->k - row);
     size_t width = ldnq_size_min(TILE, job->k - column);
@@ -65,8 +65,8 @@ static void add_tile_and_sums(void *argument, size_t chunk, size_t thread)
     size_t side = count_tiles_per_side(job->k), row = 0, left = chunk;
     while (left >= side - row)
         left -= side - row++;
-    add_tile(job, row * TILE, (row + left) * TILE,
-             job->scratch + thread * count_tile_floats(job->k));
+    add_gram_tile(job, row * TILE, (row + left) * TILE,
+                  job->scratch + thread * count_tile_floats(job->k));
     if (left == 0)
         add_column_sums(job, row * TILE);
 }

@@ -19,8 +19,8 @@ struct accuracy_measurement {
     size_t correct[2], labelled;
 };
 
-static const struct ldnq_tensor *find_output(const struct accuracy_measurement *measurement,
-                                             size_t which, size_t output)
+static const struct ldnq_tensor *
+find_output_of_graph(const struct accuracy_measurement *measurement, size_t which, size_t output)
 {
     return ldnq_exec_find_value(measurement->execs[which],
                                 measurement->graphs[which]->outputs[output]);
@@ -31,7 +31,7 @@ static enum ldnq_status count_correct(struct accuracy_measurement *measurement, 
                                       size_t count, struct ldnq_error *err)
 {
     for (size_t which = 0; which < 2; which++) {
-        const struct ldnq_tensor *output = find_output(measurement, which, 0);
+        const struct ldnq_tensor *output = find_output_of_graph(measurement, which, 0);
         const size_t elements = ldnq_tensor_count(output), classes = elements / count;
         if (output->dtype != LDNQ_FLOAT || classes < 2 || elements % count != 0)
             return ldnq_fail(err, LDNQ_UNSUPPORTED,
@@ -52,16 +52,16 @@ static enum ldnq_status count_correct(struct accuracy_measurement *measurement, 
     return LDNQ_OK;
 }
 
-static enum ldnq_status measure_batch(struct accuracy_measurement *measurement,
-                                      struct ldnq_tensor *const *inputs, size_t first, size_t count,
-                                      struct ldnq_error *err)
+static enum ldnq_status measure_accuracy_of_batch(struct accuracy_measurement *measurement,
+                                                  struct ldnq_tensor *const *inputs, size_t first,
+                                                  size_t count, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_exec_run(measurement->execs[0], inputs, err));
     LDNQ_TRY(ldnq_exec_run(measurement->execs[1], inputs, err));
     for (size_t o = 0; o < measurement->graphs[1]->output_count; o++)
-        LDNQ_TRY(ldnq_output_sums_add(&measurement->sums[o], find_output(measurement, 0, o),
-                                      find_output(measurement, 1, o), count, measurement->pool,
-                                      err));
+        LDNQ_TRY(ldnq_output_sums_add(
+            &measurement->sums[o], find_output_of_graph(measurement, 0, o),
+            find_output_of_graph(measurement, 1, o), count, measurement->pool, err));
     return ldnq_samples_label(measurement->samples, first) < 0
                ? LDNQ_OK
                : count_correct(measurement, first, count, err);
@@ -81,7 +81,8 @@ static enum ldnq_status measure_batches(struct accuracy_measurement *measurement
         struct ldnq_sample_batch batch;
         LDNQ_TRY(ldnq_sample_batch_read(measurement->samples, first, count, measurement->pool,
                                         &batch, err));
-        const enum ldnq_status status = measure_batch(measurement, batch.inputs, first, count, err);
+        const enum ldnq_status status =
+            measure_accuracy_of_batch(measurement, batch.inputs, first, count, err);
         ldnq_exec_reset(measurement->execs[0]);
         ldnq_exec_reset(measurement->execs[1]);
         ldnq_arena_destroy(batch.arena);
@@ -95,7 +96,8 @@ static double compute_percent(size_t part, size_t whole)
     return whole ? 100.0 * (double)part / (double)whole : NAN;
 }
 
-static void summarize(const struct accuracy_measurement *measurement, struct ldnq_accuracy *out)
+static void summarize_accuracy(const struct accuracy_measurement *measurement,
+                               struct ldnq_accuracy *out)
 {
     *out = (struct ldnq_accuracy){ .samples = ldnq_samples_count(measurement->samples),
                                    .sqnr = NAN,
@@ -129,7 +131,7 @@ enum ldnq_status ldnq_accuracy_measure(const struct ldnq_graph *quantized,
         ldnq_arena_alloc(arena, reference->output_count, sizeof *measurement.sums, err);
     enum ldnq_status status = measurement.sums ? measure_batches(&measurement, err) : LDNQ_NOMEM;
     if (status == LDNQ_OK)
-        summarize(&measurement, out);
+        summarize_accuracy(&measurement, out);
     ldnq_exec_destroy(measurement.execs[0]);
     ldnq_exec_destroy(measurement.execs[1]);
     ldnq_arena_destroy(arena);

@@ -40,7 +40,7 @@ enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char 
 /* ---- nodes ------------------------------------------------------------------------------ */
 
 /* Returns n_node for an origin that is not in this model. */
-static size_t find_node(const struct ldnq_model *model, const void *origin)
+static size_t find_node_index(const struct ldnq_model *model, const void *origin)
 {
     const Onnx__GraphProto *graph = model->proto->graph;
     size_t at = 0;
@@ -52,7 +52,7 @@ static size_t find_node(const struct ldnq_model *model, const void *origin)
 static enum ldnq_status find_node_or_fail(const struct ldnq_model *model, const void *origin,
                                           Onnx__NodeProto **node, struct ldnq_error *err)
 {
-    size_t at = find_node(model, origin);
+    size_t at = find_node_index(model, origin);
     if (at == model->proto->graph->n_node)
         return ldnq_fail(err, LDNQ_USAGE, "%s: a node to be changed is not in the model",
                          model->path);
@@ -116,7 +116,7 @@ enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *bef
 {
     Onnx__NodeProto *ignored;
     LDNQ_TRY(find_node_or_fail(model, before, &ignored, err));
-    return build_and_insert_node(model, find_node(model, before), op_type, name, inputs,
+    return build_and_insert_node(model, find_node_index(model, before), op_type, name, inputs,
                                  input_count, output, attrs, attr_count, err);
 }
 
@@ -129,8 +129,8 @@ enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *aft
     Onnx__NodeProto *ignored;
     if (after)
         LDNQ_TRY(find_node_or_fail(model, after, &ignored, err));
-    return build_and_insert_node(model, after ? find_node(model, after) + 1 : 0, op_type, name,
-                                 inputs, input_count, output, attrs, attr_count, err);
+    return build_and_insert_node(model, after ? find_node_index(model, after) + 1 : 0, op_type,
+                                 name, inputs, input_count, output, attrs, attr_count, err);
 }
 
 enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *origin,
@@ -214,13 +214,13 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
 
 bool ldnq_edit_has_node(const struct ldnq_model *model, const void *origin)
 {
-    return find_node(model, origin) < model->proto->graph->n_node;
+    return find_node_index(model, origin) < model->proto->graph->n_node;
 }
 
 void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin)
 {
     Onnx__GraphProto *graph = model->proto->graph;
-    size_t at = find_node(model, origin);
+    size_t at = find_node_index(model, origin);
     if (at == graph->n_node)
         return;
     for (size_t i = 0; i < graph->node[at]->n_output; i++)

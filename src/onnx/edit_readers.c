@@ -6,7 +6,8 @@
 #include "onnx/model.h"
 #include "onnx/uses.h"
 
-static const Onnx__NodeProto *find_node(const struct ldnq_model *model, const void *origin)
+static const Onnx__NodeProto *find_node_of_origin(const struct ldnq_model *model,
+                                                  const void *origin)
 {
     const Onnx__GraphProto *graph = model->proto->graph;
     for (size_t n = 0; n < graph->n_node; n++)
@@ -22,13 +23,13 @@ static bool is_operator(const Onnx__NodeProto *node, const char *op_type)
 
 const char *ldnq_edit_find_output(const struct ldnq_model *model, const void *origin, size_t index)
 {
-    const Onnx__NodeProto *node = find_node(model, origin);
+    const Onnx__NodeProto *node = find_node_of_origin(model, origin);
     return node && index < node->n_output ? node->output[index] : NULL;
 }
 
 bool ldnq_edit_is_operator(const struct ldnq_model *model, const void *origin, const char *op_type)
 {
-    return is_operator(find_node(model, origin), op_type);
+    return is_operator(find_node_of_origin(model, origin), op_type);
 }
 
 bool ldnq_edit_is_read_by(const struct ldnq_model *model, const char *value, const char *op_type)

@@ -140,8 +140,8 @@ static enum ldnq_status open_resolved(struct loader *loader, const char *locatio
     return read_data_file(loader, real, file, err);
 }
 
-static enum ldnq_status open_location(struct loader *loader, const char *location,
-                                      struct ldnq_name **file, struct ldnq_error *err)
+static enum ldnq_status open_external_location(struct loader *loader, const char *location,
+                                               struct ldnq_name **file, struct ldnq_error *err)
 {
     struct ldnq_name *known;
     LDNQ_TRY(ldnq_names_insert(&loader->places, location, &known, err));
@@ -188,8 +188,8 @@ static enum ldnq_status set_tensor_bytes(Onnx__TensorProto *tensor,
     return LDNQ_OK;
 }
 
-static enum ldnq_status load_tensor(struct loader *loader, Onnx__TensorProto *tensor,
-                                    struct ldnq_error *err)
+static enum ldnq_status load_external_tensor(struct loader *loader, Onnx__TensorProto *tensor,
+                                             struct ldnq_error *err)
 {
     struct external_location place;
     struct ldnq_name *file;
@@ -199,7 +199,7 @@ static enum ldnq_status load_tensor(struct loader *loader, Onnx__TensorProto *te
     if (tensor->has_raw_data && tensor->raw_data.len)
         return ldnq_fail(err, LDNQ_MODEL, "has both raw_data and external data");
     LDNQ_TRY(read_location(tensor, &place, err));
-    LDNQ_TRY(open_location(loader, place.location, &file, err));
+    LDNQ_TRY(open_external_location(loader, place.location, &file, err));
     tensor->has_raw_data = 0;
     return set_tensor_bytes(tensor, &place, file, err);
 }
@@ -209,7 +209,7 @@ static enum ldnq_status load_external_data_of(void *ctx, void *message, struct l
     Onnx__TensorProto *tensor = message;
     if (!ldnq_is_external(tensor))
         return LDNQ_OK;
-    enum ldnq_status status = load_tensor(ctx, tensor, err);
+    enum ldnq_status status = load_external_tensor(ctx, tensor, err);
     if (status != LDNQ_OK)
         ldnq_fail_within(err, status, "tensor '%s'", ldnq_or_empty(tensor->name));
     return status;

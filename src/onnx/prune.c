@@ -8,20 +8,20 @@ struct pruner {
     bool changed;
 };
 
-static struct ldnq_name *find_entry(const struct pruner *pruner, const char *name)
+static struct ldnq_name *find_name_entry(const struct pruner *pruner, const char *name)
 {
     return name ? ldnq_names_find(&pruner->model->names, name) : NULL;
 }
 
-static bool is_removed(const struct pruner *pruner, const char *name)
+static bool is_name_removed(const struct pruner *pruner, const char *name)
 {
-    const struct ldnq_name *entry = find_entry(pruner, name);
+    const struct ldnq_name *entry = find_name_entry(pruner, name);
     return entry && entry->flags & LDNQ_NAME_GONE;
 }
 
 static void set_removed_flag(const struct pruner *pruner, const char *name, bool gone)
 {
-    struct ldnq_name *entry = find_entry(pruner, name);
+    struct ldnq_name *entry = find_name_entry(pruner, name);
     if (entry && gone)
         entry->flags |= LDNQ_NAME_GONE;
     else if (entry)
@@ -36,7 +36,7 @@ static bool is_read_by_any_node(const struct pruner *pruner, const char *name)
 
 static bool was_unread_before_edit(const struct pruner *pruner, const char *name)
 {
-    const struct ldnq_name *entry = find_entry(pruner, name);
+    const struct ldnq_name *entry = find_name_entry(pruner, name);
     return entry && entry->flags & LDNQ_NAME_DEAD;
 }
 
@@ -133,7 +133,7 @@ static void remove_annotations(struct pruner *pruner)
     size_t kept = 0;
     for (size_t i = 0; i < graph->n_quantization_annotation; i++) {
         Onnx__TensorAnnotation *annotation = graph->quantization_annotation[i];
-        if (!is_removed(pruner, annotation->tensor_name)) {
+        if (!is_name_removed(pruner, annotation->tensor_name)) {
             graph->quantization_annotation[kept++] = annotation;
             continue;
         }
@@ -151,7 +151,7 @@ static size_t remove_value_infos(const struct pruner *pruner, Onnx__ValueInfoPro
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
-        if (!is_removed(pruner, infos[i]->name))
+        if (!is_name_removed(pruner, infos[i]->name))
             infos[kept++] = infos[i];
     return kept;
 }

@@ -74,8 +74,9 @@ static enum ldnq_status write_external_bytes(struct model_saver *saver, const vo
     return ldnq_file_writer_write(saver->data, bytes, size, err);
 }
 
-static enum ldnq_status append_data(struct model_saver *saver, const Onnx__TensorProto *tensor,
-                                    size_t *offset, struct ldnq_error *err)
+static enum ldnq_status append_tensor_to_data_file(struct model_saver *saver,
+                                                   const Onnx__TensorProto *tensor, size_t *offset,
+                                                   struct ldnq_error *err)
 {
     static const char zeros[EXTERNAL_ALIGNMENT];
     if (!saver->data->stream)
@@ -145,7 +146,7 @@ static enum ldnq_status store_tensor_inline_or_external(void *ctx, void *message
         store_data_inline(tensor);
         return LDNQ_OK;
     }
-    LDNQ_TRY(append_data(saver, tensor, &offset, err));
+    LDNQ_TRY(append_tensor_to_data_file(saver, tensor, &offset, err));
     return set_external_location(saver, tensor, offset, err);
 }
 
@@ -158,8 +159,8 @@ static enum ldnq_status move_tensors(const struct ldnq_model *model, struct mode
 
 /* ---- the model -------------------------------------------------------------------------- */
 
-static enum ldnq_status pack_model(const struct ldnq_model *model, const char *path, void **bytes,
-                                   size_t *size, struct ldnq_error *err)
+static enum ldnq_status serialize_model(const struct ldnq_model *model, const char *path,
+                                        void **bytes, size_t *size, struct ldnq_error *err)
 {
     *size = onnx__model_proto__get_packed_size(model->proto);
     if (*size > FILE_LIMIT)
@@ -208,7 +209,7 @@ static enum ldnq_status write_file(const struct ldnq_model *model, struct ldnq_m
 {
     void *bytes = NULL;
     size_t size;
-    LDNQ_TRY(pack_model(model, writer->path, &bytes, &size, err));
+    LDNQ_TRY(serialize_model(model, writer->path, &bytes, &size, err));
     enum ldnq_status status = ldnq_file_writer_init(&writer->file, writer->path, err);
     if (status == LDNQ_OK)
         status = ldnq_file_writer_write(&writer->file, bytes, size, err);
@@ -383,7 +384,7 @@ enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, s
     LDNQ_TRY(ldnq_arena_create(&saver.arena, err));
     enum ldnq_status status = move_tensors(model, &saver, err);
     if (status == LDNQ_OK)
-        status = pack_model(model, model->path, bytes, size, err);
+        status = serialize_model(model, model->path, bytes, size, err);
     restore_changed_tensors(&saver);
     ldnq_arena_destroy(saver.arena);
     return status;

@@ -98,8 +98,9 @@ static enum ldnq_status loop_read_attrs(const struct ldnq_node *node, struct ldn
     return check_body(control->bodies[0], 2 + control->carried, 1 + node->output_count, err);
 }
 
-static enum ldnq_status read_list(const struct ldnq_node *node, const char *name, size_t count,
-                                  const int64_t **list, struct ldnq_error *err)
+static enum ldnq_status read_int_list_attr(const struct ldnq_node *node, const char *name,
+                                           size_t count, const int64_t **list,
+                                           struct ldnq_error *err)
 {
     size_t given;
     *list = ldnq_attr_ints(node, name, &given);
@@ -130,10 +131,10 @@ static enum ldnq_status scan_read_attrs(const struct ldnq_node *node, struct ldn
                          node->output_count, control->carried);
     control->stacked = node->output_count - control->carried;
     size_t in = control->scanned, out = control->stacked;
-    LDNQ_TRY(read_list(node, "scan_input_axes", in, &control->in_axes, err));
-    LDNQ_TRY(read_list(node, "scan_input_directions", in, &control->in_reversed, err));
-    LDNQ_TRY(read_list(node, "scan_output_axes", out, &control->out_axes, err));
-    LDNQ_TRY(read_list(node, "scan_output_directions", out, &control->out_reversed, err));
+    LDNQ_TRY(read_int_list_attr(node, "scan_input_axes", in, &control->in_axes, err));
+    LDNQ_TRY(read_int_list_attr(node, "scan_input_directions", in, &control->in_reversed, err));
+    LDNQ_TRY(read_int_list_attr(node, "scan_output_axes", out, &control->out_axes, err));
+    LDNQ_TRY(read_int_list_attr(node, "scan_output_directions", out, &control->out_reversed, err));
     return check_body(control->bodies[0], own, node->output_count, err);
 }
 

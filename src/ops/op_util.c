@@ -101,7 +101,7 @@ enum ldnq_status ldnq_op_multiply_dims(struct ldnq_op_call *call, int64_t a, int
     return LDNQ_OK;
 }
 
-static int64_t read_int(const struct ldnq_tensor *tensor, size_t i)
+static int64_t read_int_element(const struct ldnq_tensor *tensor, size_t i)
 {
     return tensor->dtype == LDNQ_INT64 ? ((const int64_t *)tensor->data)[i]
                                        : ((const int32_t *)tensor->data)[i];
@@ -128,7 +128,7 @@ enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input
         return LDNQ_OK;
     *known = true;
     for (size_t i = 0; i < *count; i++) {
-        values[i] = read_int(tensor, i);
+        values[i] = read_int_element(tensor, i);
         /* Run-time data has no symbols: this is a number that would be taken for one. */
         if (!call->graph && ldnq_is_symbol(values[i]))
             return ldnq_fail(err, LDNQ_MODEL,

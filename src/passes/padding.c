@@ -67,8 +67,9 @@ static bool has_explicit_pads(const struct ldnq_node *conv, size_t axes)
 }
 
 /* Adds the pads of the Pad to those of the convolution. */
-static enum ldnq_status add_pads(const struct ldnq_graph *graph, struct ldnq_node *conv,
-                                 const int64_t *pads, size_t rank, struct ldnq_error *err)
+static enum ldnq_status add_pads_to_convolution(const struct ldnq_graph *graph,
+                                                struct ldnq_node *conv, const int64_t *pads,
+                                                size_t rank, struct ldnq_error *err)
 {
     size_t axes = rank - 2, count, kept = 0;
     const int64_t *own = ldnq_attr_ints(conv, "pads", &count);
@@ -105,7 +106,7 @@ static enum ldnq_status merge_pad(const struct ldnq_graph *graph, struct ldnq_no
     if (!pads || count != 2 * rank || !are_spatial_pads(pads, rank) || !fills_with_zeros(pad) ||
         !has_explicit_pads(conv, rank - 2))
         return LDNQ_OK;
-    LDNQ_TRY(add_pads(graph, conv, pads, rank, err));
+    LDNQ_TRY(add_pads_to_convolution(graph, conv, pads, rank, err));
     conv->inputs[0] = pad->inputs[X];
     return ldnq_ops_bind_node(graph, conv, err);
 }

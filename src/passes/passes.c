@@ -82,7 +82,7 @@ enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, 
     return LDNQ_OK;
 }
 
-static bool is_needed(const struct ldnq_node *node, const bool *needed)
+static bool has_needed_output(const struct ldnq_node *node, const bool *needed)
 {
     for (size_t i = 0; i < node->output_count; i++)
         if (node->outputs[i] && needed[node->outputs[i]->index])
@@ -108,7 +108,7 @@ enum ldnq_status ldnq_pass_remove_dead_nodes(struct ldnq_graph *graph, struct ld
     for (size_t i = 0; i < graph->output_count; i++)
         needed[graph->outputs[i]->index] = true;
     for (size_t i = graph->node_count; i-- > 0;) {
-        alive[i] = is_needed(graph->nodes[i], needed);
+        alive[i] = has_needed_output(graph->nodes[i], needed);
         if (alive[i] && graph->nodes[i]->op && (graph->nodes[i]->op->flags & LDNQ_OP_CONTROL_FLOW))
             LDNQ_TRY(ldnq_subgraphs_remove_unread(graph, graph->nodes[i], err));
         if (alive[i])

@@ -122,9 +122,10 @@ static enum ldnq_status store_batch_and_reset(struct ldnq_calib_runner *runner, 
     return LDNQ_OK;
 }
 
-static enum ldnq_status advance_batch(struct ldnq_calib_runner *runner, size_t batch,
-                                      size_t node_index, ldnq_calib_runner_fn *visit, void *ctx,
-                                      struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status advance_batch_to_node(struct ldnq_calib_runner *runner, size_t batch,
+                                              size_t node_index, ldnq_calib_runner_fn *visit,
+                                              void *ctx, struct ldnq_arena *arena,
+                                              struct ldnq_error *err)
 {
     LDNQ_TRY(run_batch_up_to_node(runner, batch, node_index, arena, err));
     if (runner->reference)
@@ -155,7 +156,8 @@ enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, siz
     for (size_t batch = 0; batch < runner->batch_count; batch++) {
         struct ldnq_arena *arena;
         LDNQ_TRY(ldnq_arena_create(&arena, err));
-        enum ldnq_status status = advance_batch(runner, batch, node_index, visit, ctx, arena, err);
+        enum ldnq_status status =
+            advance_batch_to_node(runner, batch, node_index, visit, ctx, arena, err);
         for (size_t i = 0; status != LDNQ_OK && i < 2 && both[i]; i++)
             ldnq_exec_reset(both[i]->exec); /* its values may point into the arena */
         ldnq_arena_destroy(arena);

@@ -57,9 +57,9 @@ static void *copy_array(struct ldnq_arena *arena, const void *from, size_t count
     return copy;
 }
 
-static enum ldnq_status store_layer(struct ldnq_arena *arena,
-                                    const struct ldnq_quantized_layer *from,
-                                    struct stored_codes *stored, struct ldnq_error *err)
+static enum ldnq_status copy_layer_codes(struct ldnq_arena *arena,
+                                         const struct ldnq_quantized_layer *from,
+                                         struct stored_codes *stored, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &from->layer;
     struct ldnq_quantized_layer *copy = &stored->layer;
@@ -94,8 +94,8 @@ enum ldnq_status ldnq_codebook_projection_store(struct ldnq_codebook_projection 
                                                 struct ldnq_error *err)
 {
     for (size_t i = 0; i < projection->layers; i++)
-        LDNQ_TRY(store_layer(projection->arena, &network->layers[i],
-                             &projection->codes[i * projection->choices + choice], err));
+        LDNQ_TRY(copy_layer_codes(projection->arena, &network->layers[i],
+                                  &projection->codes[i * projection->choices + choice], err));
     return LDNQ_OK;
 }
 
@@ -156,8 +156,8 @@ struct codebook_visit {
     struct ldnq_pool *pool;
 };
 
-static enum ldnq_status add_draw(void *ctx, const struct ldnq_projection *draw,
-                                 struct ldnq_error *err)
+static enum ldnq_status add_codebook_errors_of_draw(void *ctx, const struct ldnq_projection *draw,
+                                                    struct ldnq_error *err)
 {
     (void)err;
     const struct codebook_visit *visit = ctx;
@@ -237,5 +237,5 @@ enum ldnq_status ldnq_codebook_projection_run(struct ldnq_codebook_projection *p
         .max_bytes = options->max_bytes,
         .pool = options->pool,
     };
-    return ldnq_project_outputs(graph, samples, &project, add_draw, &visit, err);
+    return ldnq_project_outputs(graph, samples, &project, add_codebook_errors_of_draw, &visit, err);
 }

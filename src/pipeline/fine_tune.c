@@ -248,7 +248,7 @@ static enum ldnq_status save_if_held_out_improves(struct fine_tuning *tuning,
     return LDNQ_OK;
 }
 
-static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error *err)
+static enum ldnq_status run_training_steps(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     struct ldnq_fine_tune_result *result = tuning->result;
     const size_t interval = ldnq_size_max(1, tuning->steps / MEASUREMENTS);
@@ -359,7 +359,7 @@ static enum ldnq_status run_fine_tuning(struct fine_tuning *tuning, struct ldnq_
                                                err);
     }
     if (status == LDNQ_OK)
-        status = run_steps(tuning, &reason);
+        status = run_training_steps(tuning, &reason);
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
     for (size_t i = 0; i < tuning->count; i++)

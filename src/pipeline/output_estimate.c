@@ -68,9 +68,9 @@ static void set_constants(const struct output_estimator *estimator, double t)
 }
 
 /* Adds an input of a node, a constant, to the changed values. */
-static enum ldnq_status add_constant(struct output_estimator *estimator, size_t node_index,
-                                     const struct ldnq_node *node, size_t input, size_t owner,
-                                     struct ldnq_error *err)
+static enum ldnq_status add_changed_input(struct output_estimator *estimator, size_t node_index,
+                                          const struct ldnq_node *node, size_t input, size_t owner,
+                                          struct ldnq_error *err)
 {
     const struct ldnq_graph *reference = estimator->inputs->reference;
     if (node_index >= reference->node_count || estimator->inputs->graph->nodes[node_index] != node)
@@ -87,7 +87,8 @@ static size_t find_node_index(const struct ldnq_graph *graph, const struct ldnq_
     return n;
 }
 
-static enum ldnq_status list_changes(struct output_estimator *estimator, struct ldnq_error *err)
+static enum ldnq_status list_changed_values(struct output_estimator *estimator,
+                                            struct ldnq_error *err)
 {
     const struct ldnq_quantized_network *network = estimator->inputs->network;
     const struct ldnq_placement *placement = network->placement;
@@ -102,16 +103,16 @@ static enum ldnq_status list_changes(struct output_estimator *estimator, struct 
         return LDNQ_NOMEM;
     for (size_t i = 0; i < network->count; i++) {
         const struct ldnq_layer *layer = &network->layers[i].layer;
-        LDNQ_TRY(
-            add_constant(estimator, layer->node_index, layer->node, layer->weight_input, i, err));
+        LDNQ_TRY(add_changed_input(estimator, layer->node_index, layer->node, layer->weight_input,
+                                   i, err));
         if (layer->bias)
-            LDNQ_TRY(
-                add_constant(estimator, layer->node_index, layer->node, layer->bias_input, i, err));
+            LDNQ_TRY(add_changed_input(estimator, layer->node_index, layer->node, layer->bias_input,
+                                       i, err));
     }
     for (size_t i = 0; i < network->norm_count; i++)
-        LDNQ_TRY(add_constant(estimator,
-                              find_node_index(estimator->inputs->graph, network->norms[i].node),
-                              network->norms[i].node, network->norms[i].input, OF_NORMS, err));
+        LDNQ_TRY(add_changed_input(
+            estimator, find_node_index(estimator->inputs->graph, network->norms[i].node),
+            network->norms[i].node, network->norms[i].input, OF_NORMS, err));
     for (size_t a = 0; placement && a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
         const size_t index = activation->dequantized->index;
@@ -240,7 +241,7 @@ static enum ldnq_status estimate_in_arena(struct output_estimator *estimator,
 {
     const struct ldnq_estimate_inputs *inputs = estimator->inputs;
     LDNQ_TRY(ldnq_graph_clone(inputs->reference, estimator->arena, &estimator->middle, err));
-    LDNQ_TRY(list_changes(estimator, err));
+    LDNQ_TRY(list_changed_values(estimator, err));
     LDNQ_TRY(create_executor(estimator, err));
     const struct ldnq_projection_options options = {
         .values = estimator->values,

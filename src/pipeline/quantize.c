@@ -22,8 +22,8 @@ static enum ldnq_status copy_constant_for_node(struct ldnq_quantizer *quantizer,
                                    &node->inputs[input], err);
 }
 
-static enum ldnq_status prepare_layer(struct ldnq_quantizer *quantizer, size_t i,
-                                      struct ldnq_error *err)
+static enum ldnq_status copy_layer_constants(struct ldnq_quantizer *quantizer, size_t i,
+                                             struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantizer->result->network.layers[i].layer;
     quantizer->file_weight[i] = layer->node->inputs[layer->weight_input];
@@ -75,7 +75,7 @@ static enum ldnq_status init_quantized_layers(struct ldnq_quantizer *quantizer,
     quantizer->result = result;
     for (size_t i = 0; i < count; i++) {
         choose_codebook_and_granularity(quantizer->options, &layers[i], &result->network.layers[i]);
-        LDNQ_TRY(prepare_layer(quantizer, i, err));
+        LDNQ_TRY(copy_layer_constants(quantizer, i, err));
     }
     return LDNQ_OK;
 }

@@ -129,7 +129,7 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
                               fitting->index * steps + batch + 1, network->count * steps, err);
 }
 
-static const double *column_means(const struct layer_fitting *fitting)
+static const double *compute_column_means(const struct layer_fitting *fitting)
 {
     return fitting->quantizer->means ? fitting->columns.mean : fitting->moments.statistics.mean;
 }
@@ -160,7 +160,7 @@ static enum ldnq_status check_statistics(const struct layer_fitting *fitting,
         return ldnq_node_fail(graph, layer->node, LDNQ_DATA, err,
                               "the calibration samples give it no input");
     for (size_t i = 0; i < layer->geometry.groups * layer->geometry.cols; i++)
-        if (!isfinite(column_means(fitting)[i]))
+        if (!isfinite(compute_column_means(fitting)[i]))
             return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
                                   "its input is not finite on the calibration samples");
     return LDNQ_OK;
@@ -228,7 +228,7 @@ static struct ldnq_layer_problem make_layer_problem(const struct layer_fitting *
         .weight = weight,
         .gram = fitting->quantizer->means ? NULL : fitting->moments.statistics.gram,
         .diagonal = fitting->columns.diagonal,
-        .mean = layer->bias ? column_means(fitting) : NULL,
+        .mean = layer->bias ? compute_column_means(fitting) : NULL,
         .bias = layer->bias ? bias : NULL,
         .codebook = quantized->codebook,
         .granularity = granularity,

@@ -71,7 +71,7 @@ struct beam_chunk {
 
 /* ---- codes ---------------------------------------------------------------------------- */
 
-static void init_table(struct code_table *table, const struct ldnq_codebook *codebook)
+static void init_code_table(struct code_table *table, const struct ldnq_codebook *codebook)
 {
     table->count = codebook->count;
     table->lowest = codebook->codes[0];
@@ -303,8 +303,8 @@ static void update_targets(const struct beam_search *s, const struct beam_chunk 
 }
 
 /* Stores the codes of a row's cheapest branch, back through the blocks. */
-static void store_row(const struct beam_search *s, const struct beam_chunk *chunk, size_t r,
-                      const struct ldnq_beam_workspace *workspace)
+static void store_best_branch_codes(const struct beam_search *s, const struct beam_chunk *chunk,
+                                    size_t r, const struct ldnq_beam_workspace *workspace)
 {
     const struct ldnq_column *columns = s->beam->inverse.columns + chunk->group * s->k;
     int8_t *codes = s->codes + (chunk->row + r) * s->k;
@@ -341,7 +341,7 @@ static void search_chunk(void *ctx, size_t index, size_t thread)
                 continue;
             s->costs[chunk.row + r] = cost;
             s->chosen[chunk.row + r] = s->factors[f];
-            store_row(s, &chunk, r, workspace);
+            store_best_branch_codes(s, &chunk, r, workspace);
         }
     }
 }
@@ -397,7 +397,7 @@ static enum ldnq_status allocate_and_search_beam(struct beam_search *s,
     s->chosen = ldnq_arena_alloc(arena, rows, sizeof *s->chosen, err);
     if (!s->costs || !s->chosen)
         return LDNQ_NOMEM;
-    init_table(&s->table, problem->codebook);
+    init_code_table(&s->table, problem->codebook);
     if (problem->granularity == LDNQ_PER_TENSOR)
         LDNQ_TRY(search_tensor(s, given, chunks, arena, err));
     else

@@ -40,7 +40,7 @@ struct search_state {
     double *trial_errors;
 };
 
-static double sum_values(const double *values, size_t count)
+static double sum_errors(const double *values, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
@@ -48,7 +48,7 @@ static double sum_values(const double *values, size_t count)
     return sum;
 }
 
-static void store_rows(struct search_state *best, size_t first, size_t count)
+static void store_trial_rows(struct search_state *best, size_t first, size_t count)
 {
     const size_t k = best->problem->cols;
     memcpy(best->solution->codes + first * k, best->trial.codes + first * k, count * k);
@@ -62,13 +62,13 @@ static void store_better(struct search_state *best)
 {
     const size_t rows = best->problem->groups * best->problem->rows;
     if (best->problem->granularity == LDNQ_PER_TENSOR) {
-        if (rows > 0 && sum_values(best->trial_errors, rows) < sum_values(best->errors, rows))
-            store_rows(best, 0, rows);
+        if (rows > 0 && sum_errors(best->trial_errors, rows) < sum_errors(best->errors, rows))
+            store_trial_rows(best, 0, rows);
         return;
     }
     for (size_t row = 0; row < rows; row++)
         if (best->trial_errors[row] < best->errors[row])
-            store_rows(best, row, 1);
+            store_trial_rows(best, row, 1);
 }
 
 /* Copies the scale per row to all blocks of the row. From the last row to the first, because

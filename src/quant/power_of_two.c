@@ -19,7 +19,7 @@ struct rounding {
 };
 
 /* The power of two below `scale`, or above it; `scale` itself where it is one. */
-static float find_neighbor(float scale, bool above)
+static float find_neighboring_power(float scale, bool above)
 {
     const double exponent = log2((double)scale), below = exp2(floor(exponent));
     return ldnq_scale_or_default(above ? exp2(ceil(exponent)) : below, (float)below);
@@ -76,7 +76,7 @@ static enum ldnq_status find_trial_codes(struct rounding *rounding, struct ldnq_
 
 /* ---- the better neighbor ------------------------------------------------------------------ */
 
-static void store_rows(struct rounding *rounding, size_t first, size_t count)
+static void store_trial_rows(struct rounding *rounding, size_t first, size_t count)
 {
     struct ldnq_layer_solution *solution = rounding->task->solution;
     const size_t k = rounding->problem.cols;
@@ -94,20 +94,21 @@ static void store_better(struct rounding *rounding)
         after += rounding->trial_errors[row];
         if (rounding->problem.granularity != LDNQ_PER_TENSOR &&
             rounding->trial_errors[row] < rounding->errors[row])
-            store_rows(rounding, row, 1);
+            store_trial_rows(rounding, row, 1);
     }
     if (rounding->problem.granularity == LDNQ_PER_TENSOR && after < before)
-        store_rows(rounding, 0, rows);
+        store_trial_rows(rounding, 0, rows);
 }
 
-static enum ldnq_status try_neighbor(struct rounding *rounding, bool above, struct ldnq_error *err)
+static enum ldnq_status try_neighboring_powers(struct rounding *rounding, bool above,
+                                               struct ldnq_error *err)
 {
     const size_t rows = rounding->problem.groups * rounding->problem.rows;
     for (size_t row = 0; row < rows; row++)
-        rounding->trial.scales[row] = find_neighbor(rounding->free_scales[row], above);
+        rounding->trial.scales[row] = find_neighboring_power(rounding->free_scales[row], above);
     LDNQ_TRY(find_trial_codes(rounding, err));
     if (above)
-        store_rows(rounding, 0, rows);
+        store_trial_rows(rounding, 0, rows);
     else
         store_better(rounding);
     return LDNQ_OK;
@@ -160,18 +161,18 @@ enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_tas
     const double none = ldnq_compute_total_error(task->problem, task->pool, &zero, rounding.errors);
 
     /* ---- the larger neighbor clips nothing: it is the start */
-    LDNQ_TRY(try_neighbor(&rounding, true, err));
+    LDNQ_TRY(try_neighboring_powers(&rounding, true, err));
     const double before = measure_solution(&rounding);
 
     /* ---- the smaller one */
-    LDNQ_TRY(try_neighbor(&rounding, false, err));
+    LDNQ_TRY(try_neighboring_powers(&rounding, false, err));
     double after = measure_solution(&rounding);
     if (!solver->improve)
         return ldnq_report_errors(none, after, after, task->solution, err);
 
     /* ---- never worse: rounding the biases to float32 can cost more than the codes gained */
     if (!(after <= before)) {
-        LDNQ_TRY(try_neighbor(&rounding, true, err));
+        LDNQ_TRY(try_neighboring_powers(&rounding, true, err));
         after = measure_solution(&rounding);
     }
     return ldnq_report_errors(none, before, after, task->solution, err);

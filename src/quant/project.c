@@ -125,7 +125,7 @@ static void project_span_codes(void *ctx, size_t chunk, size_t thread)
     ldnq_project_codes(projection->codebook, &projection->spans[chunk], projection->scale);
 }
 
-static void measure_chunk(void *ctx, size_t chunk, size_t thread)
+static void measure_span_of_chunk(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct projection *projection = ctx;
@@ -148,7 +148,7 @@ static void find_scale_range(struct projection *projection, double *low, double 
 {
     const struct ldnq_codebook *codebook = projection->codebook;
     double largest = 0, lowest = 0, vv = 0, n = 0;
-    ldnq_pool_run(projection->pool, projection->count, measure_chunk, projection);
+    ldnq_pool_run(projection->pool, projection->count, measure_span_of_chunk, projection);
     for (size_t i = 0; i < projection->count; i++) {
         const struct ldnq_span *span = &projection->spans[i];
         largest = fmax(largest, span->largest);

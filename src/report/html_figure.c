@@ -21,8 +21,8 @@ static enum ldnq_status draw_as_png(const struct ldnq_plot *plot, size_t width, 
     return ldnq_png_encode(canvas->pixels, width, height, png, NULL);
 }
 
-static void write_data(struct ldnq_buffer *out, const struct ldnq_plot *plot, size_t width,
-                       size_t height)
+static void write_chart_as_data_url(struct ldnq_buffer *out, const struct ldnq_plot *plot,
+                                    size_t width, size_t height)
 {
     struct ldnq_arena *arena = NULL;
     struct ldnq_buffer png = { 0 };
@@ -50,7 +50,7 @@ static void write_picture(struct ldnq_buffer *out, const struct ldnq_html_figure
     const bool has_phone_picture = figure->width != LDNQ_HTML_PANEL;
     if (has_phone_picture) {
         ldnq_buffer_append_text(out, "<picture><source media=\"(max-width: 40rem)\" srcset=\"");
-        write_data(out, plot, PHONE_WIDTH, PHONE_HEIGHT);
+        write_chart_as_data_url(out, plot, PHONE_WIDTH, PHONE_HEIGHT);
         ldnq_buffer_append_format(out, "\" width=\"%d\" height=\"%d\">", PHONE_WIDTH / 2,
                                   PHONE_HEIGHT / 2);
     }
@@ -62,7 +62,7 @@ static void write_picture(struct ldnq_buffer *out, const struct ldnq_html_figure
     ldnq_buffer_append_format(out, " alt=\"%s%s", figure->alt, figure->subject ? " " : "");
     ldnq_html_write_text(out, figure->subject);
     ldnq_buffer_append_text(out, "\" src=\"");
-    write_data(out, plot, width, height);
+    write_chart_as_data_url(out, plot, width, height);
     ldnq_buffer_append_text(out, has_phone_picture ? "\"></picture>" : "\">");
 }
 

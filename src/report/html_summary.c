@@ -221,7 +221,7 @@ static void write_term_explanations(struct ldnq_buffer *out, const struct ldnq_d
              "networks it is often far above 1 and then says nothing.</p>\n");
 }
 
-static void write_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_output_table(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->samples == 0 || diff->output_count == 0)
         return;
@@ -267,7 +267,7 @@ static size_t find_next_worst_layer(const struct ldnq_diff *diff, size_t last)
     return best;
 }
 
-static void write_worst(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_worst_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     size_t at = find_next_worst_layer(diff, diff->layer_count);
     if (at == diff->layer_count)
@@ -298,8 +298,8 @@ void ldnq_html_write_summary(struct ldnq_buffer *out, const struct ldnq_diff *di
     write_pairing_tile(out, diff);
     write_output_tiles(out, diff);
     ldnq_buffer_append_text(out, "</dl>\n");
-    write_outputs(out, diff);
-    write_worst(out, diff);
+    write_output_table(out, diff);
+    write_worst_layers(out, diff);
     write_file_table(out, diff);
     ldnq_buffer_append_text(out, "</section>\n");
 }

@@ -28,8 +28,8 @@ static void write_header(struct ldnq_buffer *out, const struct ldnq_html_column 
     ldnq_buffer_append_format(out, ">%s</button></th>", column->title);
 }
 
-static void write_number(struct ldnq_buffer *out, const struct ldnq_html_column *column,
-                         const struct ldnq_html_table *table, size_t row)
+static void write_number_cell(struct ldnq_buffer *out, const struct ldnq_html_column *column,
+                              const struct ldnq_html_table *table, size_t row)
 {
     const double value = column->number(table->rows, row);
     ldnq_buffer_append_text(out, "<td class=\"n\"");
@@ -70,7 +70,7 @@ static void write_row(struct ldnq_buffer *out, const struct ldnq_html_table *tab
         if (is_left_out[i])
             continue;
         if (column->number)
-            write_number(out, column, table, row);
+            write_number_cell(out, column, table, row);
         else
             write_text_cell(out, column, table, row);
     }

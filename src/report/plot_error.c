@@ -6,7 +6,7 @@
 #define TICKS_X 6
 #define TICKS_Y 6
 
-static double find_sqnr(const struct ldnq_diff_layer *layer, bool isolated)
+static double read_layer_sqnr(const struct ldnq_diff_layer *layer, bool isolated)
 {
     return isolated ? layer->isolated.sqnr : layer->accumulated.sqnr;
 }
@@ -21,7 +21,7 @@ static void draw_series(const struct ldnq_plot *plot, struct ldnq_canvas *canvas
     for (size_t i = 0; i < diff->layer_count; i++) {
         const double x = ldnq_plot_convert_value_to_x(plot, canvas, (double)(i + 1));
         const double y =
-            ldnq_plot_convert_value_to_y(plot, canvas, find_sqnr(&diff->layers[i], isolated));
+            ldnq_plot_convert_value_to_y(plot, canvas, read_layer_sqnr(&diff->layers[i], isolated));
         ldnq_canvas_add_line(canvas, x0, y0, x, y, LDNQ_PLOT_LINE);
         ldnq_canvas_add_dot(canvas, x, y, radius);
         x0 = x;

@@ -64,8 +64,8 @@ static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
 }
 
 /* `known`: whether k is known yet. */
-static enum ldnq_status infer_outputs(struct ldnq_op_call *call, int64_t k, bool known,
-                                      struct ldnq_error *err)
+static enum ldnq_status infer_output_shapes(struct ldnq_op_call *call, int64_t k, bool known,
+                                            struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     int axis;
@@ -88,7 +88,7 @@ static enum ldnq_status infer_outputs(struct ldnq_op_call *call, int64_t k, bool
 
 static enum ldnq_status topk_1_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return infer_outputs(call, ldnq_attr_int(call->node, "k", 0), true, err);
+    return infer_output_shapes(call, ldnq_attr_int(call->node, "k", 0), true, err);
 }
 
 static enum ldnq_status topk_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -97,7 +97,7 @@ static enum ldnq_status topk_infer_shape(struct ldnq_op_call *call, struct ldnq_
     size_t count;
     bool known;
     LDNQ_TRY(ldnq_op_read_ints(call, 1, &k, 1, &count, &known, err));
-    return infer_outputs(call, k, known, err);
+    return infer_output_shapes(call, k, known, err);
 }
 
 /* The indices, if they are no output: sorting needs them. */

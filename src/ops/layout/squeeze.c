@@ -6,8 +6,9 @@
 
 /* The axes that Squeeze removes. Without a list these are all axes of size 1, so that no size
  * may be a symbol. */
-static enum ldnq_status find_squeezed(struct ldnq_op_call *call, const int64_t *axes, size_t count,
-                                      bool given, unsigned *set, struct ldnq_error *err)
+static enum ldnq_status find_squeezed_axes(struct ldnq_op_call *call, const int64_t *axes,
+                                           size_t count, bool given, unsigned *set,
+                                           struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     if (given)
@@ -26,7 +27,7 @@ static enum ldnq_status infer_squeezed(struct ldnq_op_call *call, const int64_t 
     unsigned set;
     if (from->rank < 0 || (!given && !ldnq_shape_is_known(from)))
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(find_squeezed(call, axes, count, given, &set, err));
+    LDNQ_TRY(find_squeezed_axes(call, axes, count, given, &set, err));
     to->rank = 0;
     for (int i = 0; i < from->rank; i++) {
         if (!(set & (1u << i)))

@@ -17,8 +17,8 @@ static enum ldnq_status trilu_infer_shape(struct ldnq_op_call *call, struct ldnq
 
 /* One row. `diagonal` is its column on diagonal k: the first column of the upper triangle,
  * the last one of the lower. */
-static void copy_row(const char *x, char *y, size_t columns, size_t size, int64_t diagonal,
-                     bool upper)
+static void copy_triangle_row(const char *x, char *y, size_t columns, size_t size, int64_t diagonal,
+                              bool upper)
 {
     int64_t most = (int64_t)columns, edge = upper ? diagonal : diagonal + 1;
     size_t cut = (size_t)(edge < 0 ? 0 : edge > most ? most : edge);
@@ -39,8 +39,8 @@ static void copy_triangle(const struct ldnq_op_call *call, size_t size, const ch
     /* All diagonals outside the matrix are equivalent; this keeps sums from overflowing. */
     diagonal = diagonal > INT32_MAX ? INT32_MAX : diagonal < INT32_MIN ? INT32_MIN : diagonal;
     for (size_t row = 0; count > 0 && row < count / columns; row++)
-        copy_row(x + row * columns * size, y + row * columns * size, columns, size,
-                 diagonal + (int64_t)(row % rows), upper);
+        copy_triangle_row(x + row * columns * size, y + row * columns * size, columns, size,
+                          diagonal + (int64_t)(row % rows), upper);
 }
 
 static enum ldnq_status trilu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

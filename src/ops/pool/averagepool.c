@@ -50,7 +50,7 @@ static void divide_row_by(float *y, size_t count, float by)
 }
 
 /* Turns a row of sums into averages. */
-static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at, float *y)
+static void divide_row_of_sums(const struct ldnq_pooling *p, struct ldnq_pooling_row at, float *y)
 {
     const struct ldnq_pooling_axis *w = &p->axis[2];
     size_t rows = count_taps(&p->axis[0], at.od, p->include_pad) *
@@ -69,7 +69,7 @@ static void average_rows(const void *ctx, size_t first, size_t last)
         struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);
         float *y = (float *)p->y + row * p->axis[2].out;
         sum_row(p, at, y);
-        divide_row(p, at, y);
+        divide_row_of_sums(p, at, y);
     }
 }
 
@@ -100,12 +100,12 @@ static void divide_dy_rows(const void *ctx, size_t first, size_t last)
     for (size_t row = first; row < last; row++) {
         float *share = grad->shares + row * width;
         memcpy(share, grad->dy + row * width, width * sizeof *share);
-        divide_row(&grad->pooling, ldnq_pooling_find_row(&grad->pooling, row), share);
+        divide_row_of_sums(&grad->pooling, ldnq_pooling_find_row(&grad->pooling, row), share);
     }
 }
 
 /* dx (W) += the shares of one output row (OW), for one (kd, kh). */
-static void add_row(const struct ldnq_pooling *p, const float *share, float *dx)
+static void add_gradient_row(const struct ldnq_pooling *p, const float *share, float *dx)
 {
     size_t stride = (size_t)p->axis[2].stride;
     for (size_t k = 0; k < p->axis[2].kernel; k++) {
@@ -132,7 +132,7 @@ static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
                 for (size_t h = 0; h < p->axis[1].kernel; h++)
                     if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&
                         ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
-                        add_row(p, share, dx + (id * p->axis[1].in + ih) * width);
+                        add_gradient_row(p, share, dx + (id * p->axis[1].in + ih) * width);
         }
     }
 }

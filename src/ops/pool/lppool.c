@@ -102,8 +102,8 @@ struct lppool_grad {
 };
 
 /* dx (W) += the gradients of one output row (OW), for one (kd, kh). */
-static void add_row(const struct ldnq_pooling *p, const float *x, const float *y, const float *dy,
-                    float *dx)
+static void add_gradient_row(const struct ldnq_pooling *p, const float *x, const float *y,
+                             const float *dy, float *dx)
 {
     size_t at;
     for (size_t i = 0; i < p->axis[2].out; i++)
@@ -131,7 +131,8 @@ static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
                         !ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
                         continue;
                     size_t row_start = (id * p->axis[1].in + ih) * p->axis[2].in;
-                    add_row(p, x + row_start, grad->y + out, grad->dy + out, dx + row_start);
+                    add_gradient_row(p, x + row_start, grad->y + out, grad->dy + out,
+                                     dx + row_start);
                 }
         }
     }

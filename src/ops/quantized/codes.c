@@ -25,7 +25,7 @@ void ldnq_codes_subtract_zero(const struct ldnq_op_call *call, const struct ldnq
 
 /* c (n) += factor b. */
 LDNQ_MULTIVERSION
-static void add_row(int32_t factor, const int16_t *b, size_t n, int32_t *c)
+static void add_scaled_code_row(int32_t factor, const int16_t *b, size_t n, int32_t *c)
 {
     LDNQ_IVDEP
     for (size_t i = 0; i < n; i++)
@@ -40,7 +40,7 @@ void ldnq_codes_multiply(size_t m, size_t n, size_t k, const int16_t *a, const i
             c[i * ldc + j] = 0;
         for (size_t l = 0; l < k; l++)
             if (a[i * k + l] != 0)
-                add_row(a[i * k + l], b + l * ldb, n, c + i * ldc);
+                add_scaled_code_row(a[i * k + l], b + l * ldb, n, c + i * ldc);
     }
 }
 

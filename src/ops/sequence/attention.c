@@ -154,9 +154,9 @@ static enum ldnq_status check_heads(const struct ldnq_op_call *call, struct ldnq
     return LDNQ_OK;
 }
 
-static enum ldnq_status infer_outputs(struct ldnq_op_call *call, const struct ldnq_shape *q,
-                                      const struct ldnq_shape *k, const struct ldnq_shape *v,
-                                      int64_t past, struct ldnq_error *err)
+static enum ldnq_status infer_output_shapes(struct ldnq_op_call *call, const struct ldnq_shape *q,
+                                            const struct ldnq_shape *k, const struct ldnq_shape *v,
+                                            int64_t past, struct ldnq_error *err)
 {
     struct ldnq_shape y = { 4, { q->dim[0], q->dim[1], q->dim[2], v->dim[3] } };
     struct ldnq_shape scores = { 4, { q->dim[0], q->dim[1], q->dim[2] } };
@@ -213,7 +213,7 @@ static enum ldnq_status attention_infer_shape(struct ldnq_op_call *call, struct 
     LDNQ_TRY(find_head_shape(call, LDNQ_ATTENTION_V, "kv_num_heads", &v, err));
     LDNQ_TRY(check_past(call, &k, &v, &past, err));
     LDNQ_TRY(check_heads(call, &q, &k, &v, err));
-    return infer_outputs(call, &q, &k, &v, past, err);
+    return infer_output_shapes(call, &q, &k, &v, past, err);
 }
 
 /* ---- sizes and strides --------------------------------------------------------------- */

@@ -3,8 +3,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-static enum ldnq_status read_list(const struct ldnq_node *node, const char *name, size_t axes,
-                                  int64_t least, int64_t *out, bool *given, struct ldnq_error *err)
+static enum ldnq_status read_axis_list_attr(const struct ldnq_node *node, const char *name,
+                                            size_t axes, int64_t least, int64_t *out, bool *given,
+                                            struct ldnq_error *err)
 {
     size_t count;
     const int64_t *list = ldnq_attr_ints(node, name, &count);
@@ -29,7 +30,7 @@ static enum ldnq_status read_pads(const struct ldnq_node *node, struct ldnq_wind
 {
     int64_t pads[2 * LDNQ_WINDOW_AXES];
     bool given;
-    LDNQ_TRY(read_list(node, "pads", 2 * window->axes, 0, pads, &given, err));
+    LDNQ_TRY(read_axis_list_attr(node, "pads", 2 * window->axes, 0, pads, &given, err));
     for (size_t i = 0; given && i < window->axes; i++) {
         window->pad_begin[i] = pads[i];
         window->pad_end[i] = pads[window->axes + i];
@@ -72,9 +73,11 @@ enum ldnq_status ldnq_window_read_attrs(const struct ldnq_node *node, struct ldn
     if (window->axes > LDNQ_WINDOW_AXES)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a window of %zu axes is not supported",
                          window->axes);
-    LDNQ_TRY(read_list(node, "kernel_shape", window->axes, 1, window->kernel, &given, err));
-    LDNQ_TRY(read_list(node, "strides", window->axes, 1, window->stride, &given, err));
-    LDNQ_TRY(read_list(node, "dilations", window->axes, 1, window->dilation, &given, err));
+    LDNQ_TRY(
+        read_axis_list_attr(node, "kernel_shape", window->axes, 1, window->kernel, &given, err));
+    LDNQ_TRY(read_axis_list_attr(node, "strides", window->axes, 1, window->stride, &given, err));
+    LDNQ_TRY(
+        read_axis_list_attr(node, "dilations", window->axes, 1, window->dilation, &given, err));
     LDNQ_TRY(read_pads(node, window, err));
     return read_auto_pad(node, window, err);
 }
