@@ -13,7 +13,7 @@
 struct inspection {
     struct ldnq_job job;
     struct ldnq_job_model loaded;
-    struct ldnq_compute_view nodes; /* as they are before any merge */
+    struct ldnq_compute_view nodes; /* the file's nodes, before any merge */
     struct ldnq_layer *layers;
     size_t count;
     struct ldnq_quantized_tensor *tensors;

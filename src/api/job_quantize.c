@@ -176,7 +176,7 @@ static enum ldnq_status make_json_result(struct quantize_job *quantize, struct l
     summary->seconds = ldnq_now() - quantize->start;
     const bool filled = root && ldnq_quantize_add_json(root, summary);
     if (filled)
-        ldnq_quantize_events_run(&quantize->events, root);
+        ldnq_quantize_events_report_result(&quantize->events, root);
     return ldnq_result_print(result, root, filled, err);
 }
 

@@ -155,7 +155,7 @@ static void report_layer(void *ctx, const struct ldnq_quantized_layer *quantized
     cJSON_Delete(item);
 }
 
-void ldnq_quantize_events_run(struct ldnq_quantize_events *events, const cJSON *run)
+void ldnq_quantize_events_report_result(struct ldnq_quantize_events *events, const cJSON *run)
 {
     const bool has_callback = events->job->options && events->job->options->event;
     if (!events->log && !has_callback)

@@ -45,7 +45,7 @@ enum ldnq_status ldnq_quantize_events_close_log(struct ldnq_quantize_events *eve
 void ldnq_quantize_events_finish(struct ldnq_quantize_events *events, enum ldnq_status status);
 
 /* Reports the result of the run, without its layers, which have had their events. */
-void ldnq_quantize_events_run(struct ldnq_quantize_events *events, const cJSON *run);
+void ldnq_quantize_events_report_result(struct ldnq_quantize_events *events, const cJSON *run);
 
 /* Lets the diff's layers point to their curves, which have to outlive it. */
 void ldnq_quantize_events_fill_diff(const struct ldnq_quantize_events *events,

@@ -13,7 +13,7 @@ struct ldnq_result {
     char *json;
     void *model; /* ldnq_model_free_bytes */
     size_t model_size;
-    void *html; /* ldnq_free */
+    void *html; /* the page; release with ldnq_free */
     size_t html_size;
     struct ldnq_arena *arena; /* memory of the arrays */
     struct ldnq_ndarray *arrays;

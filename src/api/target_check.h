@@ -5,7 +5,7 @@
 #include "pipeline/pipeline.h"
 
 struct ldnq_target_check {
-    const struct ldnq_graph *graph; /* after the passes, with no layer quantized */
+    const struct ldnq_graph *graph; /* the graph after the passes, with no layer quantized */
     const struct ldnq_target *target;
     const struct ldnq_quantize_options *options; /* hold the plan, if there is one */
     const struct ldnq_sink *sink;

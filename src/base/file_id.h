@@ -13,8 +13,8 @@ struct ldnq_file_id {
     ino_t inode;
     bool is_known; /* false: neither the file nor its folder could be examined */
     bool exists;
-    bool is_regular; /* only with `exists` */
-    char name[256];  /* only without `exists` */
+    bool is_regular; /* set only if `exists` */
+    char name[256];  /* set only if not `exists` */
 };
 
 /* Follows links, also those that lead to no file yet. */

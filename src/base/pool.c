@@ -59,7 +59,7 @@ static void run_chunks(struct ldnq_pool *pool, size_t thread)
     }
 }
 
-static void relax_processor(void)
+static void pause_spinning_processor(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -74,7 +74,7 @@ static bool has_new_round(struct ldnq_pool *pool, unsigned long seen)
 static void wait_for_round(struct ldnq_pool *pool, unsigned long seen)
 {
     for (int i = 0; i < SPIN_COUNT && pool->spins && !has_new_round(pool, seen); i++)
-        relax_processor();
+        pause_spinning_processor();
     if (has_new_round(pool, seen))
         return;
     pthread_mutex_lock(&pool->lock);
@@ -104,7 +104,7 @@ static bool has_finished_all_chunks(struct ldnq_pool *pool)
 static void wait_for_workers(struct ldnq_pool *pool)
 {
     for (int i = 0; i < SPIN_COUNT && pool->spins && !has_finished_all_chunks(pool); i++)
-        relax_processor();
+        pause_spinning_processor();
     if (has_finished_all_chunks(pool))
         return;
     pthread_mutex_lock(&pool->lock);

@@ -12,7 +12,7 @@
 #define LDNQ_ARRAY_IN_MEMORY ((size_t)32 << 20)
 
 struct ldnq_array {
-    const char *name; /* for messages: "x.npy", "x.npz[input]" */
+    const char *name; /* the array's name in messages: "x.npy", "x.npz[input]" */
     enum ldnq_dtype dtype;
     struct ldnq_shape shape;
     const unsigned char *data; /* row-major; NULL while the data are in the file */

@@ -53,10 +53,10 @@ enum ldnq_samples_part { LDNQ_SAMPLES_ALL, LDNQ_SAMPLES_FITTED, LDNQ_SAMPLES_HEL
 #define LDNQ_SAMPLES_HOLD_OUT_OF ((size_t)5)
 
 struct ldnq_samples_options {
-    struct ldnq_preprocess preprocess; /* for pictures only */
+    struct ldnq_preprocess preprocess; /* read for pictures only */
     size_t max_samples; /* 0: all; else this many, drawn by `seed`, in the order of the files */
     uint64_t seed;
-    bool shuffle; /* in an order drawn by `seed`; else in file order */
+    bool shuffle; /* draws the order of samples by `seed`; else it is that of the files */
     enum ldnq_samples_part part;
     bool need_labels; /* a set without labels is an error; labels are read only then */
 };

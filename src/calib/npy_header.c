@@ -26,7 +26,7 @@ static enum ldnq_status fail_damaged(const struct npy_parser *parser, const char
                      why);
 }
 
-static void skip_space(struct npy_parser *parser)
+static void skip_white_space(struct npy_parser *parser)
 {
     while (parser->at < parser->end && strchr(" \t\r\n", *parser->at) && *parser->at)
         parser->at++;
@@ -34,7 +34,7 @@ static void skip_space(struct npy_parser *parser)
 
 static bool consume_character(struct npy_parser *parser, char wanted)
 {
-    skip_space(parser);
+    skip_white_space(parser);
     if (parser->at == parser->end || *parser->at != wanted)
         return false;
     parser->at++;
@@ -44,7 +44,7 @@ static bool consume_character(struct npy_parser *parser, char wanted)
 static bool consume_word(struct npy_parser *parser, const char *word)
 {
     size_t length = strlen(word);
-    skip_space(parser);
+    skip_white_space(parser);
     if ((size_t)(parser->end - parser->at) < length || memcmp(parser->at, word, length) != 0)
         return false;
     parser->at += length;
@@ -99,7 +99,7 @@ static enum ldnq_status read_order(struct npy_parser *parser)
 
 static bool read_size(struct npy_parser *parser, int64_t *out)
 {
-    skip_space(parser);
+    skip_white_space(parser);
     const char *first = parser->at;
     *out = 0;
     for (; parser->at < parser->end && *parser->at >= '0' && *parser->at <= '9'; parser->at++)
@@ -153,7 +153,7 @@ static enum ldnq_status read_dict(struct npy_parser *parser)
         LDNQ_TRY(readers[k](parser));
         comma = consume_character(parser, ',');
     }
-    skip_space(parser);
+    skip_white_space(parser);
     if (parser->at != parser->end)
         return fail_damaged(parser, "something follows its header's dict");
     if (!seen[0] || !seen[1] || !seen[2])

@@ -28,13 +28,13 @@ struct ldnq_input {
     const char *name;
     enum ldnq_dtype dtype;
     struct ldnq_shape shape;
-    const char *shape_text; /* with the symbols' names */
+    const char *shape_text; /* `shape` as text, with the symbols' names */
     bool batched;           /* dimension 0 is the batch */
     struct ldnq_shape row;  /* shape of one sample, without the batch */
 };
 
 struct ldnq_samples {
-    struct ldnq_arena *arena; /* all below, and the source's state */
+    struct ldnq_arena *arena; /* memory of all members below and of the source's state */
     struct ldnq_samples_options options;
     const char *path;
     size_t input_count;
@@ -128,7 +128,7 @@ struct ldnq_label {
     const char *file;
     int64_t class;
     size_t line;
-    bool used; /* for the caller's use */
+    bool used; /* a mark for the caller's use */
 };
 
 struct ldnq_labels {

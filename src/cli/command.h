@@ -18,7 +18,7 @@ struct cli_line {
 struct cli_command {
     const char *name;
     unsigned job;          /* LDNQ_JOB_ bit, which selects the options */
-    const char *arguments; /* for the usage line */
+    const char *arguments; /* the arguments in the usage line */
     const char *summary;   /* one line, for the list of commands */
     const char *details;   /* paragraphs, with an empty line between two */
     const char *examples;  /* command lines, one each, that may continue after a backslash */

@@ -21,7 +21,7 @@ struct layer_rank {
     const cJSON *layer;
 };
 
-static int compare_ranks(const void *left, const void *right)
+static int compare_rows_by_sort_key(const void *left, const void *right)
 {
     const struct layer_rank *x = left, *y = right;
     if (isnan(x->key) != isnan(y->key))
@@ -162,7 +162,7 @@ static enum ldnq_status list_layers(const cJSON *diff, const char *sort, size_t 
             (struct layer_rank){ compute_sort_key(layer, sort, has_samples), filled, layer };
         filled++;
     }
-    qsort(ranks, count, sizeof *ranks, compare_ranks);
+    qsort(ranks, count, sizeof *ranks, compare_rows_by_sort_key);
     print_layers(diff, ranks, count, top);
     free(ranks);
     return LDNQ_OK;
@@ -170,7 +170,7 @@ static enum ldnq_status list_layers(const cJSON *diff, const char *sort, size_t 
 
 /* ---- files and outputs -------------------------------------------------------------------- */
 
-static void print_file(const char *letter, const cJSON *file)
+static void print_file_facts(const char *letter, const cJSON *file)
 {
     char path[CLI_PLAIN_SIZE];
     printf("%s  %s\n   %zu bytes, opset %zu, %zu nodes", letter,
@@ -316,8 +316,8 @@ static void print_activations(const cJSON *diff)
 enum ldnq_status cli_print_diff(const cJSON *diff, const char *sort, size_t top,
                                 struct ldnq_error *err)
 {
-    print_file("A", cli_json_item(diff, "a"));
-    print_file("B", cli_json_item(diff, "b"));
+    print_file_facts("A", cli_json_item(diff, "a"));
+    print_file_facts("B", cli_json_item(diff, "b"));
     print_pairing(diff);
     print_activations(diff);
     const enum ldnq_status status = list_layers(diff, sort, top, err);

@@ -134,7 +134,7 @@ struct ldnq_diff_change {
 
 /* An output of the networks, over all samples. */
 struct ldnq_diff_output {
-    const char *name, *match; /* in A and in B; match is NULL when B has no such output */
+    const char *name, *match; /* name in A and in B; match is NULL when B has no such output */
     struct ldnq_diff_error error;
     double relative;  /* |y - t|^2 / |t|^2 */
     double bound;     /* upper bound of `relative` from the layers' isolated errors, by the
@@ -150,7 +150,7 @@ struct ldnq_diff_output {
 struct ldnq_diff_estimate {
     double error;     /* relative, the mean over the outputs */
     double deviation; /* standard deviation of it */
-    double measured;  /* the same error as it was measured */
+    double measured;  /* measured relative error of the outputs */
 };
 
 /* A file that the quantizer tried on the way to an accuracy goal. */
@@ -165,13 +165,13 @@ struct ldnq_diff_goal_step {
 struct ldnq_diff_goal {
     const char *measure; /* "SQNR in dB" */
     double limit;
-    struct ldnq_diff_goal_step *steps; /* in the order in which they were tried */
+    struct ldnq_diff_goal_step *steps; /* the files in the order in which they were tried */
     size_t step_count, chosen, samples;
 };
 
 struct ldnq_diff {
     struct ldnq_diff_file a, b;
-    struct ldnq_diff_layer *layers; /* in A's order of execution */
+    struct ldnq_diff_layer *layers; /* layers in A's order of execution */
     size_t layer_count, paired_layers;
     size_t paired; /* nodes of A with a match; layers included, Q/DQ nodes not */
     struct ldnq_diff_change *removed, *added, *changed;

@@ -38,7 +38,7 @@ struct ldnq_compute_node {
 struct ldnq_compute_view {
     struct ldnq_graph *graph;
     size_t count;
-    struct ldnq_compute_node *nodes;     /* in order of execution */
+    struct ldnq_compute_node *nodes;     /* nodes in order of execution */
     struct ldnq_compute_source *outputs; /* sources of the graph's outputs */
     struct ldnq_layer *layers; /* in order; also those of bodies, which the view has no nodes for */
     size_t layer_count;

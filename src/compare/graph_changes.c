@@ -179,10 +179,10 @@ static enum ldnq_status compare_nodes(struct change_list *list, const struct ldn
 }
 
 /* `what` is "input" or "output" of the graphs. */
-static enum ldnq_status compare_interface(struct change_list *list, const char *what,
-                                          struct ldnq_value *const *a, size_t a_count,
-                                          struct ldnq_value *const *b, size_t b_count,
-                                          struct ldnq_error *err)
+static enum ldnq_status compare_graph_inputs_or_outputs(struct change_list *list, const char *what,
+                                                        struct ldnq_value *const *a, size_t a_count,
+                                                        struct ldnq_value *const *b, size_t b_count,
+                                                        struct ldnq_error *err)
 {
     if (a_count != b_count)
         LDNQ_TRY(append_change(
@@ -235,8 +235,8 @@ enum ldnq_status ldnq_graph_changes_list(const struct ldnq_node_pairs *pairs,
 {
     const struct ldnq_graph *a = pairs->a->graph, *b = pairs->b->graph;
     struct change_list removed = { .arena = arena }, added = removed, changed = removed;
-    LDNQ_TRY(compare_interface(&changed, "input", a->inputs, a->input_count, b->inputs,
-                               b->input_count, err));
+    LDNQ_TRY(compare_graph_inputs_or_outputs(&changed, "input", a->inputs, a->input_count,
+                                             b->inputs, b->input_count, err));
     for (size_t n = 0; n < pairs->a->count; n++) {
         const struct ldnq_compute_node *item = &pairs->a->nodes[n];
         const size_t match = pairs->match_of_a[n];
@@ -250,8 +250,8 @@ enum ldnq_status ldnq_graph_changes_list(const struct ldnq_node_pairs *pairs,
         if (pairs->match_of_b[n] == LDNQ_NO_NODE)
             LDNQ_TRY(append_change(&added, node->label, node->op_type, "", err));
     }
-    LDNQ_TRY(compare_interface(&changed, "output", a->outputs, a->output_count, b->outputs,
-                               b->output_count, err));
+    LDNQ_TRY(compare_graph_inputs_or_outputs(&changed, "output", a->outputs, a->output_count,
+                                             b->outputs, b->output_count, err));
     diff->removed = removed.items;
     diff->removed_count = removed.count;
     diff->added = added.items;

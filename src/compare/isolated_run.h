@@ -21,7 +21,7 @@ struct ldnq_isolated_run {
     const struct ldnq_matched_layer *match;
     struct ldnq_isolated_input *inputs;
     size_t input_count;
-    size_t *nodes; /* to run, as indices in B's graph, ascending */
+    size_t *nodes; /* ascending indices, in B's graph, of the nodes to run */
     size_t node_count;
     bool is_possible; /* the nodes read bound inputs and constants only */
 };

@@ -33,7 +33,7 @@ struct measurement {
     size_t *input_of_b;            /* by input of B: the input of A with its samples */
     struct ldnq_tensor **inputs_b; /* B's inputs of the current batch */
     size_t *output_of_a;           /* by output of A: the output of B, or LDNQ_NO_NODE */
-    struct ldnq_output_sums *sums; /* by output of A */
+    struct ldnq_output_sums *sums; /* by output of A: sums for its metrics */
     size_t progress_a, progress_b; /* nodes of the current batch that have run */
 };
 

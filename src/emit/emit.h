@@ -17,8 +17,9 @@
 enum ldnq_storage { LDNQ_STORAGE_AUTO, LDNQ_STORAGE_INT8, LDNQ_STORAGE_INT4, LDNQ_STORAGE_INT2 };
 
 struct ldnq_emit_options {
-    const struct ldnq_codebook *widest, *narrowest; /* by bits, of all that may be used */
-    enum ldnq_granularity granularity;              /* the finest that may be used */
+    const struct ldnq_codebook *widest,
+        *narrowest;                    /* codebooks with most and fewest bits that may be used */
+    enum ldnq_granularity granularity; /* the finest that may be used */
     const struct ldnq_target *target;
     unsigned code_bits; /* bit b: storage auto may choose a type of b bits; 8 is among them */
     enum ldnq_storage storage;
@@ -29,7 +30,7 @@ struct ldnq_emit_options {
 
 struct ldnq_emit_choice {
     const struct ldnq_target *target; /* NULL: none in particular */
-    unsigned code_bits;               /* as in the options */
+    unsigned code_bits;               /* code_bits of the options */
     enum ldnq_storage storage;
     enum ldnq_dtype dtype; /* type of the codes of the widest codebook */
     int opset;             /* opset of the model after it was raised */

@@ -11,7 +11,7 @@ struct operator_rewriter {
     struct ldnq_model *model;
     const struct ldnq_graph *graph;
     struct ldnq_arena *arena;
-    size_t *readers;                 /* by value; being a graph output counts as one */
+    size_t *readers; /* by value: number of readers; being a graph output counts as one */
     const struct ldnq_node **reader; /* by value: the last node that reads it */
     bool changed;
 };

@@ -13,7 +13,7 @@
 
 /* By node: the tiling that starts there. */
 struct ldnq_batch_tiling {
-    size_t last;         /* it is the nodes up to last-1; 0: no tiling starts here */
+    size_t last;         /* the tiling ends with node last-1; 0: no tiling starts here */
     size_t sample_bytes; /* bytes per sample of the range's largest value */
 };
 

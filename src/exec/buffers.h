@@ -20,7 +20,7 @@ struct ldnq_exec_buffer {
     void *data; /* aligned to 64 */
     size_t size;
     size_t users;
-    struct ldnq_exec_buffer *next; /* in the list of free buffers */
+    struct ldnq_exec_buffer *next; /* next buffer in the list of free buffers */
 };
 
 struct ldnq_buffer_pool {

@@ -23,7 +23,7 @@ struct stacked_output {
     struct loop_tensor whole; /* has memory for `capacity` slices */
     struct ldnq_shape slice;
     enum ldnq_dtype dtype;
-    size_t length, capacity; /* in slices */
+    size_t length, capacity; /* slices that are stored, and room for slices */
     size_t outer;            /* product of the dimensions before `axis` */
     size_t inner;            /* bytes of the dimensions after it */
     int axis;

@@ -145,8 +145,8 @@ static bool reads_first_input_twice(const struct ldnq_node *node)
 }
 
 /* Whether output 0 can be computed in the memory of input 0. */
-static bool can_run_in_place(const struct ldnq_exec *exec, size_t node_index,
-                             const struct ldnq_op_call *call)
+static bool can_overwrite_first_input(const struct ldnq_exec *exec, size_t node_index,
+                                      const struct ldnq_op_call *call)
 {
     const struct ldnq_node *node = call->node;
     if (!(node->op->flags & LDNQ_OP_IN_PLACE) || !node->inputs[0] ||
@@ -170,7 +170,7 @@ static enum ldnq_status allocate_output(struct ldnq_exec *exec, size_t node_inde
     struct ldnq_exec_buffer **buffer =
         value ? &exec->slots[value->index].buffer : &exec->omitted[i];
     bool is_view = i == 0 && (node->op->flags & LDNQ_OP_VIEW);
-    if (is_view || (i == 0 && can_run_in_place(exec, node_index, call))) {
+    if (is_view || (i == 0 && can_overwrite_first_input(exec, node_index, call))) {
         bool from_slot = !node->inputs[0]->constant;
         *buffer = from_slot ? exec->slots[node->inputs[0]->index].buffer : NULL;
         call->out[i].data = call->in[0]->data;

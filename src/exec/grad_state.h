@@ -14,7 +14,7 @@ struct ldnq_grad_slot {
 struct ldnq_grad {
     const struct ldnq_graph *graph;
     struct ldnq_arena *arena;
-    struct ldnq_grad_options options; /* with copies of the caller's lists */
+    struct ldnq_grad_options options; /* the caller's options, with copies of its lists */
     struct ldnq_grad_reach reach;
     struct ldnq_grad_plan plan;
     struct ldnq_exec *exec;
@@ -31,7 +31,7 @@ struct ldnq_grad {
      * with which shape. */
     struct ldnq_shape *planned_shape;
     bool *planned_fed, has_segments;
-    int64_t *symbol_sizes; /* by symbol, for checking the feeds */
+    int64_t *symbol_sizes; /* by symbol: its size in the feeds, to check that they agree */
 };
 
 /* The value's type and shape in the last forward pass, with its data if they are live. */

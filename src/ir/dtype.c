@@ -3,7 +3,7 @@
 struct dtype_facts {
     const char *name;
     unsigned char size; /* bytes in memory */
-    unsigned char bits; /* in a file */
+    unsigned char bits; /* bits per element in a file */
     bool is_signed, is_integer;
 };
 

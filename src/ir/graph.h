@@ -43,8 +43,8 @@ struct ldnq_attr {
 /* ---- values and nodes ----------------------------------------------------------- */
 
 struct ldnq_value {
-    const char *name; /* as in the file; unique in the graph */
-    size_t index;     /* in graph->values */
+    const char *name; /* name in the file; unique in the graph */
+    size_t index;     /* index in graph->values */
     enum ldnq_dtype dtype;
     struct ldnq_shape shape;
     /* Data that are known before any sample is read: an initializer, or the result
@@ -67,7 +67,7 @@ struct ldnq_value {
 struct ldnq_op; /* a record of the operator table, ops/op.h */
 
 struct ldnq_node {
-    const char *name;  /* as in the file; may be "" or not unique */
+    const char *name;  /* name in the file; may be "" or not unique */
     const char *label; /* for messages and for selecting nodes: the name, else
                           "Conv#12"; unique: a repeated name gets "#12" appended */
     const char *op_type;
@@ -111,13 +111,13 @@ struct ldnq_graph {
     struct ldnq_capture *captures; /* the values of `outer` that a subgraph reads */
     struct ldnq_arena *arena;
     const char *name;
-    const char *file; /* for messages */
+    const char *file; /* file name for messages */
     size_t node_count;
-    struct ldnq_node **nodes; /* in topological order */
+    struct ldnq_node **nodes; /* nodes in topological order */
     size_t value_count, value_capacity;
     struct ldnq_value **values;
     size_t input_count, output_count;
-    struct ldnq_value **inputs; /* without the inputs that are initializers */
+    struct ldnq_value **inputs; /* inputs of the graph that are not initializers */
     struct ldnq_value **outputs;
     size_t symbol_count, symbol_capacity;
     const char **symbols; /* names; NULL for a symbol without a name */

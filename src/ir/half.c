@@ -7,7 +7,7 @@
 
 /* A binary floating-point format of 16 bits: a sign, an exponent, a fraction. */
 struct half_format {
-    int fraction; /* bits */
+    int fraction; /* bits of the fraction */
     int bias;
 };
 

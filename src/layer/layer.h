@@ -13,7 +13,7 @@
 /* A node with a weight. */
 struct ldnq_layer {
     struct ldnq_node *node;
-    size_t node_index; /* in graph->nodes; in a body, of the node that runs the body */
+    size_t node_index; /* index in graph->nodes; in a body, that of the node that runs the body */
     struct ldnq_layer_geometry geometry;
     size_t weight_input;
     const struct ldnq_tensor *weight; /* NULL when it is not constant */

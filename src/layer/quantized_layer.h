@@ -50,7 +50,7 @@ struct ldnq_placement; /* target/placement.h */
 /* All that quantization changes of a network: what a file has to hold. */
 struct ldnq_quantized_network {
     size_t count;
-    struct ldnq_quantized_layer *layers; /* in the order of their nodes */
+    struct ldnq_quantized_layer *layers; /* layers in the order of their nodes */
     size_t norm_count;
     struct ldnq_changed_norm *norms;
     /* The Q/DQ pairs of activations; NULL: all activations are float. */

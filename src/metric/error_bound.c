@@ -9,7 +9,7 @@
 struct bound_propagation {
     const struct ldnq_graph *graph;
     const double *changes; /* by node */
-    double *errors;        /* by value; NaN where it is not known */
+    double *errors;        /* by value: bound of its error; NaN where it is not known */
 };
 
 static double find_input_error(const struct bound_propagation *bounds,

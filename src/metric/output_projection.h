@@ -20,7 +20,7 @@ struct ldnq_projection_options {
     size_t value_count;
     const double *powers; /* by output: mean over the samples of |t|^2; an output with 0 is left
                              out */
-    size_t draws;         /* on the first samples (at most 32), which repeat */
+    size_t draws;         /* number of draws, on the first samples (at most 32), which repeat */
     uint64_t seed;
     size_t max_bytes; /* as in grad.h */
     struct ldnq_pool *pool;

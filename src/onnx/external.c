@@ -17,8 +17,8 @@
 
 struct loader {
     struct ldnq_model *model;
-    const char *folder;           /* as the caller named it */
-    char folder_real[PATH_MAX];   /* without links */
+    const char *folder;           /* the model's folder as the caller named it */
+    char folder_real[PATH_MAX];   /* resolved path of `folder` */
     char target_folder[PATH_MAX]; /* folder of the file that the model's path leads to */
     struct ldnq_names files;      /* maps the resolved path to the bytes and their count */
     struct ldnq_names places;     /* maps the location in the proto to the key in `files` */

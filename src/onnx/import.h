@@ -67,7 +67,7 @@ struct ldnq_import {
     size_t opset_count;
     struct ldnq_import_list *list;
     const char *prefix; /* prefix of names: "" in the main graph */
-    const char *within; /* as in struct ldnq_node */
+    const char *within; /* `within` of struct ldnq_node */
     size_t depth;
 };
 

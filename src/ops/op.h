@@ -108,7 +108,7 @@ struct ldnq_op_call {
     /* infer writes dtype and shape; forward writes into data. */
     struct ldnq_tensor *out;
     struct ldnq_graph *graph;       /* shape inference: owner of new symbols; else NULL */
-    struct ldnq_pool *pool;         /* for forward and backward */
+    struct ldnq_pool *pool;         /* pool that forward and backward run on */
     void *scratch;                  /* as many bytes as scratch_bytes() returned, 64-byte aligned */
     const struct ldnq_clamp *clamp; /* only with LDNQ_OP_FUSES_CLAMP; NULL for none */
     /* For infer and forward: the node that runs inside this one, which can_fuse accepted;

@@ -23,7 +23,7 @@ struct goal_search {
     struct ldnq_goal_result *result;
     struct ldnq_bit_allocation *ladders; /* errors and costs of the codebooks */
     struct ldnq_goal_path path;
-    size_t *rungs; /* by entry: of the state that is measured */
+    size_t *rungs; /* by entry: its rung in the state that is measured */
     size_t *chosen_rungs;
     struct ldnq_sink sink; /* receives the events of the quantizations */
     size_t expected;       /* steps, for the progress */
@@ -56,7 +56,8 @@ static bool has_time(const struct goal_search *search)
 
 /* ---- a state -------------------------------------------------------------------------------- */
 
-static const struct ldnq_node *find_node(const struct goal_search *search, const char *label)
+static const struct ldnq_node *find_node_of_label(const struct goal_search *search,
+                                                  const char *label)
 {
     for (size_t n = 0; n < search->graph->node_count; n++)
         if (strcmp(search->graph->nodes[n]->label, label) == 0)
@@ -66,7 +67,7 @@ static const struct ldnq_node *find_node(const struct goal_search *search, const
 
 static bool is_pinned(const struct goal_search *search, const char *label)
 {
-    const struct ldnq_node *node = find_node(search, label);
+    const struct ldnq_node *node = find_node_of_label(search, label);
     for (size_t i = 0; node && i < search->options->plan_count; i++)
         if (ldnq_select_matches(node, search->options->plan[i].node))
             return true;
@@ -74,9 +75,10 @@ static bool is_pinned(const struct goal_search *search, const char *label)
 }
 
 /* The options' plan, then the rungs of all layers. */
-static enum ldnq_status list_entries(const struct goal_search *search, const size_t *rungs,
-                                     struct ldnq_arena *arena, struct ldnq_plan_entry **entries,
-                                     size_t *count, struct ldnq_error *err)
+static enum ldnq_status list_plan_entries(const struct goal_search *search, const size_t *rungs,
+                                          struct ldnq_arena *arena,
+                                          struct ldnq_plan_entry **entries, size_t *count,
+                                          struct ldnq_error *err)
 {
     const struct ldnq_bit_allocation *ladders = search->ladders;
     const size_t fixed = search->options->plan_count;
@@ -106,7 +108,7 @@ static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq
     struct ldnq_quantize_options options = *search->options;
     struct ldnq_plan_entry *entries;
     struct ldnq_quantization *result;
-    LDNQ_TRY(list_entries(search, search->rungs, arena, &entries, &options.plan_count, err));
+    LDNQ_TRY(list_plan_entries(search, search->rungs, arena, &entries, &options.plan_count, err));
     options.plan = entries;
     options.sink = &search->sink;
     options.layer_start = NULL;
@@ -228,8 +230,8 @@ static enum ldnq_status fail_without_state(const struct goal_search *search, str
 
 /* Finds the first state of the path that meets the goal, as far as accuracy grows along it.
  * `low` does not meet it, `high` does. */
-static enum ldnq_status bisect(struct goal_search *search, size_t low, size_t high,
-                               struct ldnq_error *err)
+static enum ldnq_status bisect_path(struct goal_search *search, size_t low, size_t high,
+                                    struct ldnq_error *err)
 {
     while (high - low > 1 && has_time(search)) {
         const size_t middle = low + (high - low) / 2;
@@ -244,7 +246,7 @@ static enum ldnq_status bisect(struct goal_search *search, size_t low, size_t hi
 
 /* Takes moves back, those first that save most for the error that they bring back. The last move
  * was just found to be necessary. */
-static enum ldnq_status descend(struct goal_search *search, struct ldnq_error *err)
+static enum ldnq_status take_back_moves(struct goal_search *search, struct ldnq_error *err)
 {
     const size_t moves = search->result->steps[search->result->chosen].moves;
     size_t kept = moves;
@@ -255,7 +257,8 @@ static enum ldnq_status descend(struct goal_search *search, struct ldnq_error *e
         tried[search->path.moves[moves - 1].entry] = true;
     for (size_t attempt = 0; attempt < MOST_DESCENTS && has_time(search); attempt++) {
         memcpy(search->rungs, search->chosen_rungs, search->ladders->count * sizeof *search->rungs);
-        const size_t entry = ldnq_goal_path_find_descent(&search->path, search->rungs, tried);
+        const size_t entry =
+            ldnq_goal_path_find_entry_to_lower(&search->path, search->rungs, tried);
         bool meets;
         if (entry == SIZE_MAX)
             return LDNQ_OK;
@@ -308,7 +311,8 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
         const char *label = search->ladders->entries[i].node;
         layers.pinned[i] = is_pinned(search, label);
         layers.keeps_codes |=
-            layers.pinned[i] && ldnq_select_codebook(find_node(search, label), search->options);
+            layers.pinned[i] &&
+            ldnq_select_codebook(find_node_of_label(search, label), search->options);
     }
 
     /* ---- 1: all layers on their lowest rung ---- */
@@ -339,10 +343,10 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
     if (!meets)
         return fail_without_state(search, err);
     choose_last_step(search);
-    LDNQ_TRY(bisect(search, 0, most, err));
+    LDNQ_TRY(bisect_path(search, 0, most, err));
 
     /* ---- 4: down again ---- */
-    return descend(search, err);
+    return take_back_moves(search, err);
 }
 
 enum ldnq_status ldnq_reach_goal(const struct ldnq_graph *graph, struct ldnq_samples *samples,
@@ -362,8 +366,8 @@ enum ldnq_status ldnq_reach_goal(const struct ldnq_graph *graph, struct ldnq_sam
     if (!search.result)
         return LDNQ_NOMEM;
     LDNQ_TRY(run_search(&search, err));
-    LDNQ_TRY(list_entries(&search, search.chosen_rungs, arena, &search.result->entries,
-                          &search.result->entry_count, err));
+    LDNQ_TRY(list_plan_entries(&search, search.chosen_rungs, arena, &search.result->entries,
+                               &search.result->entry_count, err));
     *out = search.result;
     return LDNQ_OK;
 }

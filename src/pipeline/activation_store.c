@@ -11,7 +11,7 @@
 struct stored_batch {
     size_t count;
     struct ldnq_tensor *tensors; /* data NULL while the batch is only in the file */
-    off_t offset;                /* in the file, where its tensors are contiguous; -1: not there */
+    off_t offset; /* of its tensors in the file, where they are contiguous; -1: not in it */
     size_t bytes;
 };
 

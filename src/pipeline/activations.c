@@ -78,7 +78,7 @@ static bool needs_only_means(const struct ldnq_quantize_options *options)
 struct placing {
     struct ldnq_quantizer *run;
     struct integer_layers layers;
-    const char **excluded; /* by value index; what one scale ruins */
+    const char **excluded; /* by value index: why one scale ruins it; NULL: it does not */
     struct ldnq_arena *arena;
 };
 

@@ -34,7 +34,7 @@ struct slab_task {
     const struct ldnq_compensation *compensation;
     const struct ldnq_op_call *quantized, *exact;
     const struct ldnq_position_sampling *sampling;
-    size_t group, first, count; /* the slab */
+    size_t group, first, count; /* group and positions of the slab */
     float *columns, *difference;
 };
 

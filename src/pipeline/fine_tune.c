@@ -44,7 +44,7 @@ struct fine_tuning {
     struct ldnq_fine_tune_result *result;
     struct ldnq_fine_tune_quantized *layers; /* the fitted ones */
     struct ldnq_fine_tune_float *floats;     /* the others; only in a cascade */
-    struct ldnq_fine_tune_norm *norms;       /* only without a cascade */
+    struct ldnq_fine_tune_norm *norms;       /* trained norms; none in a cascade */
     size_t count, float_count, norm_count;
     bool update_codes;
     size_t *weight_index, *bias_index;   /* by layer, in `requested`; SIZE_MAX: none */
@@ -54,7 +54,7 @@ struct fine_tuning {
     double *power; /* by output: mean of t^2 on the held-out samples */
     double share;  /* part of the step's batch that the current run computes */
     size_t step, batch;
-    size_t steps;           /* to do */
+    size_t steps;           /* number of steps to do */
     double start, now, end; /* in seconds; end is infinite without a time limit */
 };
 

@@ -15,7 +15,7 @@
 
 /* One scale or bias. */
 struct ldnq_fine_tune_norm {
-    struct ldnq_changed_norm result; /* its tensor is the best so far */
+    struct ldnq_changed_norm result; /* its tensor holds the best values so far */
     struct ldnq_adam adam;
     const float *first;
     float *unit; /* the change for a parameter of 1 */

@@ -154,8 +154,8 @@ size_t ldnq_goal_path_find_lower_rung(const struct ldnq_goal_path *path, size_t 
     return lower;
 }
 
-size_t ldnq_goal_path_find_descent(const struct ldnq_goal_path *path, const size_t *rungs,
-                                   const bool *marked)
+size_t ldnq_goal_path_find_entry_to_lower(const struct ldnq_goal_path *path, const size_t *rungs,
+                                          const bool *marked)
 {
     size_t best = SIZE_MAX;
     double least = INFINITY;

@@ -56,8 +56,8 @@ double ldnq_goal_path_error(const struct ldnq_goal_path *path, const size_t *run
 
 /* The entry above its lowest rung, and not marked, that saves most for the error that it brings
  * back; SIZE_MAX for none. */
-size_t ldnq_goal_path_find_descent(const struct ldnq_goal_path *path, const size_t *rungs,
-                                   const bool *marked);
+size_t ldnq_goal_path_find_entry_to_lower(const struct ldnq_goal_path *path, const size_t *rungs,
+                                          const bool *marked);
 
 /* The rung that the entry had before `rung` in the first `moves` moves. */
 size_t ldnq_goal_path_find_lower_rung(const struct ldnq_goal_path *path, size_t entry, size_t rung,

@@ -140,7 +140,7 @@ struct ldnq_layer_diagnostics {
     double cascade_start, cascade_error;
     bool late;        /* solved by GPTQ because of the time limit */
     size_t positions; /* columns of the layer's input that it was fitted to, in all samples */
-    double positions_per_sample; /* all that there are */
+    double positions_per_sample; /* positions of one sample, sampled or not */
     /* Inputs that vary, and the rank of their correlations, in the group with the fewest.
      * Measured with layer_done, or where there are no more positions than cols; else K. */
     size_t varying, rank;
@@ -160,9 +160,9 @@ struct ldnq_fine_tune_result {
 struct ldnq_output_estimate {
     double error;
     double deviation;   /* the standard deviation that the draws leave in `error` */
-    double *layers;     /* by layer of the network: with the change of this layer alone */
-    double *inputs;     /* by layer: with the rounding of its input alone */
-    double activations; /* with the rounding of all activations alone */
+    double *layers;     /* by layer: error of the outputs by the change of this layer alone */
+    double *inputs;     /* by layer: error by the rounding of its input alone */
+    double activations; /* error by the rounding of all activations alone */
     size_t draws;       /* random projections, of one sample and two backward passes each */
     double seconds;
 };

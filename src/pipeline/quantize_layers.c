@@ -42,7 +42,7 @@ struct layer_fitting {
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];
     struct ldnq_layer_moments moments;  /* moments of the current layer */
-    struct ldnq_column_moments columns; /* in their place, where the quantizer has means */
+    struct ldnq_column_moments columns; /* used in place of moments if there are means */
 };
 
 /* ---- step 1: statistics ----------------------------------------------------------------- */

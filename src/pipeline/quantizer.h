@@ -20,7 +20,7 @@ struct ldnq_quantizer {
     struct ldnq_arena *arena;
     double start; /* ldnq_now() */
     struct ldnq_quantization *result;
-    const struct ldnq_value **file_weight; /* by layer: the value that it read in the file */
+    const struct ldnq_value **file_weight; /* by layer: the value of its weight in the file */
     size_t fitted;                         /* layers that have their codes */
     /* Float layers from this one on have weights that a cascade changed; 0: none has. */
     size_t first_changed;

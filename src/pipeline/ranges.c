@@ -7,7 +7,7 @@
 
 struct ldnq_ranges {
     struct ldnq_placement *placement;
-    const struct ldnq_graph *graph; /* without the pairs, while values are added */
+    const struct ldnq_graph *graph; /* without pairs while values are added */
     enum ldnq_range_rule rule;
     struct ldnq_arena *arena;
     struct ldnq_observer **observers; /* by activation */

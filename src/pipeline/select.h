@@ -5,9 +5,9 @@
 #include "pipeline/pipeline.h"
 
 struct ldnq_selection {
-    struct ldnq_layer *layers; /* to be quantized, in order */
+    struct ldnq_layer *layers; /* layers to quantize, in order */
     size_t count;
-    struct ldnq_layer *kept; /* not quantized, with a constant weight; each has its refusal */
+    struct ldnq_layer *kept; /* layers with a constant weight that stay float, with refusals */
     size_t kept_count;
 };
 

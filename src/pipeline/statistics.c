@@ -32,7 +32,7 @@ struct statistics_task {
     const struct ldnq_statistics *statistics;
     const struct ldnq_op_call *call;
     const struct ldnq_position_sampling *sampling;
-    size_t first, count; /* the slab */
+    size_t first, count; /* positions of the slab */
 };
 
 /* ---- one group: threads share a slab ----------------------------------------------------- */

@@ -48,7 +48,7 @@ struct paper_admm {
     struct ldnq_pool *pool;
     struct ldnq_layer_solution *solution; /* the best iterate so far */
     size_t groups, m, k;                  /* G, M, K */
-    size_t wide;                          /* K~ */
+    size_t wide;                          /* K~, the cols of the augmented problem */
     size_t row_count, piece_count;        /* over all groups */
     double *factor;                       /* (G, wide, wide) Cholesky of H~ + rho I */
     double *rho;                          /* (G) */

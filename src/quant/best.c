@@ -20,7 +20,7 @@
 
 /* The searches, in this order. */
 struct search_plan {
-    const char *solver;                    /* or NULL */
+    const char *solver;                    /* name of the solver, or NULL */
     const struct ldnq_beam_search *rounds; /* beam searches */
     size_t round_count;
     int steps; /* scales on each side in the search over all codes */

@@ -385,8 +385,8 @@ static void init_limits(struct descent *d)
     }
 }
 
-static enum ldnq_status allocate_and_descend(struct descent *d, struct ldnq_arena *arena,
-                                             struct ldnq_error *err)
+static enum ldnq_status allocate_and_run_descent(struct descent *d, struct ldnq_arena *arena,
+                                                 struct ldnq_error *err)
 {
     const size_t elements = d->row_count * d->k;
     d->slope = ldnq_arena_alloc(arena, elements, sizeof *d->slope, err);
@@ -428,7 +428,7 @@ enum ldnq_status ldnq_run_coordinate_descent(const struct ldnq_layer_problem *pr
     };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = allocate_and_descend(&descent, arena, err);
+    const enum ldnq_status status = allocate_and_run_descent(&descent, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

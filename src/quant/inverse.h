@@ -24,7 +24,7 @@ struct ldnq_column {
 };
 
 struct ldnq_inverse {
-    struct ldnq_column *columns; /* by ascending variance */
+    struct ldnq_column *columns; /* columns by ascending variance */
     double *factor;              /* X */
 };
 

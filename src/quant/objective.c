@@ -14,7 +14,7 @@
 struct objective_rows {
     const struct ldnq_layer_problem *problem;
     const struct ldnq_choice *choice;
-    const size_t *rows; /* in the group; NULL for 0, 1, 2 ... */
+    const size_t *rows; /* indices of rows in the group; NULL for 0, 1, 2 ... */
     size_t group, count;
 };
 

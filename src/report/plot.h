@@ -15,8 +15,8 @@
 struct ldnq_plot {
     struct ldnq_axis x, y;
     void (*draw)(const struct ldnq_plot *plot, struct ldnq_canvas *canvas);
-    const struct ldnq_diff *diff;        /* for charts of the network */
-    const struct ldnq_diff_layer *layer; /* for charts of a layer */
+    const struct ldnq_diff *diff;        /* the comparison, for charts of the network */
+    const struct ldnq_diff_layer *layer; /* the layer, for charts of a layer */
 };
 
 /* (a) Isolated and accumulated SQNR by layer. Layers without error are left out. */

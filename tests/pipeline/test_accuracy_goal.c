@@ -117,11 +117,11 @@ static void descent_should_begin_where_least_is_lost_per_cost(void **state)
     const struct ldnq_goal_path path = make_path(graph->arena, &ladders, &layers, false);
     const size_t rungs[ENTRIES] = { 1, 2, 1 };
     bool marked[ENTRIES] = { false };
-    assert_int_equal(ldnq_goal_path_find_descent(&path, rungs, marked), 2);
+    assert_int_equal(ldnq_goal_path_find_entry_to_lower(&path, rungs, marked), 2);
     marked[2] = true;
-    assert_int_equal(ldnq_goal_path_find_descent(&path, rungs, marked), 1);
+    assert_int_equal(ldnq_goal_path_find_entry_to_lower(&path, rungs, marked), 1);
     marked[0] = marked[1] = true;
-    assert_true(ldnq_goal_path_find_descent(&path, rungs, marked) == SIZE_MAX);
+    assert_true(ldnq_goal_path_find_entry_to_lower(&path, rungs, marked) == SIZE_MAX);
     build_free(graph);
 }
 

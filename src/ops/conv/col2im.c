@@ -15,7 +15,7 @@
 #include "ops/shared/sliding_window.h"
 
 struct col2im_planes {
-    const struct ldnq_volume *volume; /* with one channel */
+    const struct ldnq_volume *volume; /* the volume of one channel */
     size_t taps, positions, plane;
     const float *from;
     float *to;

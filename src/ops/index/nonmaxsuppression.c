@@ -14,7 +14,7 @@ struct suppression {
     const float *boxes, *scores;
     size_t images, classes, count; /* N, C, B */
     int64_t most;                  /* boxes per class */
-    float overlap;                 /* threshold */
+    float overlap;                 /* threshold of the overlap of boxes */
     const float *least;            /* threshold of the score; NULL for none */
     bool centred;                  /* boxes are (x, y, width, height), else two corners (y, x) */
 };

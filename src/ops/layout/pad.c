@@ -220,7 +220,7 @@ static enum ldnq_status pad_tensor(const struct ldnq_op_call *call,
 /* Adds the output's gradient y to the input's gradient x. The leading axes that are not
  * padded divide both into parts that are independent of each other. */
 struct unpad_loop {
-    struct pad_loop pad; /* for its maps; x, y and value are not used */
+    struct pad_loop pad; /* holds the maps; x, y and value are not used */
     const float *y;
     float *x;
     int first;       /* the first axis inside a part */

@@ -156,7 +156,7 @@ void ldnq_matmul_find_offsets(const struct ldnq_matmul *matmul, size_t batch, si
 
 /* The shapes of A and B in backward. */
 struct matmul_factors {
-    struct ldnq_shape a, b;           /* at least two axes */
+    struct ldnq_shape a, b;           /* shapes of a and b, with at least two axes */
     struct ldnq_shape lead_a, lead_b; /* a and b without the last two axes */
     struct leading_axes axes;         /* the leading axes of Y */
     size_t m, n, k, batches;

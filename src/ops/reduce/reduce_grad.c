@@ -16,7 +16,7 @@ struct reduce_grad {
     const struct ldnq_tensor *x;
     struct ldnq_tensor g, y; /* dy, and y (no data if the operator does not save it) */
     struct ldnq_tensor scratch[2];
-    struct ldnq_tensor out; /* dx */
+    struct ldnq_tensor out; /* the gradient dx */
     size_t count;           /* elements of y */
 };
 

@@ -76,7 +76,7 @@ static void find_grid_location(const struct affine_grid *grid, size_t position,
 }
 
 /* Rows first .. last-1 of out, counted over (N, positions). */
-static void transform_locations(const void *ctx, size_t first, size_t last)
+static void transform_grid_locations(const void *ctx, size_t first, size_t last)
 {
     const struct affine_grid *grid = ctx;
     const size_t axes = grid->axes;
@@ -99,7 +99,7 @@ static enum ldnq_status affinegrid_forward(const struct ldnq_op_call *call, stru
     (void)err;
     if (grid.positions > 0)
         ldnq_op_run_rows(call, (size_t)call->out[0].shape.dim[0] * grid.positions, 16,
-                         transform_locations, &grid);
+                         transform_grid_locations, &grid);
     return LDNQ_OK;
 }
 

@@ -366,7 +366,7 @@ struct attention_forward {
 };
 
 /* present_k and present_v of heads first .. last-1, counted over (batch, kv_heads). */
-static void concat_heads(const void *ctx, size_t first, size_t last)
+static void concat_past_and_new_rows_of_heads(const void *ctx, size_t first, size_t last)
 {
     const struct attention_forward *f = ctx;
     const struct ldnq_attention *a = &f->a;
@@ -473,7 +473,7 @@ static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struc
         f.present_k = call->out_count > 1 ? call->out[1].data : f.scores + scores;
         f.present_v = call->out_count > 2 ? call->out[2].data : f.scores + scores + round_up(keys);
         ldnq_op_run_rows(call, f.a.batch * f.a.kv_heads, f.a.total * (f.a.head + f.a.v_head),
-                         concat_heads, &f);
+                         concat_past_and_new_rows_of_heads, &f);
     }
     size_t blocks = ldnq_size_ceil_div(f.a.q_len, LDNQ_ATTENTION_ROWS);
     ldnq_pool_run(call->pool, f.a.batch * f.a.q_heads * blocks, compute_attention_rows, &f);

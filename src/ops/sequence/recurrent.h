@@ -58,7 +58,7 @@ struct ldnq_recurrent_step {
 
 struct ldnq_recurrent_kind {
     size_t gates, functions;     /* functions: activations per direction */
-    const char *const *defaults; /* their names */
+    const char *const *defaults; /* names of the default activations */
     bool has_cell;
     /* Computes h and c from h_prev, c_prev and z = x w' + b; calls ldnq_recurrent_copy_state
      * for rows that are not active. Leaves in z what `backward` needs besides the states. */

@@ -40,7 +40,7 @@ static void append_or_merge_grad_axis(struct axis_list *axes, size_t extent, siz
 }
 
 /* Removes the last axis and returns its extent. */
-static size_t remove_innermost(struct axis_list *axes)
+static size_t remove_innermost_axis(struct axis_list *axes)
 {
     size_t extent = axes->extent[--axes->rank];
     axes->count = 1;
@@ -64,9 +64,9 @@ static void split_kept_and_summed_axes(struct broadcast_sum *sum, const struct l
     }
     sum->width = sum->run = 1;
     if (sum->kept.rank > 0 && sum->kept.stride[sum->kept.rank - 1] == 1)
-        sum->width = remove_innermost(&sum->kept);
+        sum->width = remove_innermost_axis(&sum->kept);
     else if (sum->summed.rank > 0)
-        sum->run = remove_innermost(&sum->summed);
+        sum->run = remove_innermost_axis(&sum->summed);
 }
 
 /* The offset in `from` of index `index` of the axes. */

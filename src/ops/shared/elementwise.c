@@ -11,7 +11,7 @@ struct elementwise_iterator {
     size_t inputs;
     size_t rank; /* at least 1 */
     size_t extent[LDNQ_MAX_RANK];
-    size_t stride[LDNQ_ELEMENTWISE_INPUTS][LDNQ_MAX_RANK]; /* in elements */
+    size_t stride[LDNQ_ELEMENTWISE_INPUTS][LDNQ_MAX_RANK]; /* strides in elements */
     size_t size[LDNQ_ELEMENTWISE_INPUTS], out_size;        /* bytes per element */
     const char *in[LDNQ_ELEMENTWISE_INPUTS];
     char *out;
