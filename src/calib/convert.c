@@ -6,13 +6,13 @@
 
 #include "ir/half.h"
 
-static bool is_float(enum ldnq_dtype dtype)
+static bool is_float_dtype(enum ldnq_dtype dtype)
 {
     return dtype == LDNQ_FLOAT || dtype == LDNQ_DOUBLE || dtype == LDNQ_FLOAT16 ||
            dtype == LDNQ_BFLOAT16;
 }
 
-static bool is_integer(enum ldnq_dtype dtype)
+static bool is_integer_dtype(enum ldnq_dtype dtype)
 {
     return dtype == LDNQ_BOOL || ldnq_dtype_is_integer(dtype);
 }
@@ -96,8 +96,8 @@ enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq
     if (tensor->dtype == dtype)
         return LDNQ_OK;
     bool real = (dtype == LDNQ_FLOAT || dtype == LDNQ_DOUBLE) &&
-                (is_float(tensor->dtype) || is_integer(tensor->dtype));
-    bool whole = is_integer(dtype) && is_integer(tensor->dtype);
+                (is_float_dtype(tensor->dtype) || is_integer_dtype(tensor->dtype));
+    bool whole = is_integer_dtype(dtype) && is_integer_dtype(tensor->dtype);
     if (!real && !whole)
         return ldnq_fail(err, LDNQ_DATA, "holds %s where %s is wanted",
                          ldnq_dtype_name(tensor->dtype), ldnq_dtype_name(dtype));

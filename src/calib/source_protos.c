@@ -214,8 +214,8 @@ static enum ldnq_status add_input_files(struct ldnq_samples *samples, const char
     return found ? append_file_set(samples, path, paths, err) : LDNQ_OK;
 }
 
-static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *path, bool go_down,
-                                   struct ldnq_error *err)
+static enum ldnq_status append_folder_samples(struct ldnq_samples *samples, const char *path,
+                                              bool go_down, struct ldnq_error *err)
 {
     struct ldnq_folder folder;
     LDNQ_TRY(ldnq_folder_list(path, samples->arena, &folder, err));
@@ -225,7 +225,7 @@ static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *pat
         LDNQ_TRY(add_input_files(samples, path, &folder, err));
     for (size_t i = 0; go_down && i < folder.count; i++)
         if (folder.entries[i].is_folder)
-            LDNQ_TRY(add_folder(samples, folder.entries[i].path, false, err));
+            LDNQ_TRY(append_folder_samples(samples, folder.entries[i].path, false, err));
     return LDNQ_OK;
 }
 
@@ -239,7 +239,7 @@ static enum ldnq_status open_protos(struct ldnq_samples *samples, struct ldnq_er
         return LDNQ_NOMEM;
     protos->temporary.fd = -1;
     if (!ldnq_name_ends(samples->path, ".pb"))
-        LDNQ_TRY(add_folder(samples, samples->path, true, err));
+        LDNQ_TRY(append_folder_samples(samples, samples->path, true, err));
     else if (samples->input_count == 1)
         LDNQ_TRY(add_single_file(samples, samples->path, err));
     else

@@ -10,7 +10,7 @@
 /* Nodes that a line of the table names. */
 #define NAMED 3
 
-static bool has_text(const cJSON *finding, const char *name, const char *text)
+static bool member_equals_text(const cJSON *finding, const char *name, const char *text)
 {
     const char *own = cli_json_text(finding, name);
     return own && text && strcmp(own, text) == 0;
@@ -19,9 +19,9 @@ static bool has_text(const cJSON *finding, const char *name, const char *text)
 /* Whether both are one line of the table: values in messages may differ. */
 static bool is_same_rule(const cJSON *a, const cJSON *b)
 {
-    return has_text(a, "severity", cli_json_text(b, "severity")) &&
-           has_text(a, "rule", cli_json_text(b, "rule")) &&
-           has_text(a, "advice", cli_json_text(b, "advice"));
+    return member_equals_text(a, "severity", cli_json_text(b, "severity")) &&
+           member_equals_text(a, "rule", cli_json_text(b, "rule")) &&
+           member_equals_text(a, "advice", cli_json_text(b, "advice"));
 }
 
 /* Prints "conv1, conv2, conv3 and 9 more". */

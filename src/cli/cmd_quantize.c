@@ -90,7 +90,7 @@ static const cJSON *find_worst_layer(const cJSON *layers)
     return worst;
 }
 
-static bool has_text(const cJSON *object, const char *key, const char *text)
+static bool member_equals_text(const cJSON *object, const char *key, const char *text)
 {
     return strcmp(cli_json_text(object, key), text) == 0;
 }
@@ -103,8 +103,8 @@ static bool is_listed_before(const cJSON *nodes, const cJSON *node, bool op)
     {
         if (other == node)
             return false;
-        if (has_text(other, "reason", cli_json_text(node, "reason")) &&
-            (!op || has_text(other, "op", cli_json_text(node, "op"))))
+        if (member_equals_text(other, "reason", cli_json_text(node, "reason")) &&
+            (!op || member_equals_text(other, "op", cli_json_text(node, "op"))))
             return true;
     }
     return false;
@@ -118,12 +118,12 @@ static void print_types_in_float(const cJSON *nodes, const cJSON *like)
     cJSON_ArrayForEach(node, nodes)
     {
         size_t count = 0;
-        if (!has_text(node, "reason", reason) || is_listed_before(nodes, node, true))
+        if (!member_equals_text(node, "reason", reason) || is_listed_before(nodes, node, true))
             continue;
         cJSON_ArrayForEach(other, nodes)
         {
-            count += has_text(other, "reason", reason) &&
-                     has_text(other, "op", cli_json_text(node, "op"));
+            count += member_equals_text(other, "reason", reason) &&
+                     member_equals_text(other, "op", cli_json_text(node, "op"));
         }
         char op[CLI_PLAIN_SIZE];
         printf("%s%s", comma, cli_copy_printable(cli_json_text(node, "op"), op));

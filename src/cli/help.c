@@ -83,7 +83,7 @@ static const char *option_type_name(enum ldnq_option_type type)
     return names[type];
 }
 
-static bool add_choices(cJSON *item, const char *choices)
+static bool add_choices_json(cJSON *item, const char *choices)
 {
     cJSON *list = cJSON_AddArrayToObject(item, "choices");
     while (list && choices && *choices) {
@@ -97,7 +97,7 @@ static bool add_choices(cJSON *item, const char *choices)
     return list != NULL;
 }
 
-static bool add_option(cJSON *list, const struct ldnq_option *option)
+static bool add_option_json(cJSON *list, const struct ldnq_option *option)
 {
     cJSON *item = cJSON_CreateObject();
     const bool has_range = option->type == LDNQ_OPTION_COUNT || option->type == LDNQ_OPTION_NUMBER;
@@ -105,14 +105,14 @@ static bool add_option(cJSON *list, const struct ldnq_option *option)
            add_json_text(item, "letter", option->letter) &&
            add_json_text(item, "type", option_type_name(option->type)) &&
            cJSON_AddBoolToObject(item, "repeats", option->repeats) &&
-           add_json_text(item, "value", option->value) && add_choices(item, option->choices) &&
+           add_json_text(item, "value", option->value) && add_choices_json(item, option->choices) &&
            add_json_number_or_null(item, "least", has_range ? option->least : NAN) &&
            add_json_number_or_null(item, "most", has_range ? option->most : NAN) &&
            add_json_text(item, "default", option->default_value) &&
            add_json_text(item, "help", option->help) && add_json_text(item, "since", option->since);
 }
 
-static bool add_command(cJSON *list, const struct cli_command *command)
+static bool add_command_json(cJSON *list, const struct cli_command *command)
 {
     const struct ldnq_option *option;
     cJSON *item = cJSON_CreateObject();
@@ -124,7 +124,7 @@ static bool add_command(cJSON *list, const struct cli_command *command)
         return false;
     cJSON *options = cJSON_AddArrayToObject(item, "options");
     for (size_t i = 0; options && (option = ldnq_options_describe(i)) != NULL; i++)
-        if (cli_command_has_option(command, option) && !add_option(options, option))
+        if (cli_command_has_option(command, option) && !add_option_json(options, option))
             return false;
     return options != NULL;
 }
@@ -136,7 +136,7 @@ enum ldnq_status cli_print_help_json(struct ldnq_error *err)
     cJSON *list = filled ? cJSON_AddArrayToObject(root, "commands") : NULL;
     filled = list != NULL;
     for (size_t i = 0; filled && cli_commands[i]; i++)
-        filled = add_command(list, cli_commands[i]);
+        filled = add_command_json(list, cli_commands[i]);
     char *text = filled ? cJSON_Print(root) : NULL;
     cJSON_Delete(root);
     if (!text)

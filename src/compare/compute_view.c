@@ -187,8 +187,8 @@ size_t ldnq_compute_view_find(const struct ldnq_compute_view *view, const struct
     return LDNQ_NO_NODE;
 }
 
-static enum ldnq_status find_layers(struct ldnq_compute_view *view, struct ldnq_arena *arena,
-                                    struct ldnq_error *err)
+static enum ldnq_status connect_layers_to_nodes(struct ldnq_compute_view *view,
+                                                struct ldnq_arena *arena, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_layers_list(view->graph, arena, &view->layers, &view->layer_count, err));
     for (size_t i = 0; i < view->layer_count; i++) {
@@ -219,5 +219,5 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
             LDNQ_TRY(append_node(view, graph->nodes[i], arena, err));
     LDNQ_TRY(connect_producers(view, arena, err));
     LDNQ_TRY(list_consumers(view, arena, err));
-    return find_layers(view, arena, err);
+    return connect_layers_to_nodes(view, arena, err);
 }

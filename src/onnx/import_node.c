@@ -51,8 +51,9 @@ enum ldnq_status ldnq_import_new_node(struct ldnq_import *import, const char *op
 
 /* In inner scopes the name says where the node comes from: "call/conv",
  * "If#3/then_branch/Add#0". */
-static enum ldnq_status name_node(struct ldnq_import *import, const Onnx__NodeProto *proto,
-                                  size_t at, struct ldnq_node *node, struct ldnq_error *err)
+static enum ldnq_status set_node_name_and_origin(struct ldnq_import *import,
+                                                 const Onnx__NodeProto *proto, size_t at,
+                                                 struct ldnq_node *node, struct ldnq_error *err)
 {
     const char *name = ldnq_or_empty(proto->name);
     node->name = name;
@@ -172,7 +173,7 @@ static enum ldnq_status import_node(struct ldnq_import *import, const Onnx__Node
     bool is_constant;
     LDNQ_TRY(ldnq_import_new_node(import, ldnq_or_empty(proto->op_type), proto->domain,
                                   proto->n_input, proto->n_output, &node, err));
-    LDNQ_TRY(name_node(import, proto, at, node, err));
+    LDNQ_TRY(set_node_name_and_origin(import, proto, at, node, err));
     if (!*node->op_type)
         return ldnq_import_fail(import, node, LDNQ_MODEL, err, "has no operator type");
     LDNQ_TRY(ldnq_import_resolve_attrs(import, proto, &attrs, &node->attr_count, err));

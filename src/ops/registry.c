@@ -38,7 +38,7 @@ bool ldnq_ops_has_type(const char *domain, const char *type)
 
 /* Removes omitted optional inputs and outputs from the ends of the lists. Outputs stay
  * where the operator has any number of them: Split computes as many as are listed. */
-static void trim_lists(struct ldnq_node *node, const struct ldnq_op *op)
+static void trim_omitted_inputs_and_outputs(struct ldnq_node *node, const struct ldnq_op *op)
 {
     while (node->input_count > 0 && !node->inputs[node->input_count - 1])
         node->input_count--;
@@ -90,7 +90,7 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
                               "its meaning at this opset is not supported");
     if (!op)
         return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err, "the operator is not supported");
-    trim_lists(node, op);
+    trim_omitted_inputs_and_outputs(node, op);
     LDNQ_TRY(check_counts(graph, node, op, err));
     struct ldnq_error reason = { 0 };
     enum ldnq_status status = ldnq_op_check_attr_kinds(node, &reason);

@@ -120,14 +120,14 @@ struct half_conversion {
     float *floats;
 };
 
-static void widen_range(const void *ctx, size_t first, size_t last)
+static void widen_range_to_floats(const void *ctx, size_t first, size_t last)
 {
     const struct half_conversion *c = ctx;
     (c->half == LDNQ_FLOAT16 ? ldnq_halves_to_floats : ldnq_bfloats_to_floats)(
         c->halves + first, c->floats + first, last - first);
 }
 
-static void narrow_range(const void *ctx, size_t first, size_t last)
+static void narrow_range_to_halves(const void *ctx, size_t first, size_t last)
 {
     const struct half_conversion *c = ctx;
     (c->half == LDNQ_FLOAT16 ? ldnq_halves_from_floats : ldnq_bfloats_from_floats)(
@@ -147,10 +147,10 @@ enum ldnq_status ldnq_widen_forward(const struct ldnq_op_call *call, struct ldnq
     lay_out_scratch(call, call->scratch, &w);
     for (size_t i = 0; i < call->in_count; i++)
         if (is_half(call->in[i]))
-            convert_half_tensor(call, call->in[i], &w.in[i], widen_range);
+            convert_half_tensor(call, call->in[i], &w.in[i], widen_range_to_floats);
     LDNQ_TRY(call->node->op->forward(&w.call, err));
     for (size_t i = 0; i < call->out_count; i++)
         if (is_half(&call->out[i]))
-            convert_half_tensor(call, &call->out[i], &w.out[i], narrow_range);
+            convert_half_tensor(call, &call->out[i], &w.out[i], narrow_range_to_halves);
     return LDNQ_OK;
 }

@@ -102,8 +102,9 @@ enum ldnq_status ldnq_codebook_projection_store(struct ldnq_codebook_projection 
 /* ---- a draw --------------------------------------------------------------------------------- */
 
 /* sum of g (scale code - w) over the weight, and of g times the bias's change. */
-static double project_codes(const struct stored_codes *stored, const float *gradient,
-                            double weight_term, const struct ldnq_tensor *bias_gradient)
+static double compute_projected_change_of_codes(const struct stored_codes *stored,
+                                                const float *gradient, double weight_term,
+                                                const struct ldnq_tensor *bias_gradient)
 {
     const struct ldnq_quantized_layer *quantized = &stored->layer;
     const size_t rows = ldnq_layer_rows(&quantized->layer);
@@ -146,7 +147,8 @@ static void project_layer(void *ctx, size_t i, size_t thread)
     ldnq_layer_read_weight(&layer, projection->gradient[i]);
     for (size_t c = 0; c < projection->choices; c++) {
         const size_t at = i * projection->choices + c;
-        projection->terms[at] = project_codes(&projection->codes[at], projection->gradient[i],
+        projection->terms[at] =
+            compute_projected_change_of_codes(&projection->codes[at], projection->gradient[i],
                                               weight_term, projection->draw->gradients[2 * i + 1]);
     }
 }
@@ -177,9 +179,10 @@ static enum ldnq_status add_codebook_errors_of_draw(void *ctx, const struct ldnq
 
 /* ---- a run ---------------------------------------------------------------------------------- */
 
-static enum ldnq_status allocate_run(struct ldnq_codebook_projection *projection,
-                                     const struct ldnq_graph *graph,
-                                     const struct ldnq_value **values, struct ldnq_error *err)
+static enum ldnq_status allocate_projection_run(struct ldnq_codebook_projection *projection,
+                                                const struct ldnq_graph *graph,
+                                                const struct ldnq_value **values,
+                                                struct ldnq_error *err)
 {
     struct ldnq_arena *arena = projection->arena;
     const size_t choices = projection->choices;
@@ -224,7 +227,7 @@ enum ldnq_status ldnq_codebook_projection_run(struct ldnq_codebook_projection *p
     projection->row_count = row_count;
     projection->share = 1 / (double)options->estimate_draws;
     projection->errors = errors;
-    LDNQ_TRY(allocate_run(projection, graph, values, err));
+    LDNQ_TRY(allocate_projection_run(projection, graph, values, err));
     LDNQ_TRY(
         ldnq_output_error_measure(graph, graph, samples, options->pool, &nothing, powers, err));
     struct codebook_visit visit = { projection, options->pool };

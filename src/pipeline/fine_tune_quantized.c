@@ -32,7 +32,7 @@ static size_t find_code_index(const struct ldnq_codebook *codebook, int8_t code)
     return i;
 }
 
-static float clamp(double value, double low, double high)
+static float clamp_to_float(double value, double low, double high)
 {
     return (float)(value < low ? low : value > high ? high : value);
 }
@@ -53,7 +53,7 @@ static void init_latent_weights(struct ldnq_fine_tune_quantized *layer)
                 (double)weight[ldnq_find_weight_offset(&of->geometry, row, k)] /
                 (double)layer->scales[ldnq_quantized_scale_index(layer->result, row, k)];
             layer->latent.value[at] =
-                clamp((layer->codes[at] + exact) / 2, low + margin, high - margin);
+                clamp_to_float((layer->codes[at] + exact) / 2, low + margin, high - margin);
         }
 }
 
@@ -64,7 +64,7 @@ static void round_latents(struct ldnq_fine_tune_quantized *layer)
     compute_rounding_interval(layer->codebook, layer->codebook->count - 1, &unused, &high);
     for (size_t i = 0; i < layer->elements; i++) {
         float *u = &layer->latent.value[i];
-        *u = clamp((double)*u, low, high);
+        *u = clamp_to_float((double)*u, low, high);
         layer->codes[i] = (int8_t)ldnq_codebook_find_nearest(layer->codebook, (double)*u);
     }
 }

@@ -21,7 +21,8 @@ static float find_unclipped_scale(const struct ldnq_codebook *codebook, float si
 }
 
 /* Writes the largest |w| under each scale. */
-static void find_largest(const struct ldnq_layer_problem *problem, float *largest, size_t count)
+static void find_largest_weight_per_scale(const struct ldnq_layer_problem *problem, float *largest,
+                                          size_t count)
 {
     const size_t rows = problem->groups * problem->rows, k = problem->cols;
     memset(largest, 0, count * sizeof *largest);
@@ -42,7 +43,7 @@ enum ldnq_status ldnq_start_from_largest_weight(const struct ldnq_layer_problem 
     const size_t rows = problem->groups * problem->rows, k = problem->cols;
     const size_t count = rows * ldnq_scales_per_row(problem);
     float all = 0;
-    find_largest(problem, solution->scales, count);
+    find_largest_weight_per_scale(problem, solution->scales, count);
     for (size_t i = 0; i < count; i++)
         all = fmaxf(all, solution->scales[i]);
     for (size_t i = 0; i < count; i++)

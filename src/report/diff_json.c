@@ -9,12 +9,12 @@
 
 /* ---- values -------------------------------------------------------------------------- */
 
-static bool add_bool(cJSON *item, const char *name, bool value)
+static bool add_json_bool(cJSON *item, const char *name, bool value)
 {
     return cJSON_AddBoolToObject(item, name, value) != NULL;
 }
 
-static bool add_count(cJSON *item, const char *name, size_t value)
+static bool add_json_count(cJSON *item, const char *name, size_t value)
 {
     return ldnq_json_add_number(item, name, (double)value);
 }
@@ -26,7 +26,7 @@ static bool add_json_number_or_null(cJSON *item, const char *name, bool known, d
 }
 
 /* Adds the shape, with null for an open dimension and for an unknown rank. */
-static bool add_shape(cJSON *item, const char *name, const struct ldnq_diff_shape *shape)
+static bool add_shape_json(cJSON *item, const char *name, const struct ldnq_diff_shape *shape)
 {
     if (shape->rank == LDNQ_DIFF_OPEN)
         return cJSON_AddNullToObject(item, name) != NULL;
@@ -42,21 +42,21 @@ static bool add_shape(cJSON *item, const char *name, const struct ldnq_diff_shap
 }
 
 /* Both an infinite SQNR and an unknown one are null: `exact` is true for the first. */
-static bool add_sqnr(cJSON *item, double sqnr)
+static bool add_sqnr_json(cJSON *item, double sqnr)
 {
     return ldnq_json_add_number(item, "sqnr_db", sqnr) &&
-           add_bool(item, "exact", isinf(sqnr) && sqnr > 0);
+           add_json_bool(item, "exact", isinf(sqnr) && sqnr > 0);
 }
 
-static bool add_error(cJSON *item, const char *name, const struct ldnq_diff_error *error)
+static bool add_error_json(cJSON *item, const char *name, const struct ldnq_diff_error *error)
 {
     cJSON *object = cJSON_AddObjectToObject(item, name);
-    return object && add_sqnr(object, error->sqnr) &&
+    return object && add_sqnr_json(object, error->sqnr) &&
            ldnq_json_add_number(object, "cosine", error->cosine);
 }
 
 /* Appends a new object to the array; NULL when memory is out. */
-static cJSON *add_object(cJSON *array)
+static cJSON *append_json_object(cJSON *array)
 {
     cJSON *object = cJSON_CreateObject();
     if (!cJSON_AddItemToArray(array, object)) {
@@ -73,15 +73,16 @@ static bool add_file_summary(cJSON *root, const char *name, const struct ldnq_di
     cJSON *item = cJSON_AddObjectToObject(root, name);
     return item && ldnq_json_add_text(item, "path", file->path) &&
            ldnq_json_add_text(item, "producer", file->producer) &&
-           add_count(item, "bytes", file->bytes) &&
+           add_json_count(item, "bytes", file->bytes) &&
            ldnq_json_add_number(item, "opset", file->opset) &&
            ldnq_json_add_number(item, "ir_version", (double)file->ir_version) &&
-           add_count(item, "nodes", file->nodes) && add_count(item, "qdq_nodes", file->qdq_nodes) &&
-           add_count(item, "weights", file->weights) &&
-           add_count(item, "weight_bytes", file->weight_bytes);
+           add_json_count(item, "nodes", file->nodes) &&
+           add_json_count(item, "qdq_nodes", file->qdq_nodes) &&
+           add_json_count(item, "weights", file->weights) &&
+           add_json_count(item, "weight_bytes", file->weight_bytes);
 }
 
-static bool add_histogram(cJSON *item, const struct ldnq_quantized_tensor *tensor)
+static bool add_histogram_json(cJSON *item, const struct ldnq_quantized_tensor *tensor)
 {
     if (tensor->histogram_count == 0)
         return cJSON_AddNullToObject(item, "histogram") != NULL;
@@ -93,20 +94,20 @@ static bool add_histogram(cJSON *item, const struct ldnq_quantized_tensor *tenso
     return counts && ldnq_json_add_number(object, "first", (double)tensor->histogram_first);
 }
 
-static bool add_scales(cJSON *item, const struct ldnq_quantized_tensor *tensor)
+static bool add_scales_json(cJSON *item, const struct ldnq_quantized_tensor *tensor)
 {
     const bool known = tensor->scale_count > 0;
     return add_json_number_or_null(item, "axis", tensor->axis >= 0, tensor->axis) &&
            add_json_number_or_null(item, "block_size", tensor->block_size > 0,
                                    (double)tensor->block_size) &&
-           add_count(item, "scale_count", tensor->scale_count) &&
+           add_json_count(item, "scale_count", tensor->scale_count) &&
            add_json_number_or_null(item, "scale_min", known, tensor->scale_min) &&
            add_json_number_or_null(item, "scale_max", known, tensor->scale_max) &&
            add_json_number_or_null(item, "zero_min", known, (double)tensor->zero_min) &&
            add_json_number_or_null(item, "zero_max", known, (double)tensor->zero_max);
 }
 
-static bool add_codes(cJSON *item, const struct ldnq_quantized_tensor *tensor)
+static bool add_codes_json(cJSON *item, const struct ldnq_quantized_tensor *tensor)
 {
     const bool known = tensor->is_constant && tensor->count > 0;
     return add_json_number_or_null(item, "count", tensor->is_constant, (double)tensor->count) &&
@@ -116,18 +117,18 @@ static bool add_codes(cJSON *item, const struct ldnq_quantized_tensor *tensor)
                                    (double)tensor->codes_used) &&
            add_json_number_or_null(item, "entropy", known, tensor->entropy) &&
            add_json_number_or_null(item, "bytes", tensor->is_constant, (double)tensor->bytes) &&
-           add_histogram(item, tensor);
+           add_histogram_json(item, tensor);
 }
 
-static bool add_tensor(cJSON *array, const struct ldnq_quantized_tensor *tensor)
+static bool add_tensor_json(cJSON *array, const struct ldnq_quantized_tensor *tensor)
 {
-    cJSON *item = add_object(array);
+    cJSON *item = append_json_object(array);
     return item && ldnq_json_add_text(item, "name", tensor->name) &&
            ldnq_json_add_text(item, "reader", tensor->reader) &&
-           add_bool(item, "constant", tensor->is_constant) &&
+           add_json_bool(item, "constant", tensor->is_constant) &&
            ldnq_json_add_text(item, "type", tensor->type) &&
-           add_shape(item, "shape", &tensor->shape) && add_scales(item, tensor) &&
-           add_codes(item, tensor);
+           add_shape_json(item, "shape", &tensor->shape) && add_scales_json(item, tensor) &&
+           add_codes_json(item, tensor);
 }
 
 bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor *tensors,
@@ -135,7 +136,7 @@ bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor 
 {
     cJSON *array = cJSON_AddArrayToObject(root, "tensors");
     for (size_t i = 0; array && i < count; i++)
-        if (!add_tensor(array, &tensors[i]))
+        if (!add_tensor_json(array, &tensors[i]))
             return false;
     return array != NULL;
 }
@@ -148,75 +149,78 @@ static bool add_tensor_index(cJSON *item, const char *name, const struct ldnq_di
 {
     for (size_t i = 0; tensor && i < diff->tensor_count; i++)
         if (tensor == &diff->tensors[i])
-            return add_count(item, name, i);
+            return add_json_count(item, name, i);
     return cJSON_AddNullToObject(item, name) != NULL;
 }
 
-static bool add_row(cJSON *array, const struct ldnq_diff_iteration *row)
+static bool add_trace_row_json(cJSON *array, const struct ldnq_diff_iteration *row)
 {
-    cJSON *item = add_object(array);
+    cJSON *item = append_json_object(array);
     return item && ldnq_json_add_number(item, "iteration", row->iteration) &&
            ldnq_json_add_number(item, "objective", row->objective) &&
            ldnq_json_add_number(item, "residual", row->residual) &&
-           add_count(item, "changed", row->changed) && add_count(item, "active", row->active) &&
+           add_json_count(item, "changed", row->changed) &&
+           add_json_count(item, "active", row->active) &&
            ldnq_json_add_number(item, "rho", row->rho);
 }
 
-static bool add_trace(cJSON *item, const struct ldnq_diff_layer *layer)
+static bool add_trace_json(cJSON *item, const struct ldnq_diff_layer *layer)
 {
     if (!layer->trace)
         return cJSON_AddNullToObject(item, "trace") != NULL;
     cJSON *array = cJSON_AddArrayToObject(item, "trace");
     for (size_t i = 0; array && i < layer->trace_count; i++)
-        if (!add_row(array, &layer->trace[i]))
+        if (!add_trace_row_json(array, &layer->trace[i]))
             return false;
     return array != NULL;
 }
 
-static bool add_weight(cJSON *item, const struct ldnq_diff *diff,
-                       const struct ldnq_diff_layer *layer)
+static bool add_weight_json(cJSON *item, const struct ldnq_diff *diff,
+                            const struct ldnq_diff_layer *layer)
 {
     cJSON *error = cJSON_AddObjectToObject(item, "weight_error");
-    return error && add_sqnr(error, layer->weight_sqnr) &&
-           add_shape(item, "shape", &layer->shape) && add_count(item, "weights", layer->weights) &&
+    return error && add_sqnr_json(error, layer->weight_sqnr) &&
+           add_shape_json(item, "shape", &layer->shape) &&
+           add_json_count(item, "weights", layer->weights) &&
            ldnq_json_add_number(item, "macs", layer->macs) &&
-           add_count(item, "bytes_a", layer->bytes_a) &&
-           add_count(item, "bytes_b", layer->bytes_b) &&
+           add_json_count(item, "bytes_a", layer->bytes_a) &&
+           add_json_count(item, "bytes_b", layer->bytes_b) &&
            ldnq_json_add_number(item, "bits", layer->bits) &&
            add_tensor_index(item, "weight_tensor", diff, layer->weight) &&
            add_tensor_index(item, "input_tensor", diff, layer->input);
 }
 
-static bool add_layer(cJSON *array, const struct ldnq_diff *diff,
-                      const struct ldnq_diff_layer *layer)
+static bool add_layer_json(cJSON *array, const struct ldnq_diff *diff,
+                           const struct ldnq_diff_layer *layer)
 {
-    cJSON *item = add_object(array);
+    cJSON *item = append_json_object(array);
     return item && ldnq_json_add_text(item, "node", layer->node) &&
            ldnq_json_add_text(item, "op", layer->op) &&
            ldnq_json_add_text(item, "other", layer->match) &&
            ldnq_json_add_text(item, "pairing", ldnq_pairing_name(layer->pairing)) &&
-           ldnq_json_add_text(item, "folded", layer->folded) && add_weight(item, diff, layer) &&
-           add_error(item, "isolated", &layer->isolated) &&
-           add_error(item, "accumulated", &layer->accumulated) && add_trace(item, layer);
+           ldnq_json_add_text(item, "folded", layer->folded) &&
+           add_weight_json(item, diff, layer) &&
+           add_error_json(item, "isolated", &layer->isolated) &&
+           add_error_json(item, "accumulated", &layer->accumulated) && add_trace_json(item, layer);
 }
 
-static bool add_layers(cJSON *root, const struct ldnq_diff *diff)
+static bool add_layers_json(cJSON *root, const struct ldnq_diff *diff)
 {
     cJSON *array = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; array && i < diff->layer_count; i++)
-        if (!add_layer(array, diff, &diff->layers[i]))
+        if (!add_layer_json(array, diff, &diff->layers[i]))
             return false;
     return array != NULL;
 }
 
 /* ---- notes and outputs --------------------------------------------------------------- */
 
-static bool add_notes(cJSON *root, const char *name, const struct ldnq_diff_change *notes,
-                      size_t count)
+static bool add_notes_json(cJSON *root, const char *name, const struct ldnq_diff_change *notes,
+                           size_t count)
 {
     cJSON *array = cJSON_AddArrayToObject(root, name);
     for (size_t i = 0; array && i < count; i++) {
-        cJSON *item = add_object(array);
+        cJSON *item = append_json_object(array);
         if (!item || !ldnq_json_add_text(item, "node", notes[i].node) ||
             !ldnq_json_add_text(item, "op", notes[i].op) ||
             !ldnq_json_add_text(item, "text", notes[i].text))
@@ -225,12 +229,12 @@ static bool add_notes(cJSON *root, const char *name, const struct ldnq_diff_chan
     return array != NULL;
 }
 
-static bool add_output(cJSON *array, const struct ldnq_diff_output *output)
+static bool add_output_json(cJSON *array, const struct ldnq_diff_output *output)
 {
-    cJSON *item = add_object(array);
+    cJSON *item = append_json_object(array);
     return item && ldnq_json_add_text(item, "name", output->name) &&
            ldnq_json_add_text(item, "other", output->match) &&
-           add_error(item, "error", &output->error) &&
+           add_error_json(item, "error", &output->error) &&
            ldnq_json_add_number(item, "relative", output->relative) &&
            ldnq_json_add_number(item, "bound", output->bound) &&
            ldnq_json_add_number(item, "max_error", output->max_error) &&
@@ -238,39 +242,41 @@ static bool add_output(cJSON *array, const struct ldnq_diff_output *output)
            ldnq_json_add_number(item, "kl", output->kl);
 }
 
-static bool add_outputs(cJSON *root, const struct ldnq_diff *diff)
+static bool add_outputs_json(cJSON *root, const struct ldnq_diff *diff)
 {
     cJSON *array = cJSON_AddArrayToObject(root, "outputs");
     for (size_t i = 0; array && i < diff->output_count; i++)
-        if (!add_output(array, &diff->outputs[i]))
+        if (!add_output_json(array, &diff->outputs[i]))
             return false;
     return array != NULL;
 }
 
 /* ---- all ----------------------------------------------------------------------------- */
 
-static bool add_diff(cJSON *root, const struct ldnq_diff *diff)
+static bool add_diff_json(cJSON *root, const struct ldnq_diff *diff)
 {
     return ldnq_json_add_text(root, "format", "ldnq-diff") &&
            ldnq_json_add_number(root, "version", 2) &&
            ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) &&
            add_file_summary(root, "a", &diff->a) && add_file_summary(root, "b", &diff->b) &&
-           add_count(root, "paired_nodes", diff->paired) &&
-           add_count(root, "paired_layers", diff->paired_layers) && add_layers(root, diff) &&
-           add_notes(root, "removed", diff->removed, diff->removed_count) &&
-           add_notes(root, "added", diff->added, diff->added_count) &&
-           add_notes(root, "changed", diff->changed, diff->changed_count) &&
+           add_json_count(root, "paired_nodes", diff->paired) &&
+           add_json_count(root, "paired_layers", diff->paired_layers) &&
+           add_layers_json(root, diff) &&
+           add_notes_json(root, "removed", diff->removed, diff->removed_count) &&
+           add_notes_json(root, "added", diff->added, diff->added_count) &&
+           add_notes_json(root, "changed", diff->changed, diff->changed_count) &&
            ldnq_diff_json_add_tensors(root, diff->tensors, diff->tensor_count) &&
-           add_count(root, "samples", diff->samples) &&
+           add_json_count(root, "samples", diff->samples) &&
            add_json_number_or_null(root, "seconds", diff->samples > 0, diff->seconds) &&
-           add_outputs(root, diff) && ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
+           add_outputs_json(root, diff) &&
+           ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
 }
 
 enum ldnq_status ldnq_diff_print_json(const struct ldnq_diff *diff, char **text,
                                       struct ldnq_error *err)
 {
     cJSON *root = cJSON_CreateObject();
-    *text = root && add_diff(root, diff) ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
+    *text = root && add_diff_json(root, diff) ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
     cJSON_Delete(root);
     return *text ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }

@@ -32,7 +32,7 @@ struct grad_product {
     bool pointwise;
 };
 
-static size_t round_up(size_t floats)
+static size_t round_up_to_16_floats(size_t floats)
 {
     return floats > SIZE_MAX - 15 ? SIZE_MAX : (floats + 15) & ~(size_t)15;
 }
@@ -48,9 +48,9 @@ static bool count_thread_scratch_floats(struct grad_product *p)
         return true;
     if (!ldnq_size_mul(p->block * p->taps, p->tiling.rows * p->tiling.columns, &p->columns_floats))
         return false;
-    p->columns_floats = round_up(p->columns_floats);
-    return ldnq_size_add(p->columns_floats, round_up(ldnq_padded_tile_count_floats(&padded)),
-                         &p->floats);
+    p->columns_floats = round_up_to_16_floats(p->columns_floats);
+    return ldnq_size_add(p->columns_floats,
+                         round_up_to_16_floats(ldnq_padded_tile_count_floats(&padded)), &p->floats);
 }
 
 static bool make_product(const struct ldnq_conv_grad *grad, struct grad_product *p)
@@ -223,7 +223,7 @@ size_t ldnq_conv_product_dw_scratch_floats(const struct ldnq_conv_grad *grad, si
     if (!make_product(grad, &p) || !ldnq_size_mul(p.floats, threads, &floats))
         return SIZE_MAX;
     size_t partial = p.slices > 1 ? p.slices * count_weights(&p) : 0;
-    return ldnq_size_add(floats, round_up(partial), &all) ? all : SIZE_MAX;
+    return ldnq_size_add(floats, round_up_to_16_floats(partial), &all) ? all : SIZE_MAX;
 }
 
 void ldnq_conv_product_compute_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)

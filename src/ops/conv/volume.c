@@ -155,7 +155,8 @@ void ldnq_volume_col2im(const struct ldnq_volume *v, const float *columns, size_
 /* ---- im2col of the transposed convolution ------------------------------------------------- */
 
 /* *o: the output that reads image element i through tap k; false if there is none. */
-static bool find_output(const struct ldnq_volume_axis *axis, size_t i, size_t k, size_t *o)
+static bool find_output_of_input_and_tap(const struct ldnq_volume_axis *axis, size_t i, size_t k,
+                                         size_t *o)
 {
     size_t padded = i + axis->pad, shift = k * axis->dilation;
     if (padded < shift || (padded - shift) % axis->stride != 0)
@@ -170,7 +171,7 @@ static void gather_tap_row(const struct ldnq_volume_axis *w, size_t kw, const fl
 {
     size_t o, x = x0;
     memset(out, 0, (x1 - x0) * sizeof *out);
-    while (x < x1 && !find_output(w, x, kw, &o))
+    while (x < x1 && !find_output_of_input_and_tap(w, x, kw, &o))
         x++;
     for (; x < x1 && o < w->out; x += w->stride, o++)
         out[x - x0] = row[o];
@@ -184,7 +185,8 @@ static void gather_taps(const struct ldnq_volume *v, const float *map, const siz
     size_t od, oh;
     for (size_t kd = 0; kd < v->axis[D].kernel; kd++)
         for (size_t kh = 0; kh < h->kernel; kh++) {
-            bool read = find_output(&v->axis[D], at[0], kd, &od) && find_output(h, at[1], kh, &oh);
+            bool read = find_output_of_input_and_tap(&v->axis[D], at[0], kd, &od) &&
+                        find_output_of_input_and_tap(h, at[1], kh, &oh);
             for (size_t kw = 0; kw < w->kernel; kw++, out += ld) {
                 if (read)
                     gather_tap_row(w, kw, map + (od * h->out + oh) * w->out, x0, x1, out);

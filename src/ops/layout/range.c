@@ -12,8 +12,8 @@ static int64_t read_integer(const struct ldnq_tensor *tensor)
                                        : *(const int32_t *)tensor->data;
 }
 
-static enum ldnq_status count_floats(const struct ldnq_op_call *call, int64_t *count,
-                                     struct ldnq_error *err)
+static enum ldnq_status count_range_of_floats(const struct ldnq_op_call *call, int64_t *count,
+                                              struct ldnq_error *err)
 {
     double start = (double)*(const float *)call->in[0]->data;
     double limit = (double)*(const float *)call->in[1]->data;
@@ -26,8 +26,8 @@ static enum ldnq_status count_floats(const struct ldnq_op_call *call, int64_t *c
 }
 
 /* The number is unknown if start, limit or delta is a symbol. */
-static enum ldnq_status count_integers(struct ldnq_op_call *call, int64_t *count,
-                                       struct ldnq_error *err)
+static enum ldnq_status count_range_of_integers(struct ldnq_op_call *call, int64_t *count,
+                                                struct ldnq_error *err)
 {
     int64_t start = read_integer(call->in[0]), limit = read_integer(call->in[1]);
     int64_t delta = read_integer(call->in[2]);
@@ -63,8 +63,8 @@ static enum ldnq_status range_infer_shape(struct ldnq_op_call *call, struct ldnq
     }
     if (!known)
         return ldnq_op_make_unknown_dim(call, &out->shape.dim[0], err);
-    return out->dtype == LDNQ_FLOAT ? count_floats(call, &out->shape.dim[0], err)
-                                    : count_integers(call, &out->shape.dim[0], err);
+    return out->dtype == LDNQ_FLOAT ? count_range_of_floats(call, &out->shape.dim[0], err)
+                                    : count_range_of_integers(call, &out->shape.dim[0], err);
 }
 
 static enum ldnq_status range_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

@@ -23,7 +23,7 @@ static int64_t clamp_index(int64_t value, int64_t low, int64_t high)
 /* The number of elements of a range; *start becomes an index into the axis. Negative bounds
  * count from the end, and bounds are then clamped to the axis. This is numpy's rule with one
  * exception: with a negative step, a start before the axis is clamped to its first element. */
-static int64_t count_elements(int64_t size, int64_t *start, int64_t end, int64_t step)
+static int64_t count_sliced_elements(int64_t size, int64_t *start, int64_t end, int64_t step)
 {
     int64_t high = step > 0 ? size : size - 1;
     if (size == 0) {
@@ -63,7 +63,7 @@ static enum ldnq_status resolve_range(struct ldnq_op_call *infer, const struct s
     slice->start[axis] = start;
     if (ldnq_is_symbol(size))
         return count_symbolic(infer, size, start, ranges->ends[i], step, &slice->count[axis], err);
-    slice->count[axis] = count_elements(size, &slice->start[axis], ranges->ends[i], step);
+    slice->count[axis] = count_sliced_elements(size, &slice->start[axis], ranges->ends[i], step);
     return LDNQ_OK;
 }
 

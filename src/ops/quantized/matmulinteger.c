@@ -115,8 +115,8 @@ static size_t count_code_bytes(const struct ldnq_op_call *call, size_t input)
 }
 
 /* sums (..., M, N) = a b; scratch holds a and b without their zero points. */
-static void run_product(const struct ldnq_op_call *call, const struct matmulinteger_inputs *at,
-                        int32_t *sums)
+static void multiply_code_matrices(const struct ldnq_op_call *call,
+                                   const struct matmulinteger_inputs *at, int32_t *sums)
 {
     int16_t *a = call->scratch, *b = a + count_code_bytes(call, at->a) / sizeof *a;
     struct integer_product product = {
@@ -145,7 +145,7 @@ static enum ldnq_status matmulinteger_forward(const struct ldnq_op_call *call,
                                               struct ldnq_error *err)
 {
     (void)err;
-    run_product(call, &matmulinteger_inputs, call->out[0].data);
+    multiply_code_matrices(call, &matmulinteger_inputs, call->out[0].data);
     return LDNQ_OK;
 }
 
@@ -246,7 +246,7 @@ static enum ldnq_status qlinearmatmul_forward(const struct ldnq_op_call *call,
     struct matmulinteger_scale b = make_scale(call, at->b_scale, at->b, false);
     uint8_t *y = call->out[0].data;
     (void)err;
-    run_product(call, at, sums);
+    multiply_code_matrices(call, at, sums);
     for (size_t i = 0; i < shape.batches * shape.m && shape.n > 0; i++) {
         size_t batch = i / shape.m, row = i % shape.m;
         const float *left = find_batch_scale(&a, &shape, call->in[at->a]->shape.rank - 2, batch);

@@ -48,7 +48,7 @@ static void append_or_merge_axis(struct elementwise_iterator *it, size_t extent,
 }
 
 /* Elements first .. last-1 of the output, run by run. */
-static void run_range(const void *ctx, size_t first, size_t last)
+static void run_kernel_on_range(const void *ctx, size_t first, size_t last)
 {
     const struct elementwise_iterator *it = ctx;
     size_t inner = it->rank - 1;
@@ -97,7 +97,7 @@ void ldnq_elementwise_run(const struct ldnq_op_call *call, ldnq_elementwise_fn *
         it.rank = 1;
         it.extent[0] = 1;
     }
-    ldnq_op_run_ranges(call, ldnq_tensor_count(out), run_range, &it);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(out), run_kernel_on_range, &it);
 }
 
 bool ldnq_elementwise_has_zero(const struct ldnq_tensor *tensor)
