@@ -172,7 +172,7 @@ static bool add_agreement_json(cJSON *root, const struct model_score *scores, si
     return list != NULL;
 }
 
-static bool fill_json(cJSON *root, const struct model_score *scores, size_t count)
+static bool fill_result_json(cJSON *root, const struct model_score *scores, size_t count)
 {
     cJSON *list = cJSON_AddArrayToObject(root, "models");
     for (size_t i = 0; list && i < count; i++)
@@ -223,7 +223,8 @@ enum ldnq_status ldnq_eval(const struct ldnq_onnx *const *models, size_t count,
         status = score_all(models, count, samples, options, scores, err);
     if (status == LDNQ_OK) {
         cJSON *root = cJSON_CreateObject();
-        status = ldnq_result_print(result, root, root && fill_json(root, scores, count), err);
+        status =
+            ldnq_result_print(result, root, root && fill_result_json(root, scores, count), err);
     }
     for (size_t i = 0; i < count; i++)
         ldnq_free(scores[i].predicted);

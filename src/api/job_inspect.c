@@ -128,7 +128,7 @@ static bool add_layer_json(cJSON *list, const struct inspection *found, size_t i
            ldnq_json_add_number(item, "macs", has_macs ? (double)macs : NAN);
 }
 
-static bool fill_json(cJSON *root, const struct inspection *found)
+static bool fill_result_json(cJSON *root, const struct inspection *found)
 {
     const struct ldnq_model *model = found->loaded.model;
     const struct ldnq_graph *graph = found->loaded.graph;
@@ -165,7 +165,7 @@ enum ldnq_status ldnq_inspect(const struct ldnq_onnx *onnx, const struct ldnq_op
         status = read_model(&found, onnx, err);
     if (status == LDNQ_OK) {
         cJSON *root = cJSON_CreateObject();
-        status = ldnq_result_print(result, root, root && fill_json(root, &found), err);
+        status = ldnq_result_print(result, root, root && fill_result_json(root, &found), err);
     }
     ldnq_model_destroy(found.loaded.model);
     ldnq_job_finish(&found.job);

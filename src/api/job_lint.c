@@ -77,7 +77,7 @@ static bool add_findings_json(cJSON *root, const struct ldnq_lint *lint)
     return list != NULL;
 }
 
-static bool fill_json(cJSON *root, const struct lint_job *lint)
+static bool fill_result_json(cJSON *root, const struct lint_job *lint)
 {
     const struct ldnq_lint *found = lint->lint;
     return ldnq_json_add_text(root, "file", lint->loaded.graph->file) &&
@@ -104,7 +104,7 @@ enum ldnq_status ldnq_lint(const struct ldnq_onnx *onnx, const struct ldnq_optio
         status = lint_model(&lint, onnx, err);
     if (status == LDNQ_OK) {
         cJSON *root = cJSON_CreateObject();
-        status = ldnq_result_print(result, root, root && fill_json(root, &lint), err);
+        status = ldnq_result_print(result, root, root && fill_result_json(root, &lint), err);
     }
     ldnq_model_destroy(lint.loaded.model);
     ldnq_job_finish(&lint.job);

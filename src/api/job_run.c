@@ -226,7 +226,7 @@ static enum ldnq_status copy_outputs_to_result(const struct run_job *run,
     return LDNQ_OK;
 }
 
-static bool fill_json(cJSON *root, const struct run_job *run)
+static bool fill_result_json(cJSON *root, const struct run_job *run)
 {
     const struct ldnq_graph *graph = run->loaded.graph;
     cJSON *list = cJSON_AddArrayToObject(root, "outputs");
@@ -264,7 +264,7 @@ static enum ldnq_status run_model(struct run_job *run, const struct ldnq_onnx *o
     LDNQ_TRY(write_files(run, err));
     LDNQ_TRY(copy_outputs_to_result(run, result, err));
     cJSON *root = cJSON_CreateObject();
-    return ldnq_result_print(result, root, root && fill_json(root, run), err);
+    return ldnq_result_print(result, root, root && fill_result_json(root, run), err);
 }
 
 enum ldnq_status ldnq_run(const struct ldnq_onnx *onnx, const struct ldnq_ndarray *inputs,

@@ -2,9 +2,9 @@
 #ifndef LDNQ_API_NEAREST_NAME_H
 #define LDNQ_API_NEAREST_NAME_H
 
-/* Of `names`, which NULL ends, the one that takes the fewest insertions, deletions,
- * replacements and swaps of neighbors to become `name`, if those are at most a third of its
- * letters, or one; else NULL. Of several the first. */
+/* Returns the first of `names`, a list ended by NULL, that becomes `name` by the fewest insertions,
+ * deletions, replacements and swaps of neighbors. NULL if it takes more than one of them, and
+ * more than a third of the letters. */
 const char *ldnq_nearest_name(const char *name, const char *const *names);
 
 #endif

@@ -245,7 +245,7 @@ static void choose_estimate(const struct ldnq_options *options,
  * weights average out. */
 #define CODES_THAT_NEED_NO_SOLVER ((size_t)128)
 
-/* What rounding gains from more samples is little; the passes over them take the time. */
+/* Limits the samples for rounding: it gains little from more, and passes over them take time. */
 static void limit_fitting(const struct ldnq_options *options,
                           struct ldnq_quantize_options *quantize)
 {

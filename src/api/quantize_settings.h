@@ -13,9 +13,9 @@ enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
                                              struct ldnq_emit_options *emit,
                                              struct ldnq_error *err);
 
-/* Where no solver is set: chooses the one for the codebooks, of the plan as well. `choices`, if
- * there are any, take the place of the codebook of layers without a plan. A solver that reads no
- * more than means reads every picture once. */
+/* Chooses a solver for the codebooks, those of the plan included, unless the options name one.
+ * `choices`, if there are any, replace the codebook of layers without a plan. With a solver that
+ * reads means alone, every picture is read once. */
 void ldnq_settings_choose_solver(const struct ldnq_options *options,
                                  const struct ldnq_codebook *const *choices, size_t choice_count,
                                  struct ldnq_quantize_options *quantize);

@@ -69,7 +69,7 @@ static bool read_string(struct npy_parser *parser, char *text, size_t size)
     return true;
 }
 
-static enum ldnq_status read_descr(struct npy_parser *parser)
+static enum ldnq_status read_dtype_description(struct npy_parser *parser)
 {
     char descr[32];
     if (!read_string(parser, descr, sizeof descr))
@@ -97,7 +97,7 @@ static enum ldnq_status read_order(struct npy_parser *parser)
     return LDNQ_OK;
 }
 
-static bool read_size(struct npy_parser *parser, int64_t *out)
+static bool read_dimension(struct npy_parser *parser, int64_t *out)
 {
     skip_white_space(parser);
     const char *first = parser->at;
@@ -124,7 +124,7 @@ static enum ldnq_status read_shape(struct npy_parser *parser)
         if (shape->rank == LDNQ_MAX_RANK)
             return ldnq_fail(parser->err, LDNQ_DATA, "%s: has more than %d axes", parser->name,
                              LDNQ_MAX_RANK);
-        if (!read_size(parser, &shape->dim[shape->rank++]))
+        if (!read_dimension(parser, &shape->dim[shape->rank++]))
             return fail_damaged(parser, "'shape' holds what is not a size");
         comma = consume_character(parser, ',');
     }
@@ -135,8 +135,8 @@ static enum ldnq_status read_shape(struct npy_parser *parser)
 static enum ldnq_status read_dict(struct npy_parser *parser)
 {
     static const char *const keys[] = { "descr", "fortran_order", "shape" };
-    static enum ldnq_status (*const readers[])(struct npy_parser *) = { read_descr, read_order,
-                                                                        read_shape };
+    static enum ldnq_status (*const readers[])(struct npy_parser *) = { read_dtype_description,
+                                                                        read_order, read_shape };
     bool seen[3] = { false }, comma = true;
     if (!consume_character(parser, '{'))
         return fail_damaged(parser, "its header is not a dict");

@@ -52,10 +52,10 @@ struct ldnq_samples {
     uint64_t *hashes;                 /* (count) of samples that are read again for each use */
 };
 
-/* Where the data of a sample are when it is read. */
+/* The storage of a sample when it is read. */
 enum ldnq_sample_storage {
-    LDNQ_SAMPLE_HELD,       /* in memory, or in a temporary file of the set */
-    LDNQ_SAMPLE_READ_AGAIN, /* in the user's file, which is read for each use */
+    LDNQ_SAMPLE_HELD,       /* it is in memory, or in a temporary file of the set */
+    LDNQ_SAMPLE_READ_AGAIN, /* it is in the user's file, which is read for each use */
     LDNQ_SAMPLE_VANISHED,   /* the user's file is gone or can't be examined */
 };
 

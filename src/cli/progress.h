@@ -1,5 +1,5 @@
-/* progress.h: how far a job is, on stderr: a bar with an estimate on a terminal, a plain line
- * now and then elsewhere, nothing when quiet. Warnings, and the tables of --verbose. */
+/* progress.h: reports a job's progress on stderr: a bar with an estimate on a terminal, a plain
+ * line now and then elsewhere, nothing when quiet; also warnings and the tables of --verbose. */
 #ifndef LDNQ_CLI_PROGRESS_H
 #define LDNQ_CLI_PROGRESS_H
 

@@ -79,7 +79,7 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
  * NaN where other sizes are open. */
 static double count_macs(const struct ldnq_layer *layer, int64_t batch)
 {
-    /* The value whose size ldnq_layer_count_macs takes the positions from. */
+    /* ldnq_layer_count_macs reads the number of positions from the shape of this value. */
     struct ldnq_value *sized = layer->geometry.layout == LDNQ_WEIGHT_IN_OUT_KERNEL
                                    ? layer->node->inputs[0]
                                    : layer->node->outputs[0];

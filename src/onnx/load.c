@@ -16,7 +16,7 @@
 #define FILE_LIMIT ((size_t)INT32_MAX)
 
 /* A tensor alone, as test data are written: the commonest other message of ONNX. */
-static bool is_tensor(const void *bytes, size_t size, struct ldnq_arena *arena)
+static bool is_serialized_tensor(const void *bytes, size_t size, struct ldnq_arena *arena)
 {
     struct ldnq_tensor *tensor;
     struct ldnq_error ignored;
@@ -29,7 +29,7 @@ static enum ldnq_status refuse_file(const struct ldnq_model *model, const void *
                                     const char *reason, struct ldnq_error *err)
 {
     const char *format = ldnq_describe_format(bytes, size);
-    if (!format && is_tensor(bytes, size, model->arena))
+    if (!format && is_serialized_tensor(bytes, size, model->arena))
         format = "is a tensor (TensorProto)";
     if (format)
         return ldnq_fail(err, LDNQ_MODEL, "%s: is not an ONNX model: it %s", model->path, format);

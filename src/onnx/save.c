@@ -220,7 +220,7 @@ static enum ldnq_status write_file(const struct ldnq_model *model, struct ldnq_m
     return status;
 }
 
-static bool is_device(const char *path)
+static bool is_device_or_pipe(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
@@ -230,7 +230,8 @@ static enum ldnq_status write_files(const struct ldnq_model *model,
                                     struct ldnq_model_writer *writer, struct ldnq_error *err)
 {
     struct model_saver saver = { .arena = writer->arena, .data = &writer->data };
-    saver.path = is_device(writer->path) ? NULL : writer->path; /* nothing is beside a device */
+    saver.path =
+        is_device_or_pipe(writer->path) ? NULL : writer->path; /* nothing is beside a device */
     XXH3_INITSTATE(&saver.hash);
     XXH3_64bits_reset(&saver.hash);
     enum ldnq_status status = move_tensors(model, &saver, err);

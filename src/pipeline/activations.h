@@ -17,7 +17,7 @@
  * Errors: those of ldnq_select_layers and ldnq_float_pass_run; NUMERIC, NOMEM. */
 enum ldnq_status ldnq_quantizer_place_pairs(struct ldnq_quantizer *run, struct ldnq_error *err);
 
-/* After the float network was cloned: takes the pairs out of the clone, and stores in each layer
+/* Makes the clone of the graph, the reference, compute without the pairs, and stores in each layer
  * whether it reads codes, and their scale. Errors: NOMEM. */
 enum ldnq_status ldnq_quantizer_connect_layers(struct ldnq_quantizer *run, struct ldnq_error *err);
 

@@ -68,7 +68,7 @@ static double compute_rung_cost(const struct ldnq_goal_path *path, size_t entry,
                : bytes;
 }
 
-/* The error that the move takes away per cost. */
+/* The error that a move removes per cost. */
 static double compute_gain(const struct ldnq_goal_path *path, size_t entry, size_t from, size_t to)
 {
     const double cost = compute_rung_cost(path, entry, to) - compute_rung_cost(path, entry, from);

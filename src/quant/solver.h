@@ -15,7 +15,7 @@
 #include "quant/quant.h"
 
 struct ldnq_solver_task {
-    const struct ldnq_layer_problem *problem; /* has passed ldnq_problem_check */
+    const struct ldnq_layer_problem *problem; /* a problem that has passed ldnq_problem_check */
     const struct ldnq_solver_options *options;
     struct ldnq_pool *pool;
     struct ldnq_arena *arena; /* for scratch memory; destroyed after the task */
