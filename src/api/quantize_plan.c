@@ -152,7 +152,7 @@ static enum ldnq_status read_plan_entries(const struct ldnq_job *job, const char
     return LDNQ_OK;
 }
 
-/* Reads the codebook and the block size that a plan of a goal holds besides its layers. */
+/* Reads the codebooks that a plan lists, and whether a part of the samples was held out for it. */
 static enum ldnq_status read_plan_choices(struct ldnq_job_plan *plan, const char *path,
                                           const cJSON *root, struct ldnq_error *err)
 {

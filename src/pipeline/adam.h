@@ -16,7 +16,7 @@ struct ldnq_adam {
     float *mean, *square;
 };
 
-/* Allocates gradient and moments, all zeros. Errors: NOMEM. */
+/* Allocates values, gradient and moments, all zeros. Errors: NOMEM. */
 enum ldnq_status ldnq_adam_init(struct ldnq_adam *adam, size_t count, struct ldnq_arena *arena,
                                 struct ldnq_error *err);
 /* Does step number `step`, counted from 1, and clears the gradient. */
