@@ -48,8 +48,11 @@ class Samples(quantization.CalibrationDataReader):
         return None if i is None else {k: a[i:i + 1] for k, a in self.arrays.items()}
 
 
-def session(path, threads=2, optimized=None):
+def session(path, threads=2, optimized=None, fuses=True):
+    """Without fusion where codes have 4 bits: 1.32 would make integer kernels that refuse them."""
     options = onnxruntime.SessionOptions()
+    if not fuses:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     if optimized:
@@ -104,9 +107,9 @@ def nncf(python, network, out, folder):
 # ---- what a file is worth ------------------------------------------------------------------------
 
 
-def outputs(path, samples):
+def outputs(path, samples, fuses=True):
     """The first output, in float64."""
-    runner = session(path)
+    runner = session(path, fuses=fuses)
     count = len(next(iter(samples.values())))
     batch = BATCH if not isinstance(runner.get_inputs()[0].shape[0], int) else 1
     found = [runner.run(None, {k: a[i:i + batch] for k, a in samples.items()})[0]
@@ -261,7 +264,7 @@ def measure_bars(chosen, arguments):
                     out = pathlib.Path(folder) / "q.onnx"
                     ours(network, out, None, ["--target", "ort", *options, "--seed", seed,
                                               "--max-samples", count, *arguments.options])
-                    found.append(quality(exact, outputs(out, samples), labels))
+                    found.append(quality(exact, outputs(out, samples, fuses=False), labels))
             top, kl = (statistics.mean(f[i] for f in found) for i in (0, 2))
             spread = max(f[0] for f in found) - min(f[0] for f in found)
             print(f"{name:20} {codes:12} {seeds:5} {top:6.2f} {before - top:5.2f} {bar:4.1f} "
