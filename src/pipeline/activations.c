@@ -66,11 +66,12 @@ static enum ldnq_status observe_samples(struct ldnq_quantizer *run, struct ldnq_
 }
 
 /* Whether the float network's means are all that the layers are fitted to. Error compensation,
- * cascade and fine-tuning go through the layers one by one. */
+ * cascade and fine-tuning go through the layers one by one, and so do the baselines: their errors
+ * are measured with all correlations of the input. */
 static bool needs_only_means(const struct ldnq_quantize_options *options)
 {
-    return !options->solver->needs_gram && options->lambda == 0 && options->cascade == 0 &&
-           options->fine_tune.steps == 0;
+    return !options->solver->needs_gram && options->solver->fits_bias && options->lambda == 0 &&
+           options->cascade == 0 && options->fine_tune.steps == 0;
 }
 
 /* ---- placing ------------------------------------------------------------------------------- */
