@@ -114,6 +114,32 @@ static double measure_upstream_error(const struct ldnq_layer_moments *moments, b
     return sum;
 }
 
+/* Layers with more columns try one damping after the other: each needs a matrix of its own. */
+#define MOST_COLUMNS_AT_ONCE ((size_t)1536)
+
+struct damping_trial {
+    const struct ldnq_layer_moments *moments;
+    bool centred;
+    size_t slots;                      /* trials that run at the same time */
+    double *factor, *change, *product; /* (slots) matrices */
+    struct held_out_effect effects[sizeof dampings / sizeof *dampings];
+};
+
+static void try_damping(void *argument, size_t i, size_t thread)
+{
+    struct damping_trial *trial = argument;
+    const struct ldnq_layer_moments *moments = trial->moments;
+    const struct ldnq_layer_geometry *geometry = &moments->compensation.geometry;
+    const size_t k = geometry->cols, block = geometry->rows * k, slot = thread;
+    double *change = trial->change + slot * block;
+    for (size_t group = 0; group < geometry->groups; group++)
+        if (ldnq_compensation_solve(&moments->compensation, &moments->statistics, group,
+                                    trial->centred, dampings[i], trial->factor + slot * k * k,
+                                    change))
+            add_group_effect(moments, group, trial->centred, change, trial->product + slot * block,
+                             &trial->effects[i]);
+}
+
 static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *moments,
                                                      bool centred,
                                                      struct ldnq_compensation_strength *strength,
@@ -122,22 +148,22 @@ static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *
 {
     const struct ldnq_layer_geometry *geometry = &moments->compensation.geometry;
     const size_t k = geometry->cols, block = geometry->rows * k;
+    struct ldnq_pool *pool = k <= MOST_COLUMNS_AT_ONCE ? moments->compensation.pool : NULL;
+    struct damping_trial trial = { .moments = moments,
+                                   .centred = centred,
+                                   .slots = ldnq_pool_threads(pool) };
     double best_reduction = 0;
-    double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err);
-    double *change = ldnq_arena_alloc(arena, block, sizeof *change, err);
-    double *product = ldnq_arena_alloc(arena, block, sizeof *product, err);
-    if (!factor || !change || !product)
+    trial.factor = ldnq_arena_alloc(arena, trial.slots * k, k * sizeof *trial.factor, err);
+    trial.change = ldnq_arena_alloc(arena, trial.slots, block * sizeof *trial.change, err);
+    trial.product = ldnq_arena_alloc(arena, trial.slots, block * sizeof *trial.product, err);
+    if (!trial.factor || !trial.change || !trial.product)
         return LDNQ_NOMEM;
+    ldnq_pool_run(pool, sizeof dampings / sizeof *dampings, try_damping, &trial);
     for (size_t i = 0; i < sizeof dampings / sizeof *dampings; i++) {
-        struct held_out_effect effect = { 0, 0 };
-        for (size_t group = 0; group < geometry->groups; group++)
-            if (ldnq_compensation_solve(&moments->compensation, &moments->statistics, group,
-                                        centred, dampings[i], factor, change))
-                add_group_effect(moments, group, centred, change, product, &effect);
-        if (!(compute_error_reduction(&effect) > best_reduction))
+        if (!(compute_error_reduction(&trial.effects[i]) > best_reduction))
             continue;
-        best_reduction = compute_error_reduction(&effect);
-        strength->lambda = compute_best_lambda(&effect);
+        best_reduction = compute_error_reduction(&trial.effects[i]);
+        strength->lambda = compute_best_lambda(&trial.effects[i]);
         strength->damping = dampings[i];
     }
     const double error = measure_upstream_error(moments, centred);

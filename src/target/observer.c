@@ -12,6 +12,8 @@
 
 /* Slices of more entries than this are not watched. */
 #define MOST_SLICES ((int64_t)4096)
+/* Slices see every fifth of the elements that the bins see: an odd number, as `step` is. */
+#define SLICE_STEPS ((size_t)5)
 
 /* What is known of the values of one entry of an axis. */
 struct slice {
@@ -138,8 +140,8 @@ static void add_to_slices(struct ldnq_observer *observer, const struct ldnq_tens
             inner *= (size_t)tensor->shape.dim[d];
         for (size_t i = 0; i < count; i += step) {
             struct slice *slice = &axis->slices[i / inner % axis->count];
-            slice->least = slice->seen ? fminf(slice->least, x[i]) : x[i];
-            slice->most = slice->seen ? fmaxf(slice->most, x[i]) : x[i];
+            slice->least = !slice->seen || x[i] < slice->least ? x[i] : slice->least;
+            slice->most = !slice->seen || x[i] > slice->most ? x[i] : slice->most;
             slice->seen = true;
         }
     }
@@ -161,7 +163,7 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
         inner *= (size_t)tensor->shape.dim[axis];
     /* An odd step visits all channels, whatever their size is. */
     const size_t step = (count / samples / LDNQ_OBSERVER_MOST) | 1;
-    add_to_slices(observer, tensor, step);
+    add_to_slices(observer, tensor, SLICE_STEPS * step);
     const float scale = ldexpf(1.0f, -observer->exponent);
     const size_t per_sample = count / samples;
     for (size_t n = 0; n < samples; n++)
@@ -169,11 +171,11 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
             const uint64_t weight = observer->importance
                                         ? observer->importance[i / inner % observer->channels]
                                         : IMPORTANCE_ONE;
-            const float at = floorf(x[i] * scale);
+            const float at = x[i] * scale + SIDE;
             if (x[i] == 0.0f)
                 observer->zeros += weight;
-            else if (at >= -SIDE && at < SIDE)
-                observer->bins[(size_t)(at + SIDE)] += weight;
+            else if (at >= 0 && at < BINS)
+                observer->bins[(size_t)at] += weight;
         }
 }
 
