@@ -105,6 +105,23 @@ static enum ldnq_status compute_output_error_bound(const struct ldnq_quantizer *
     return LDNQ_OK;
 }
 
+/* 10 dB: what such a network computes is of little use. */
+#define LARGE_OUTPUT_ERROR 0.1
+
+/* Codes at an even distance suit no network whose small values matter as much as its large ones,
+ * as before a logarithm. */
+static void warn_activations_cost_much(const struct ldnq_quantizer *quantizer)
+{
+    const double error = quantizer->result->output_error;
+    if (quantizer->placement && quantizer->placement->count > 0 && error > LARGE_OUTPUT_ERROR)
+        ldnq_sink_warn(
+            quantizer->options->sink,
+            "the network's output has an SQNR of %.1f dB on the samples: its activations "
+            "lose too much as %s; leave them float (activations none), or ask for an "
+            "accuracy (min-sqnr, min-agreement)",
+            -10 * log10(error), ldnq_dtype_name(quantizer->placement->dtype));
+}
+
 /* Measures the error of the outputs, its estimate and its bound. After fine-tuning there is no
  * bound, as each layer's `change` was measured before. */
 static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
@@ -122,6 +139,7 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
     }
     LDNQ_TRY(ldnq_output_error_measure(quantizer->graph, quantizer->reference, quantizer->samples,
                                        options->pool, &result->output_error, powers, err));
+    warn_activations_cost_much(quantizer);
     const struct ldnq_estimate_inputs inputs = {
         .graph = quantizer->graph,
         .reference = quantizer->reference,

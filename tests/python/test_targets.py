@@ -260,3 +260,22 @@ def test_a_value_that_one_scale_suits_should_have_codes(build, tmp_path):
     activations = quantize(source, calib, out, "--target", "ort")["activations"]
     assert "loud" in {pair["name"] for pair in activations["pairs"]}
     assert activations["float_nodes"] == []
+
+
+def logarithm():
+    """Powers of a spectrum, as a speech recognizer reads them: small ones matter as much."""
+    nodes = [conv("x w0", "a"), node("Mul", "a a", "b"), node("Flatten", "b", "c"),
+             node("MatMul", "c w1", "d"), node("Add", "d small", "e"), node("Log", "e", "y")]
+    loud = np.exp(np.linspace(-8, 4, 12)).astype(np.float32)
+    values = {"w0": weights(12, 1, 1, 1) * loud.reshape(12, 1, 1, 1),
+              "w1": np.abs(weights(12 * 4, 6)), "small": np.float32(1e-9)}
+    values["w1"][12:, :3] = 0
+    return chain(nodes, (1, 2, 2), (6,), values), (1, 2, 2)
+
+
+@pytest.mark.parametrize("options, warns", [([], True), (["--activations", "none"], False)])
+def test_activations_that_cost_the_output_should_be_a_warning(options, warns, tmp_path):
+    source, calib, _ = prepare(logarithm, tmp_path)
+    done = support.succeed("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib, *QUICK,
+                           "--target", "ort", *options)
+    assert ("SQNR" in done.stderr and "activations none" in done.stderr) == warns, done.stderr
