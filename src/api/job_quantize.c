@@ -87,6 +87,27 @@ static void warn_of_wider_types(const struct quantize_job *quantize)
 
 /* ---- the page ------------------------------------------------------------------------------- */
 
+/* The nodes that the target computes in float, from the placement of the pairs. */
+static enum ldnq_status fill_diff_float_nodes(const struct ldnq_quantization *result,
+                                              struct ldnq_arena *arena, struct ldnq_diff *diff,
+                                              struct ldnq_error *err)
+{
+    const struct ldnq_placement *placement = result->network.placement;
+    if (!placement)
+        return LDNQ_OK;
+    diff->float_nodes =
+        ldnq_arena_alloc(arena, placement->float_count, sizeof *diff->float_nodes, err);
+    if (!diff->float_nodes)
+        return LDNQ_NOMEM;
+    diff->float_node_count = placement->float_count;
+    for (size_t i = 0; i < placement->float_count; i++)
+        diff->float_nodes[i] =
+            (struct ldnq_diff_change){ .node = placement->float_nodes[i].node->label,
+                                       .op = placement->float_nodes[i].node->op_type,
+                                       .text = placement->float_nodes[i].reason };
+    return LDNQ_OK;
+}
+
 /* Adds the parts of the layers to the diff, which then points to `estimate`. */
 static void fill_diff_estimate(const struct ldnq_quantization *result, struct ldnq_diff *diff,
                                struct ldnq_diff_estimate *estimate)
@@ -122,6 +143,7 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
     ldnq_quantize_events_fill_diff(&quantize->events, diff);
     struct ldnq_diff_estimate estimate;
     fill_diff_estimate(quantize->quantization, diff, &estimate);
+    LDNQ_TRY(fill_diff_float_nodes(quantize->quantization, quantize->job.arena, diff, err));
     LDNQ_TRY(ldnq_job_goal_fill_diff(&quantize->goal, &quantize->job, diff, err));
     return ldnq_page_render(diff, result, err);
 }

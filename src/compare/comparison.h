@@ -185,6 +185,9 @@ struct ldnq_diff {
     const char *bound_reason;                  /* why there is no bound; NULL when there is one */
     const struct ldnq_diff_estimate *estimate; /* NULL unless the quantizer made one */
     const struct ldnq_diff_goal *goal;         /* NULL unless the quantizer had one */
+    /* Nodes that the quantizer's target computes in float, with the reason as their text. */
+    struct ldnq_diff_change *float_nodes;
+    size_t float_node_count;
 };
 
 #endif

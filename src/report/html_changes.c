@@ -45,6 +45,18 @@ static void write_titled_change_list(struct ldnq_buffer *out, const char *title,
     ldnq_buffer_append_text(out, "</details>\n");
 }
 
+void ldnq_html_write_float_nodes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    if (diff->float_node_count == 0)
+        return;
+    ldnq_buffer_append_text(
+        out, "<section id=\"float\"><h2>Computed in float</h2>\n"
+             "<p class=\"lead\">All other operators that compute read and write codes, so that the "
+             "runtime can use its integer kernels.</p>\n");
+    write_titled_change_list(out, "Nodes", diff->float_nodes, diff->float_node_count);
+    ldnq_buffer_append_text(out, "</section>\n");
+}
+
 void ldnq_html_write_changes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->removed_count + diff->added_count + diff->changed_count == 0)

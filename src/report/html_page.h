@@ -17,6 +17,8 @@ void ldnq_html_write_layers(struct ldnq_buffer *out, const struct ldnq_diff *dif
 void ldnq_html_write_details(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the table of quantized tensors. */
 void ldnq_html_write_tensors(struct ldnq_buffer *out, const struct ldnq_diff *diff);
+/* Writes the nodes that the target computes in float, each with the reason. */
+void ldnq_html_write_float_nodes(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the nodes that were removed, added and changed. */
 void ldnq_html_write_changes(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 

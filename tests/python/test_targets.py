@@ -243,13 +243,16 @@ def boxes_and_scores(loudness):
 def test_a_value_that_one_scale_ruins_should_stay_float(build, tmp_path):
     source, calib, _ = prepare(lambda: build(1000), tmp_path)
     out = tmp_path / "q.onnx"
+    page = tmp_path / "report.html"
     done = support.succeed("quantize", source, "-o", out, "--calib", calib, *QUICK, "--target",
-                           "ort", "--json")
+                           "ort", "--json", "--report", page)
     activations = json.loads(done.stdout)["activations"]
     assert "one scale for 'loud'" in done.stderr and "stays float" in done.stderr
     assert "loud" not in {pair["name"] for pair in activations["pairs"]}
     assert any("one scale for 'loud'" in node["reason"] for node in activations["float_nodes"])
     assert activations["pairs"]
+    section = page.read_text(encoding="utf-8").partition('<section id="float">')[2]
+    assert "one scale for" in section.partition("</section>")[0]
     support.check(out)
 
 
