@@ -31,8 +31,8 @@ static const char *find_storage_name(const struct ldnq_quantize_summary *summary
 
 /* ---- metadata ----------------------------------------------------------------------------- */
 
-static void append_option_list_text(struct ldnq_text *text, const struct ldnq_options *options,
-                                    enum ldnq_option_index index)
+static void append_values_of_list_option(struct ldnq_text *text, const struct ldnq_options *options,
+                                         enum ldnq_option_index index)
 {
     size_t count;
     const char *const *values = ldnq_option_list(options, index, &count);
@@ -104,10 +104,10 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     append_option_count(&text, options, OPTION_RESIZE);
     append_option_count(&text, options, OPTION_CROP);
     append_option_count(&text, options, OPTION_MAX_SAMPLES);
-    append_option_list_text(&text, options, OPTION_DIM);
-    append_option_list_text(&text, options, OPTION_SKIP);
-    append_option_list_text(&text, options, OPTION_ONLY);
-    append_option_list_text(&text, options, OPTION_LAYER);
+    append_values_of_list_option(&text, options, OPTION_DIM);
+    append_values_of_list_option(&text, options, OPTION_SKIP);
+    append_values_of_list_option(&text, options, OPTION_ONLY);
+    append_values_of_list_option(&text, options, OPTION_LAYER);
     ldnq_text_append_omitted_count(&text);
 }
 

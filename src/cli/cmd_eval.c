@@ -15,7 +15,7 @@ static void print_table(const cJSON *root)
     printf("%8s %8s %9s %9s  %s\n", "top-1", "top-5", "samples", "seconds", "model");
     cJSON_ArrayForEach(model, models)
         printf("%7.2f%% %7.2f%% %9zu %9.2f  %s\n", cli_json_number(model, "top1"),
-               cli_json_number(model, "top5"), cli_json_count(model, "samples"),
+               cli_json_number(model, "top5"), cli_json_read_count(model, "samples"),
                cli_json_number(model, "seconds"), cli_json_text(model, "file"));
     cJSON_ArrayForEach(model, models)
     {

@@ -53,7 +53,7 @@ static void print_layer(const cJSON *layer, const cJSON *totals, int width)
         cli_json_shape(cli_json_item(layer, "shape"), shape, sizeof shape);
     printf(
         "%-*s %-18s %-7s %10zu %6s", width, cli_json_text(layer, "op"), shape, type ? type : "-",
-        cli_json_count(layer, "bytes"),
+        cli_json_read_count(layer, "bytes"),
         format_percentage(cli_json_number(layer, "bytes"), cli_json_number(totals, "bytes"), part));
     printf(" %12s %6s  %-11s  %s%s%s\n", macs_text,
            format_percentage(macs, cli_json_number(totals, "all_macs"), part),
@@ -72,7 +72,7 @@ static void print_quantized_tensor_summary(const cJSON *tensors)
         const bool is_constant = cli_json_flag(tensor, "constant");
         constants += is_constant;
         activations += !is_constant;
-        bytes += is_constant ? cli_json_count(tensor, "bytes") : 0;
+        bytes += is_constant ? cli_json_read_count(tensor, "bytes") : 0;
     }
     if (constants + activations)
         printf("in codes: %zu weights and biases (%zu bytes with their scales), %zu activations; "
@@ -90,17 +90,17 @@ static void print_table(const cJSON *root)
     char file[CLI_PLAIN_SIZE], producer[CLI_PLAIN_SIZE];
     printf("%s: IR %zu, opset %zu, producer '%s', %zu bytes\n",
            cli_copy_printable(cli_json_text(root, "file"), file),
-           cli_json_count(root, "ir_version"), cli_json_count(root, "opset"),
+           cli_json_read_count(root, "ir_version"), cli_json_read_count(root, "opset"),
            cli_copy_printable(cli_json_text(root, "producer"), producer),
-           cli_json_count(root, "bytes"));
+           cli_json_read_count(root, "bytes"));
     print_inputs_or_outputs("input ", cli_json_item(root, "inputs"));
     print_inputs_or_outputs("output", cli_json_item(root, "outputs"));
     printf("\n%-*s %-18s %-7s %10s %6s %12s %6s  %-11s  %s\n", width, "op", "weight", "type",
            "bytes", "", "MACs", "", "quantizable", "node");
     cJSON_ArrayForEach(layer, layers) print_layer(layer, totals, width);
     printf("\n%zu of %d layers can be quantized: %zu weights, ",
-           cli_json_count(totals, "quantizable"), cJSON_GetArraySize(layers),
-           cli_json_count(totals, "weights"));
+           cli_json_read_count(totals, "quantizable"), cJSON_GetArraySize(layers),
+           cli_json_read_count(totals, "weights"));
     if (!isnan(macs))
         printf("%.0f MACs per sample\n", macs);
     else

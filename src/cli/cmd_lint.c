@@ -70,15 +70,16 @@ static void print_table(const cJSON *root)
     const cJSON *counts = cli_json_item(root, "counts");
     const char *target = cli_json_text(root, "target");
     const char *unchecked = cli_json_text(root, "unchecked");
-    const size_t integer = cli_json_count(root, "integer_nodes");
-    const size_t slower = cli_json_count(counts, "slower");
+    const size_t integer = cli_json_read_count(root, "integer_nodes");
+    const size_t slower = cli_json_read_count(counts, "slower");
     print_findings(cli_json_item(root, "findings"));
     if (unchecked)
         printf("not checked in full: %s\n", unchecked);
     printf("%s: %zu of %zu nodes that %s can compute on integers do; %zu broken, %zu slower than "
            "in the float model, %zu notes\n",
-           cli_json_text(root, "file"), integer, integer + cli_json_count(root, "float_nodes"),
-           target, cli_json_count(counts, "broken"), slower, cli_json_count(counts, "note"));
+           cli_json_text(root, "file"), integer, integer + cli_json_read_count(root, "float_nodes"),
+           target, cli_json_read_count(counts, "broken"), slower,
+           cli_json_read_count(counts, "note"));
 }
 
 /* Fails by the gate: on nodes that the target can't run, or also on those it runs slower. */
@@ -87,8 +88,8 @@ static enum ldnq_status check_gate(const struct cli_line *line, const cJSON *roo
 {
     const char *gate = cli_line_text(line, "fail-on");
     const cJSON *counts = cli_json_item(root, "counts");
-    const size_t broken = cli_json_count(counts, "broken");
-    const size_t slower = strcmp(gate, "slower") == 0 ? cli_json_count(counts, "slower") : 0;
+    const size_t broken = cli_json_read_count(counts, "broken");
+    const size_t slower = strcmp(gate, "slower") == 0 ? cli_json_read_count(counts, "slower") : 0;
     if (strcmp(gate, "never") == 0 || broken + slower == 0)
         return LDNQ_OK;
     return cli_fail(err, LDNQ_GATE, "%s: %zu finding%s for target %s", cli_json_text(root, "file"),

@@ -66,14 +66,14 @@ static void print_storage_hint(const cJSON *root)
 {
     const cJSON *narrowest = cli_json_item(root, "narrowest");
     const char *storage = cli_json_text(narrowest, "storage");
-    const size_t opset = cli_json_count(narrowest, "opset");
-    const size_t bytes = cli_json_count(narrowest, "bytes_saved");
+    const size_t opset = cli_json_read_count(narrowest, "opset");
+    const size_t bytes = cli_json_read_count(narrowest, "bytes_saved");
     if (bytes == 0)
         return;
-    if (cli_json_count(root, "opset") < opset)
+    if (cli_json_read_count(root, "opset") < opset)
         printf("hint: at opset %zu the codes take %zu bytes more than in %s, which needs opset "
                "%zu\n",
-               cli_json_count(root, "opset"), bytes,
+               cli_json_read_count(root, "opset"), bytes,
                strcmp(storage, "mixed") == 0 ? "their narrowest types" : storage, opset);
     else
         printf("hint: --storage auto takes %zu bytes less\n", bytes);
@@ -160,7 +160,7 @@ static void print_goal_part(const cJSON *step, const char *name, const char *wha
 static void print_goal(const cJSON *goal)
 {
     const cJSON *steps = cli_json_item(goal, "steps");
-    const cJSON *step = cJSON_GetArrayItem(steps, (int)cli_json_count(goal, "chosen"));
+    const cJSON *step = cJSON_GetArrayItem(steps, (int)cli_json_read_count(goal, "chosen"));
     const int tried = cJSON_GetArraySize(steps);
     if (!cJSON_IsObject(goal))
         return;
@@ -169,7 +169,7 @@ static void print_goal(const cJSON *goal)
                     cli_json_number(goal, "min_agreement"));
     print_goal_part(step, "sqnr", "an SQNR", " dB", cli_json_number(goal, "min_sqnr"));
     printf("measured on %zu samples that were not fitted; the smallest of %d file%s tried\n",
-           cli_json_count(goal, "samples"), tried, tried == 1 ? "" : "s");
+           cli_json_read_count(goal, "samples"), tried, tried == 1 ? "" : "s");
 }
 
 static void print_summary(const cJSON *root)
@@ -182,19 +182,19 @@ static void print_summary(const cJSON *root)
     const double after = cli_json_number(root, "bytes_after");
     const double output_error = cli_json_number(root, "output_error");
     const double estimate = cli_json_number(cli_json_item(root, "output_estimate"), "error");
-    const size_t samples = cli_json_count(root, "samples");
+    const size_t samples = cli_json_read_count(root, "samples");
     const bool is_mixed = strcmp(cli_json_text(root, "weights"), "mixed") == 0;
     char node[CLI_PLAIN_SIZE];
     printf("%s: %d layer%s, %zu weights, %s in %s, one scale per %s\n",
            cli_json_text(root, "output"), count, count == 1 ? "" : "s",
-           cli_json_count(root, "weight_count"), cli_json_text(root, "weights"),
+           cli_json_read_count(root, "weight_count"), cli_json_text(root, "weights"),
            cli_json_text(root, "storage"),
            strcmp(cli_json_text(root, "granularity"), "mixed") == 0
                ? "channel or block"
                : cli_json_text(root, "granularity"));
     printf("%.0f -> %.0f bytes (%.2f times %s), opset %zu, %zu sample%s, %.1f s\n", before, after,
            after > before ? after / before : before / after, after > before ? "larger" : "smaller",
-           cli_json_count(root, "opset"), samples, samples == 1 ? "" : "s",
+           cli_json_read_count(root, "opset"), samples, samples == 1 ? "" : "s",
            cli_json_number(root, "seconds"));
     if (cJSON_IsObject(activations))
         print_activations(activations);
@@ -207,9 +207,9 @@ static void print_summary(const cJSON *root)
                estimate, cli_json_number(cli_json_item(root, "output_estimate"), "deviation"));
     if (cJSON_IsObject(distillation))
         printf("error of the output on %zu held-out samples: %.4f, after %zu steps %.4f\n",
-               cli_json_count(distillation, "held_out"),
-               cli_json_number(distillation, "error_start"), cli_json_count(distillation, "steps"),
-               cli_json_number(distillation, "error"));
+               cli_json_read_count(distillation, "held_out"),
+               cli_json_number(distillation, "error_start"),
+               cli_json_read_count(distillation, "steps"), cli_json_number(distillation, "error"));
     print_goal(cli_json_item(root, "goal"));
     if (is_mixed)
         print_codebooks(root);
@@ -228,7 +228,7 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
     const enum ldnq_status status = cli_json_parse(result, &root, err);
     /* A pipe or a device has no size, and may be standard output itself. */
     if (status == LDNQ_OK && !cli_line_has_flag(line, "quiet") &&
-        cli_json_count(root, "bytes_after"))
+        cli_json_read_count(root, "bytes_after"))
         print_summary(root);
     cJSON_Delete(root);
     return status;

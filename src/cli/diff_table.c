@@ -118,16 +118,16 @@ static void print_layer(const cJSON *diff, const struct layer_rank *rank, bool h
         printf(" %6s %6s %6s", format_sqnr(read_sqnr(layer, "isolated"), isolated),
                format_sqnr(read_sqnr(layer, "accumulated"), accumulated),
                format_number(cli_json_number(accumulation, "cosine"), "%.4f", cosine));
-    else if (cli_json_count(codes, "count"))
-        printf(" %6zu %8zu", cli_json_count(codes, "codes_used"),
-               cli_json_count(codes, "scale_count"));
+    else if (cli_json_read_count(codes, "count"))
+        printf(" %6zu %8zu", cli_json_read_count(codes, "codes_used"),
+               cli_json_read_count(codes, "scale_count"));
     printf("\n");
 }
 
 static void print_layers(const cJSON *diff, const struct layer_rank *ranks, size_t count,
                          size_t top)
 {
-    const bool has_samples = cli_json_count(diff, "samples") > 0;
+    const bool has_samples = cli_json_read_count(diff, "samples") > 0;
     const size_t shown = top && top < count ? top : count;
     printf("\n%3s %-*s %-9s %-6s %5s %6s", "#", LABEL, "layer", "op", "codes", "bits", "weight");
     if (has_samples)
@@ -148,7 +148,7 @@ static enum ldnq_status list_layers(const cJSON *diff, const char *sort, size_t 
                                     struct ldnq_error *err)
 {
     const cJSON *layers = cli_json_item(diff, "layers"), *layer;
-    const bool has_samples = cli_json_count(diff, "samples") > 0;
+    const bool has_samples = cli_json_read_count(diff, "samples") > 0;
     const size_t count = (size_t)cJSON_GetArraySize(layers);
     size_t filled = 0;
     if (count == 0)
@@ -174,13 +174,14 @@ static void print_file_facts(const char *letter, const cJSON *file)
 {
     char path[CLI_PLAIN_SIZE];
     printf("%s  %s\n   %zu bytes, opset %zu, %zu nodes", letter,
-           cli_copy_printable(cli_json_text(file, "path"), path), cli_json_count(file, "bytes"),
-           cli_json_count(file, "opset"), cli_json_count(file, "nodes"));
-    if (cli_json_count(file, "plumbing"))
-        printf(", %zu of them quantization's", cli_json_count(file, "plumbing"));
-    if (cli_json_count(file, "weights"))
-        printf("\n   %zu weights in %zu bytes", cli_json_count(file, "weights"),
-               cli_json_count(file, "weight_bytes"));
+           cli_copy_printable(cli_json_text(file, "path"), path),
+           cli_json_read_count(file, "bytes"), cli_json_read_count(file, "opset"),
+           cli_json_read_count(file, "nodes"));
+    if (cli_json_read_count(file, "plumbing"))
+        printf(", %zu of them quantization's", cli_json_read_count(file, "plumbing"));
+    if (cli_json_read_count(file, "weights"))
+        printf("\n   %zu weights in %zu bytes", cli_json_read_count(file, "weights"),
+               cli_json_read_count(file, "weight_bytes"));
     printf("\n");
 }
 
@@ -188,7 +189,7 @@ static void print_pairing(const cJSON *diff)
 {
     static const char *const ways[] = { "name", "output", "content", "neighbourhood" };
     const cJSON *layers = cli_json_item(diff, "layers"), *layer;
-    const size_t paired = cli_json_count(diff, "paired_layers");
+    const size_t paired = cli_json_read_count(diff, "paired_layers");
     printf("%zu of %d layers are paired", paired, cJSON_GetArraySize(layers));
     const char *before = " (by ";
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
@@ -231,7 +232,7 @@ static void print_output(const cJSON *output)
 
 static void print_outputs(const cJSON *diff)
 {
-    const size_t samples = cli_json_count(diff, "samples");
+    const size_t samples = cli_json_read_count(diff, "samples");
     const char *reason = cli_json_text(diff, "bound_reason");
     const cJSON *output;
     printf("\n%zu sample%s, %.1f s\n", samples, samples == 1 ? "" : "s",
@@ -323,7 +324,7 @@ enum ldnq_status cli_print_diff(const cJSON *diff, const char *sort, size_t top,
     const enum ldnq_status status = list_layers(diff, sort, top, err);
     if (status != LDNQ_OK)
         return status;
-    if (cli_json_count(diff, "samples"))
+    if (cli_json_read_count(diff, "samples"))
         print_outputs(diff);
     print_notes("only in A", cli_json_item(diff, "removed"));
     print_notes("only in B", cli_json_item(diff, "added"));

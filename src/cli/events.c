@@ -13,8 +13,9 @@ static void print_start(const cJSON *event)
 {
     char node[CLI_PLAIN_SIZE];
     fprintf(stderr, "\n%s '%s': %zu x %zu x %zu\n", cli_json_text(event, "op"),
-            cli_copy_printable(cli_json_text(event, "node"), node), cli_json_count(event, "groups"),
-            cli_json_count(event, "outputs"), cli_json_count(event, "inputs"));
+            cli_copy_printable(cli_json_text(event, "node"), node),
+            cli_json_read_count(event, "groups"), cli_json_read_count(event, "outputs"),
+            cli_json_read_count(event, "inputs"));
 }
 
 static void print_iteration(const cJSON *event)
@@ -26,8 +27,8 @@ static void print_iteration(const cJSON *event)
         fprintf(stderr, "  iter   objective    residual     rho   changed    active\n");
     fprintf(stderr, "%6d  %10.4e  %10.4e  %6.3g  %8zu  %8zu\n", iteration,
             cli_json_number(event, "objective"), cli_json_number(event, "residual"),
-            cli_json_number(event, "rho"), cli_json_count(event, "changed"),
-            cli_json_count(event, "active"));
+            cli_json_number(event, "rho"), cli_json_read_count(event, "changed"),
+            cli_json_read_count(event, "active"));
 }
 
 static void print_layer(const cJSON *event)
@@ -39,8 +40,8 @@ static void print_layer(const cJSON *event)
             "  %s, %s: objective %.4e -> %.4e, %zu positions, rank %zu of %zu, lambda %.3g, "
             "%.2f s\n",
             cli_json_text(event, "weights"), solver, cli_json_number(event, "error_start"),
-            cli_json_number(event, "error"), cli_json_count(event, "positions"),
-            cli_json_count(event, "rank"), cli_json_count(event, "inputs"),
+            cli_json_number(event, "error"), cli_json_read_count(event, "positions"),
+            cli_json_read_count(event, "rank"), cli_json_read_count(event, "inputs"),
             cli_json_number(event, "lambda"), cli_json_number(event, "seconds"));
 }
 

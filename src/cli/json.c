@@ -34,7 +34,7 @@ bool cli_json_flag(const cJSON *item, const char *name)
     return cJSON_IsTrue(cli_json_item(item, name));
 }
 
-size_t cli_json_count(const cJSON *item, const char *name)
+size_t cli_json_read_count(const cJSON *item, const char *name)
 {
     const double value = cli_json_number(item, name);
     return value > 0 ? (size_t)value : 0;

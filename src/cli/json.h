@@ -20,7 +20,7 @@ double cli_json_number(const cJSON *item, const char *name);
 /* The member as text; NULL for null. */
 const char *cli_json_text(const cJSON *item, const char *name);
 bool cli_json_flag(const cJSON *item, const char *name);
-size_t cli_json_count(const cJSON *item, const char *name);
+size_t cli_json_read_count(const cJSON *item, const char *name);
 
 /* Writes a shape, "(N,3,?)" or "(unknown rank)"; returns `text`. */
 const char *cli_json_shape(const cJSON *shape, char *text, size_t size);

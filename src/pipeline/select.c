@@ -159,7 +159,7 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         if (!all[i].refusal && !ldnq_select_codebook(node, options))
             all[i].refusal = "left float by its codebook";
         else if (!all[i].refusal && target &&
-                 ldnq_target_is_too_small(target, node, &all[i].weight->shape))
+                 ldnq_target_skips_small_layer(target, node, &all[i].weight->shape))
             all[i].refusal = "the target computes a layer this small faster in float";
         else if (!all[i].refusal && target && !target->falls_back &&
                  !ldnq_target_has_default_attributes(node))

@@ -41,7 +41,7 @@ bool ldnq_check_double_pair(struct ldnq_linter *linter, const struct ldnq_node *
 static bool is_too_small(const struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_value *weight = find_constant_weight(linter, node);
-    return weight && ldnq_target_is_too_small(linter->target, node, &weight->constant->shape);
+    return weight && ldnq_target_skips_small_layer(linter->target, node, &weight->constant->shape);
 }
 
 bool ldnq_check_no_pairs(struct ldnq_linter *linter, const struct ldnq_node *node)

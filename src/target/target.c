@@ -44,8 +44,8 @@ bool ldnq_target_has_default_attributes(const struct ldnq_node *node)
             ldnq_attr_float(node, "beta", 1.0f) == 1.0f && ldnq_attr_int(node, "transA", 0) == 0);
 }
 
-bool ldnq_target_is_too_small(const struct ldnq_target *target, const struct ldnq_node *node,
-                              const struct ldnq_shape *weight)
+bool ldnq_target_skips_small_layer(const struct ldnq_target *target, const struct ldnq_node *node,
+                                   const struct ldnq_shape *weight)
 {
     const int64_t least = target->least_channels;
     if (weight->rank < 2)

@@ -161,8 +161,8 @@ bool ldnq_target_is_per_tensor(const struct ldnq_target *target, const char *op_
 bool ldnq_target_has_default_attributes(const struct ldnq_node *node);
 /* Whether the layer, whose weight has this shape, is so small that the target runs it faster
  * in float. */
-bool ldnq_target_is_too_small(const struct ldnq_target *target, const struct ldnq_node *node,
-                              const struct ldnq_shape *weight);
+bool ldnq_target_skips_small_layer(const struct ldnq_target *target, const struct ldnq_node *node,
+                                   const struct ldnq_shape *weight);
 
 /* Why a node without a weight computes in float although it has a rule; NULL: it does not. */
 const char *ldnq_target_refuse_operator(const struct ldnq_operator_rule *rule,

@@ -128,8 +128,8 @@ struct batchnorm_channels {
 };
 
 /* dx of one channel = dy * factor. */
-static void write_scaled_channel_gradient(const struct batchnorm_channels *c, size_t channel,
-                                          float factor)
+static void write_input_gradient_of_scaling(const struct batchnorm_channels *c, size_t channel,
+                                            float factor)
 {
     for (size_t image = 0; image < c->images; image++) {
         size_t at = (image * c->channels + channel) * c->size;
@@ -158,7 +158,7 @@ static void compute_channel_gradients(const void *ctx, size_t first, size_t last
                 product += ldnq_sum_weighted_deviations(c->dy + at, c->x + at, c->size, mean);
         }
         if (c->dx)
-            write_scaled_channel_gradient(c, channel, (float)(gamma * v));
+            write_input_gradient_of_scaling(c, channel, (float)(gamma * v));
         if (c->dgamma)
             c->dgamma[channel] = (float)(product * v);
         if (c->dbeta)
