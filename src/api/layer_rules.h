@@ -1,4 +1,4 @@
-/* layer_rules.h: the codebooks that the option "layer" gives to layers by name, "PATTERN=int8". */
+/* layer_rules.h: the codebooks that the option "layer" sets for layers by name, "PATTERN=int8". */
 #ifndef LDNQ_API_LAYER_RULES_H
 #define LDNQ_API_LAYER_RULES_H
 

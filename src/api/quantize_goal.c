@@ -1,12 +1,9 @@
 #include "api/quantize_goal.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "api/json_graph.h"
 #include "api/layer_rules.h"
-#include "base/alloc.h"
-#include "base/file.h"
 #include "base/json_add.h"
 
 bool ldnq_job_goal_is_set(const struct ldnq_options *options)
@@ -194,15 +191,8 @@ enum ldnq_status ldnq_job_goal_write_plan(const struct ldnq_job_goal *goal,
     if (!goal->reached || !path)
         return LDNQ_OK;
     cJSON *root = cJSON_CreateObject();
-    char *text = root && fill_plan_json(root, goal, plan, result)
-                     ? ldnq_json_print(root, LDNQ_JSON_INDENTED)
-                     : NULL;
-    cJSON_Delete(root);
-    if (!text)
-        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
-    const enum ldnq_status status = ldnq_file_write(path, text, strlen(text), err);
-    ldnq_free(text);
-    return status;
+    return ldnq_job_plan_write_json(path, root, root && fill_plan_json(root, goal, plan, result),
+                                    err);
 }
 
 /* ---- the page ------------------------------------------------------------------------------- */

@@ -295,6 +295,18 @@ bool ldnq_job_plan_add_json(cJSON *root, const struct ldnq_job_plan *plan,
     return item && fill_plan_json(item, plan, job);
 }
 
+enum ldnq_status ldnq_job_plan_write_json(const char *path, cJSON *root, bool filled,
+                                          struct ldnq_error *err)
+{
+    char *text = root && filled ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
+    cJSON_Delete(root);
+    if (!text)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    const enum ldnq_status status = ldnq_file_write(path, text, strlen(text), err);
+    ldnq_free(text);
+    return status;
+}
+
 enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const struct ldnq_job *job,
                                      struct ldnq_error *err)
 {
@@ -302,12 +314,5 @@ enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const str
     if (!plan->made || !path)
         return LDNQ_OK;
     cJSON *root = cJSON_CreateObject();
-    char *text =
-        root && fill_plan_json(root, plan, job) ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
-    cJSON_Delete(root);
-    if (!text)
-        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
-    const enum ldnq_status status = ldnq_file_write(path, text, strlen(text), err);
-    ldnq_free(text);
-    return status;
+    return ldnq_job_plan_write_json(path, root, root && fill_plan_json(root, plan, job), err);
 }

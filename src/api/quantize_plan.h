@@ -39,6 +39,11 @@ enum ldnq_status ldnq_job_plan_make(struct ldnq_job_plan *plan, const struct ldn
                                     const struct ldnq_emit_choice *choice,
                                     struct ldnq_quantize_options *quantize, struct ldnq_error *err);
 
+/* Writes the file of a plan from `root`, which it deletes. root may be NULL; filled is false where
+ * memory was out. Errors: IO, NOMEM. */
+enum ldnq_status ldnq_job_plan_write_json(const char *path, cJSON *root, bool filled,
+                                          struct ldnq_error *err);
+
 /* With a budget and a path: writes the plan's file. Errors: IO, NOMEM. */
 enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const struct ldnq_job *job,
                                      struct ldnq_error *err);

@@ -274,7 +274,7 @@ void ldnq_settings_choose_solver(const struct ldnq_options *options,
         is_fine = is_fine && needs_no_solver(quantize->plan[i].codebook);
     if (!quantize->solver)
         quantize->solver = ldnq_solver_find(is_fine ? "nearest" : "best");
-    if (strcmp(quantize->solver->name, "nearest") == 0)
+    if (ldnq_solver_rounds_with_bias(quantize->solver))
         limit_fitting(options, quantize);
 }
 

@@ -70,7 +70,7 @@ static enum ldnq_status observe_samples(struct ldnq_quantizer *run, struct ldnq_
  * are measured with all correlations of the input. */
 static bool needs_only_means(const struct ldnq_quantize_options *options)
 {
-    return !options->solver->needs_gram && options->solver->fits_bias && options->lambda == 0 &&
+    return ldnq_solver_rounds_with_bias(options->solver) && options->lambda == 0 &&
            options->cascade == 0 && options->fine_tune.steps == 0;
 }
 

@@ -5,7 +5,7 @@
 #include "metric/output_error.h"
 #include "metric/output_projection.h"
 
-/* The codes and scales that one codebook gives one layer. */
+/* The codes and scales of one layer with one codebook. */
 struct stored_codes {
     struct ldnq_quantized_layer layer; /* its arrays are copies */
     float *bias_change;                /* by element of the bias; NULL without one */

@@ -121,6 +121,13 @@ struct ldnq_solver {
     enum ldnq_status (*improve)(const struct ldnq_solver_task *task, struct ldnq_error *err);
 };
 
+/* Whether the solver rounds and then sets the best bias: it needs the moments of single columns
+ * alone, and is no baseline that leaves the biases as they are. */
+static inline bool ldnq_solver_rounds_with_bias(const struct ldnq_solver *solver)
+{
+    return !solver->needs_gram && solver->fits_bias;
+}
+
 /* Fills in the solution. Errors: NUMERIC (a factorization fails; NaN or infinity in the
  * problem; the objective overflows), NOMEM, USAGE (an option out of range; blocks where the
  * solver does not support them). */

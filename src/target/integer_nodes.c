@@ -135,7 +135,7 @@ static bool mark_node_for_integers(struct ldnq_placement_workspace *work, size_t
     return true;
 }
 
-/* ---- 3.: Relu and Clip that the range of the codes stands for ---------------------------- */
+/* ---- 3.: Relu and Clip that the range of the codes replaces ---------------------------- */
 
 static bool read_clamp_bound(const struct ldnq_node *node, size_t input, const char *attr,
                              float otherwise, float *bound)

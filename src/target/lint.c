@@ -165,7 +165,7 @@ static void check_pair(struct ldnq_linter *linter, const struct ldnq_node *node)
         run_checks(linter, LDNQ_LINT_PAIRS, node);
 }
 
-/* A Relu or Clip that the range of the codes after it stands for. */
+/* A Relu or Clip whose clamping the range of the codes after it does as well. */
 static bool is_absorbed_clamp(const struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *before = node->inputs[0]->producer, *clamp;

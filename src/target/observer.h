@@ -38,8 +38,8 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
 
 /* Whether no NaN and no infinity was among the elements. */
 bool ldnq_observer_all_finite(const struct ldnq_observer *observer);
-/* Whether infinities were among the values, or what stands for them in a mask: no scale suits them
- * and the others. */
+/* Whether infinities were among the values, or the huge numbers that masks have in their place: no
+ * scale suits them and the others. */
 bool ldnq_observer_has_mask(const struct ldnq_observer *observer);
 
 /* Adds what `other` saw: for activations that share a scale. Both have the same importance or

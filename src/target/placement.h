@@ -15,7 +15,7 @@
  *      says so: the end of a detector or a segmentation network.
  *   5. Pairs are placed on the inputs, or inputs and outputs, of these operators.
  *   6. Values that must have one scale are joined into groups. A value of a fixed range joins no
- *      group of another range: a second pair gives its codes the scale of the group.
+ *      group of another range: a second pair converts its codes to the scale of the group.
  */
 #ifndef LDNQ_TARGET_PLACEMENT_H
 #define LDNQ_TARGET_PLACEMENT_H
@@ -27,7 +27,7 @@ enum ldnq_node_run {
     LDNQ_NODE_FLOAT,    /* computes in float32 */
     LDNQ_NODE_INTEGER,  /* computes on codes */
     LDNQ_NODE_MOVES,    /* moves codes */
-    LDNQ_NODE_ABSORBED, /* a Relu or Clip that the codes' range stands for */
+    LDNQ_NODE_ABSORBED, /* a Relu or Clip that the codes' range replaces */
 };
 
 /* One activation with a Q/DQ pair: a QuantizeLinear and the DequantizeLinear that reads it. */
@@ -117,7 +117,7 @@ enum ldnq_status ldnq_placement_bypass_pairs(const struct ldnq_placement *placem
  * constant or exclude 0. */
 bool ldnq_placement_read_clamp(const struct ldnq_node *node, float *low, float *high);
 
-/* After all scales are set: gives inputs and output of each LDNQ_UNIFIES_NEAR_SCALES operator
+/* After all scales are set: sets inputs and output of each LDNQ_UNIFIES_NEAR_SCALES operator to
  * one scale where the largest is at most LDNQ_NEAR_SCALES times the least. */
 #define LDNQ_NEAR_SCALES 1.1f
 void ldnq_placement_unify_near_scales(struct ldnq_placement *placement);
