@@ -1,0 +1,90 @@
+/* layer_fitting.h: the fit of one layer after the other, as the files of its steps see it.
+ *
+ * quantize_layers.c is the algorithm; layer_statistics.c has its steps 1 and 2, and
+ * layer_diagnostics.c measures what a layer's problem and solution are like.
+ * Owns    nothing; memory is the quantizer's arena, or the one that is passed, which lives as
+ *         long as the fit of one layer
+ */
+#ifndef LDNQ_PIPELINE_LAYER_FITTING_H
+#define LDNQ_PIPELINE_LAYER_FITTING_H
+
+#include "pipeline/layer_moments.h"
+#include "pipeline/quantizer.h"
+#include "quant/quant.h"
+
+struct ldnq_layer_fitting {
+    struct ldnq_quantizer *quantizer;
+    struct ldnq_calib_runner runner;    /* the network that is being quantized */
+    struct ldnq_calib_runner reference; /* the float network; set with error compensation */
+    size_t index;                       /* index of the current layer */
+    /* Arguments of one call of any layer: [0] in the runner, [1] in the reference. */
+    const struct ldnq_tensor **in[2];
+    struct ldnq_tensor *out[2];
+    struct ldnq_layer_moments moments;  /* moments of the current layer */
+    struct ldnq_column_moments columns; /* used in place of moments if there are means */
+};
+
+/* ---- steps 1 and 2 (layer_statistics.c) ------------------------------------------------- */
+
+/* Allocates `in` and `out` for the layer with the most inputs and outputs. Errors: NOMEM. */
+enum ldnq_status ldnq_fitting_allocate_call(struct ldnq_layer_fitting *fitting,
+                                            struct ldnq_error *err);
+
+/* Computes the moments of the current layer from the samples, and replaces weight and bias by
+ * the target of the error compensation. Errors: those of the samples and the executor, DATA
+ * (shapes that do not fit the layer), NOMEM. */
+enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitting,
+                                                 struct ldnq_layer_diagnostics *diagnostics,
+                                                 float *weight, float *bias,
+                                                 struct ldnq_arena *arena, struct ldnq_error *err);
+
+/* Computes the moments of the current layer from the means of its input. Errors: DATA (shapes
+ * that do not fit the layer), NOMEM. */
+enum ldnq_status ldnq_fitting_compute_column_moments(struct ldnq_layer_fitting *fitting,
+                                                     const struct ldnq_layer *layer,
+                                                     struct ldnq_arena *arena,
+                                                     struct ldnq_error *err);
+
+/* Errors: DATA (no positions), NUMERIC (an input that is not finite). */
+enum ldnq_status ldnq_fitting_check_statistics(const struct ldnq_layer_fitting *fitting,
+                                               const struct ldnq_layer *layer, size_t positions,
+                                               struct ldnq_error *err);
+
+/* Returns E[y^] (G, K) of the current layer. */
+const double *ldnq_fitting_get_column_means(const struct ldnq_layer_fitting *fitting);
+
+/* ---- a layer's problem and its diagnostics (layer_diagnostics.c) ------------------------ */
+
+/* The problem refers to weight and bias and to the moments of the current layer. */
+struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitting *fitting,
+                                                    const struct ldnq_quantized_layer *quantized,
+                                                    const float *weight, const float *bias);
+
+/* Sets `varying` and `rank`. The rank costs a factorization: it is computed where someone reads
+ * it, or where it may be too low. Errors: NUMERIC (size), NOMEM. */
+enum ldnq_status ldnq_fitting_compute_rank(const struct ldnq_layer_fitting *fitting,
+                                           struct ldnq_layer_diagnostics *diagnostics,
+                                           const struct ldnq_layer_problem *problem,
+                                           struct ldnq_error *err);
+
+/* Sets `deviation` (rows). Errors: NOMEM. */
+enum ldnq_status ldnq_fitting_compute_deviation(const struct ldnq_layer_fitting *fitting,
+                                                size_t rows,
+                                                struct ldnq_layer_diagnostics *diagnostics,
+                                                const struct ldnq_layer_problem *problem,
+                                                struct ldnq_arena *arena, struct ldnq_error *err);
+
+/* Sets `change` and `positions_per_sample`: compares with the float weight and bias, whatever
+ * the target was. Errors: NOMEM. */
+enum ldnq_status ldnq_fitting_compute_weight_error(const struct ldnq_layer_fitting *fitting,
+                                                   const struct ldnq_quantized_layer *quantized,
+                                                   const struct ldnq_layer_solution *solution,
+                                                   struct ldnq_layer_diagnostics *diagnostics,
+                                                   struct ldnq_arena *arena,
+                                                   struct ldnq_error *err);
+
+/* Warnings about all layers, after the last one. */
+void ldnq_quantizer_warn_late_layers(const struct ldnq_quantizer *quantizer);
+void ldnq_quantizer_warn_few_samples(const struct ldnq_quantizer *quantizer);
+
+#endif

@@ -1,0 +1,177 @@
+#include "pipeline/layer_fitting.h"
+
+#include <math.h>
+
+#include "base/size.h"
+#include "pipeline/holdout.h"
+
+/* Positions that layers with few columns are fitted to, where options->fit limits them. */
+#define FEWEST_POSITIONS ((size_t)512)
+
+/* ---- step 1: statistics ----------------------------------------------------------------- */
+
+enum ldnq_status ldnq_fitting_allocate_call(struct ldnq_layer_fitting *fitting,
+                                            struct ldnq_error *err)
+{
+    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
+    struct ldnq_arena *arena = fitting->quantizer->arena;
+    size_t inputs = 0, outputs = 0;
+    for (size_t i = 0; i < network->count; i++) {
+        inputs = ldnq_size_max(inputs, network->layers[i].layer.node->input_count);
+        outputs = ldnq_size_max(outputs, network->layers[i].layer.node->output_count);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        fitting->in[i] = ldnq_arena_alloc(arena, inputs, sizeof *fitting->in[i], err);
+        fitting->out[i] = ldnq_arena_alloc(arena, outputs, sizeof *fitting->out[i], err);
+        if (!fitting->in[i] || !fitting->out[i])
+            return LDNQ_NOMEM;
+    }
+    return LDNQ_OK;
+}
+
+/* The call that the executor would make of the layer for this batch, with shapes inferred. */
+static enum ldnq_status infer_layer_call(struct ldnq_layer_fitting *fitting,
+                                         const struct ldnq_calib_runner *runner, size_t batch,
+                                         struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
+    const struct ldnq_node *node = runner->graph->nodes[layer->node_index];
+    const size_t which = runner == &fitting->reference;
+    for (size_t i = 0; i < node->input_count; i++)
+        fitting->in[which][i] =
+            node->inputs[i] ? ldnq_exec_find_value(runner->exec, node->inputs[i]) : NULL;
+    *call = (struct ldnq_op_call){
+        .node = node,
+        .attrs = node->op_attrs,
+        .in_count = node->input_count,
+        .out_count = node->output_count,
+        .in = fitting->in[which],
+        .out = fitting->out[which],
+        .pool = quantizer->options->pool,
+    };
+    struct ldnq_error reason;
+    enum ldnq_status status = ldnq_ops_infer_shape(call, &reason);
+    if (status == LDNQ_OK)
+        return LDNQ_OK;
+    /* The model's own shapes were checked before, so these come from the samples. */
+    if (status == LDNQ_MODEL)
+        status = LDNQ_DATA;
+    return ldnq_node_fail(
+        quantizer->graph, node, status, err, "%s (samples from %s on)", reason.message,
+        ldnq_samples_name(runner->samples, ldnq_calib_runner_first_sample(runner, batch)));
+}
+
+/* Counts the most positions of one batch that the statistics read; 0: all. */
+static size_t count_positions_per_batch(const struct ldnq_layer_fitting *fitting)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const size_t per_column = quantizer->options->fit.positions_per_column;
+    const size_t cols = quantizer->result->network.layers[fitting->index].layer.geometry.cols;
+    return ldnq_size_ceil_div(per_column ? ldnq_size_max(per_column * cols, FEWEST_POSITIONS) : 0,
+                              fitting->runner.batch_count);
+}
+
+static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *exec, size_t batch,
+                                             struct ldnq_error *err)
+{
+    (void)exec;
+    struct ldnq_layer_fitting *fitting = ctx;
+    const struct ldnq_calib_runner *runner = &fitting->runner;
+    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
+    struct ldnq_op_call quantized, exact;
+    LDNQ_TRY(infer_layer_call(fitting, runner, batch, &quantized, err));
+    if (runner->reference)
+        LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
+    const bool held_out =
+        ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch), runner->sample_count);
+    ldnq_layer_moments_add(&fitting->moments, held_out, count_positions_per_batch(fitting),
+                           &quantized, runner->reference ? &exact : NULL);
+    const size_t steps = runner->batch_count + 1;
+    return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
+                              network->layers[fitting->index].layer.node->label,
+                              fitting->index * steps + batch + 1, network->count * steps, err);
+}
+
+const double *ldnq_fitting_get_column_means(const struct ldnq_layer_fitting *fitting)
+{
+    return fitting->quantizer->means ? fitting->columns.mean : fitting->moments.statistics.mean;
+}
+
+/* The model's own shapes were checked before: what does not fit comes from the samples. */
+enum ldnq_status ldnq_fitting_compute_column_moments(struct ldnq_layer_fitting *fitting,
+                                                     const struct ldnq_layer *layer,
+                                                     struct ldnq_arena *arena,
+                                                     struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    struct ldnq_error reason;
+    const enum ldnq_status status =
+        ldnq_input_means_columns(quantizer->means, fitting->index, layer, quantizer->reference,
+                                 arena, &fitting->columns, &reason);
+    if (status == LDNQ_OK)
+        return LDNQ_OK;
+    return ldnq_node_fail(quantizer->graph, layer->node, status == LDNQ_MODEL ? LDNQ_DATA : status,
+                          err, "%s (samples from %s on)", reason.message,
+                          ldnq_samples_name(quantizer->samples, 0));
+}
+
+enum ldnq_status ldnq_fitting_check_statistics(const struct ldnq_layer_fitting *fitting,
+                                               const struct ldnq_layer *layer, size_t positions,
+                                               struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = fitting->quantizer->graph;
+    if (positions == 0)
+        return ldnq_node_fail(graph, layer->node, LDNQ_DATA, err,
+                              "the calibration samples give it no input");
+    for (size_t i = 0; i < layer->geometry.groups * layer->geometry.cols; i++)
+        if (!isfinite(ldnq_fitting_get_column_means(fitting)[i]))
+            return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
+                                  "its input is not finite on the calibration samples");
+    return LDNQ_OK;
+}
+
+/* ---- step 2: error compensation --------------------------------------------------------- */
+
+/* Replaces weight and bias (NULL without one) by the target. */
+static enum ldnq_status compensate_error(struct ldnq_layer_fitting *fitting,
+                                         struct ldnq_layer_diagnostics *diagnostics, float *weight,
+                                         float *bias, struct ldnq_error *err)
+{
+    const struct ldnq_quantize_options *options = fitting->quantizer->options;
+    struct ldnq_layer_moments *moments = &fitting->moments;
+    struct ldnq_compensation_strength strength = { options->lambda, LDNQ_COMPENSATION_DAMPING,
+                                                   NAN };
+    if (options->lambda == LDNQ_LAMBDA_AUTO)
+        LDNQ_TRY(ldnq_layer_moments_choose_strength(moments, bias != NULL, &strength, err));
+    diagnostics->lambda = strength.lambda;
+    diagnostics->damping = strength.damping;
+    diagnostics->remaining_error = strength.remaining_error;
+    /* Fine-tuning is judged by the held-out samples, so nothing may be fitted on them. */
+    if (options->fine_tune.steps == 0)
+        ldnq_layer_moments_merge(moments);
+    if (!(strength.lambda > 0))
+        return LDNQ_OK;
+    return ldnq_compensation_apply(&moments->compensation, &moments->statistics, strength.lambda,
+                                   strength.damping, weight, bias, err);
+}
+
+/* Steps 1 and 2 on the samples. */
+enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitting,
+                                                 struct ldnq_layer_diagnostics *diagnostics,
+                                                 float *weight, float *bias,
+                                                 struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
+    const bool compensates = fitting->runner.reference != NULL;
+    LDNQ_TRY(ldnq_layer_moments_init(&fitting->moments, &layer->geometry, weight, compensates,
+                                     quantizer->options->pool, arena, err));
+    LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, layer->node_index, add_batch_statistics,
+                                       fitting, err));
+    if (compensates)
+        LDNQ_TRY(compensate_error(fitting, diagnostics, weight, layer->bias ? bias : NULL, err));
+    ldnq_layer_moments_release(&fitting->moments);
+    ldnq_statistics_finish(&fitting->moments.statistics);
+    return LDNQ_OK;
+}
