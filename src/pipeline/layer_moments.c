@@ -114,6 +114,16 @@ static double measure_upstream_error(const struct ldnq_layer_moments *moments, b
     return sum;
 }
 
+/* Whether earlier layers change any output of this layer: W (y - y^) is not 0 everywhere. */
+static bool has_upstream_error(const struct ldnq_compensation *compensation)
+{
+    const size_t rows = compensation->geometry.groups * compensation->geometry.rows;
+    for (size_t row = 0; row < rows; row++)
+        if (compensation->power[row] > 0)
+            return true;
+    return false;
+}
+
 /* Layers with more columns try one damping after the other: each needs a matrix of its own. */
 #define MOST_COLUMNS_AT_ONCE ((size_t)1536)
 
@@ -183,6 +193,10 @@ enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *m
     *strength = (struct ldnq_compensation_strength){ 0, LDNQ_COMPENSATION_DAMPING, NAN };
     if (!moments->held_out_arena || moments->statistics.positions == 0 ||
         held_out->positions == 0 || k == 0)
+        return LDNQ_OK;
+    /* There is nothing to compensate in the first layer: it needs no factorization of C. */
+    if (!has_upstream_error(&moments->compensation) ||
+        !has_upstream_error(&moments->held_out_compensation))
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     /* Fills the lower triangles; with a count of 1 the sums stay sums. */

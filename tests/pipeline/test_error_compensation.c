@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/pool.h"
 #include "pipeline/layer_moments.h"
 
@@ -234,6 +235,29 @@ static void without_held_out_samples_nothing_should_be_compensated(void **state)
     build_free(pair.graph);
 }
 
+/* As in the first layer: trying dampings would factor C, which takes K^3 operations. */
+static void an_input_without_error_should_cost_no_factorization(void **state)
+{
+    (void)state;
+    const float differences[] = { 0, 0.3f };
+    for (size_t i = 0; i < 2; i++) {
+        struct pair pair;
+        struct ldnq_layer_moments m;
+        struct ldnq_compensation_strength strength;
+        pair_make(&pair, 1, SAMPLES, differences[i], 51);
+        moments_make(&m, &pair, NULL);
+        ldnq_layer_moments_add(&m, false, 0, &pair.quantized, &pair.exact);
+        ldnq_layer_moments_add(&m, true, 0, &pair.quantized, &pair.exact);
+        ldnq_alloc_fail_after(-1);
+        assert_ok(ldnq_layer_moments_choose_strength(&m, true, &strength, &err));
+        assert_true((ldnq_alloc_count() == 0) == (differences[i] == 0));
+        assert_true((strength.lambda == 0) == (differences[i] == 0));
+        assert_true(isnan(strength.remaining_error) == (differences[i] == 0));
+        ldnq_layer_moments_release(&m);
+        build_free(pair.graph);
+    }
+}
+
 /* What was held out takes part in the end. */
 static void joined_parts_should_be_all_of_the_sums(void **state)
 {
@@ -267,6 +291,7 @@ int main(void)
         cmocka_unit_test(the_remaining_held_out_error_should_be_reported),
         cmocka_unit_test(any_number_of_threads_should_give_the_same_lambda),
         cmocka_unit_test(without_held_out_samples_nothing_should_be_compensated),
+        cmocka_unit_test(an_input_without_error_should_cost_no_factorization),
         cmocka_unit_test(joined_parts_should_be_all_of_the_sums),
     };
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);
