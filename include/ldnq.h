@@ -18,7 +18,8 @@
  *          several threads at once, also on the same handles, and write the bytes that one
  *          alone writes. A handle must not be changed or destroyed while a job uses it.
  *          OpenBLAS runs with one thread of its own while a job runs, and gets the number of
- *          threads back that it had before.
+ *          threads back that it had before. A job with the option "portable" fails as
+ *          unsupported while another job computes with other kernels of OpenBLAS.
  * Text     is UTF-8, but for file names, which are any bytes.
  */
 #ifndef LDNQ_H

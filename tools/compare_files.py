@@ -66,6 +66,20 @@ def all_cases():
             **cases_of("efficientnet-lite0", lite, RTN, "--mean", ".498", "--std", ".502")}
 
 
+KERNELS_KEY = b"ldnq.kernels"
+
+
+def without_kernels(data):
+    """The file without the metadata that names the kernels: records are sorted by them."""
+    entry = b"\n" + bytes([len(KERNELS_KEY)]) + KERNELS_KEY + b"\x12"
+    start = data.find(entry)
+    if start < 0:
+        return data
+    end = start + len(entry) + 1 + data[start + len(entry)]
+    assert end - start < 128 and data[start - 2:start] == bytes([0x72, end - start])
+    return data[:start - 2] + data[end:]
+
+
 class Program:
     def __init__(self, path):
         self.path = pathlib.Path(path).resolve()
@@ -87,7 +101,8 @@ class Program:
                           os.confstr("CS_GNU_LIBC_VERSION")])
 
     def quantize(self, model, options):
-        """The bytes of the file, without the version that wrote it; None where that failed."""
+        """The bytes of the file, without the version and the kernels that wrote it; None where
+        that failed."""
         with tempfile.TemporaryDirectory() as folder:
             out = pathlib.Path(folder) / "out.onnx"
             done = subprocess.run([self.path, "quantize", model, "-o", out, "-q", *self.target,
@@ -95,7 +110,7 @@ class Program:
             if done.returncode != 0:
                 print(f"{self.path} failed: {done.stderr.strip()}")
                 return None
-            return out.read_bytes().replace(self.version.encode(), b"VERSION")
+            return without_kernels(out.read_bytes().replace(self.version.encode(), b"VERSION"))
 
     def hash(self, model, options):
         data = self.quantize(model, options)

@@ -53,10 +53,14 @@ enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *
     job->sink.ctx = job;
     job->sink.progress = options && options->progress ? report_progress : NULL;
     job->sink.warn = report_warning;
-    ldnq_blas_acquire();
+    job->is_portable = ldnq_option_flag(options, OPTION_PORTABLE);
+    if (job->is_portable)
+        LDNQ_TRY(ldnq_blas_acquire_portable(err));
+    else
+        ldnq_blas_acquire();
     job->has_blas = true;
     char warning[256];
-    if (ldnq_blas_warning(warning, sizeof warning))
+    if (!job->is_portable && ldnq_blas_warning(warning, sizeof warning))
         ldnq_sink_warn(&job->sink, "%s", warning);
     LDNQ_TRY(ldnq_arena_create(&job->arena, err));
     return ldnq_pool_create(ldnq_option_count(options, OPTION_THREADS), &job->pool, err);

@@ -17,7 +17,7 @@ struct ldnq_job {
     struct ldnq_arena *arena;
     struct ldnq_pool *pool;
     struct ldnq_sink sink; /* calls the options' callbacks */
-    bool has_blas;
+    bool has_blas, is_portable;
     cJSON *warnings; /* list of the texts so far; NULL: none */
 };
 
@@ -27,7 +27,8 @@ struct ldnq_job_model {
     struct ldnq_graph *graph;
 };
 
-/* Holds OpenBLAS, starts the threads. finish accepts a zeroed job. Errors: NOMEM. */
+/* Holds OpenBLAS, starts the threads. finish accepts a zeroed job. Errors: NOMEM;
+ * those of ldnq_blas_acquire_portable, for the option "portable". */
 enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *options,
                                struct ldnq_error *err);
 void ldnq_job_finish(struct ldnq_job *job);

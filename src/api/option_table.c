@@ -403,6 +403,15 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                          .help =
                              "number of threads; the result does not depend on it [all processors]",
                          .since = "0.1.0" },
+    [OPTION_PORTABLE] = { .name = "portable",
+                          .type = LDNQ_OPTION_FLAG,
+                          .jobs = QUANTIZE,
+                          .default_value = "0",
+                          .help = "write the same bytes on every x86-64 processor with AVX2 and "
+                                  "FMA, with the same version of ldnq, OpenBLAS and libc; without "
+                                  "it the kernels that are fastest here order the sums, and the "
+                                  "last bits depend on them",
+                          .since = "0.2.0" },
     [OPTION_SORT] = { .name = "sort",
                       .type = LDNQ_OPTION_CHOICE,
                       PROGRAM,

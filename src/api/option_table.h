@@ -49,6 +49,7 @@ enum ldnq_option_index {
     OPTION_MAX_MEM,
     OPTION_SEED,
     OPTION_THREADS,
+    OPTION_PORTABLE,
     OPTION_SORT,
     OPTION_TOP,
     OPTION_HTML,

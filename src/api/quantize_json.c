@@ -10,6 +10,7 @@
 #include "api/quantize_settings.h"
 #include "base/json_add.h"
 #include "base/text.h"
+#include "linalg/blas.h"
 
 /* ---- names -------------------------------------------------------------------------------- */
 
@@ -104,6 +105,8 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     append_option_count(&text, options, OPTION_RESIZE);
     append_option_count(&text, options, OPTION_CROP);
     append_option_count(&text, options, OPTION_MAX_SAMPLES);
+    if (summary->job->is_portable)
+        ldnq_text_append_item(&text, " ", "portable=1");
     append_values_of_list_option(&text, options, OPTION_DIM);
     append_values_of_list_option(&text, options, OPTION_SKIP);
     append_values_of_list_option(&text, options, OPTION_ONLY);
@@ -119,6 +122,8 @@ enum ldnq_status ldnq_quantize_write_metadata(const struct ldnq_quantize_summary
     LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.version", LDNQ_VERSION, err));
     describe_options(summary, text, sizeof text);
     LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.options", text, err));
+    LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.kernels",
+                                     ldnq_blas_describe_arithmetic(text, sizeof text), err));
     snprintf(text, sizeof text, "xxh3:%016" PRIx64, model_hash);
     LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.model", text, err));
     snprintf(text, sizeof text, "xxh3:%016" PRIx64 " samples=%zu", data_hash, summary->samples);
@@ -179,7 +184,8 @@ static bool add_layers_left_float(cJSON *root, const struct ldnq_quantization *r
 
 static bool add_metadata(cJSON *root, const struct ldnq_model *model)
 {
-    static const char *const keys[] = { "ldnq.version", "ldnq.options", "ldnq.model", "ldnq.data" };
+    static const char *const keys[] = { "ldnq.version", "ldnq.options", "ldnq.kernels",
+                                        "ldnq.model", "ldnq.data" };
     cJSON *item = cJSON_AddObjectToObject(root, "metadata");
     for (size_t i = 0; item && i < sizeof keys / sizeof *keys; i++)
         if (!ldnq_json_add_text(item, keys[i], ldnq_model_metadata(model, keys[i])))

@@ -25,7 +25,8 @@ struct ldnq_quantize_summary {
     double seconds;
 };
 
-/* Sets "ldnq.version", "ldnq.options", "ldnq.model" and "ldnq.data". Errors: NOMEM. */
+/* Sets "ldnq.version", "ldnq.options", "ldnq.kernels", "ldnq.model" and "ldnq.data". Errors: NOMEM.
+ */
 enum ldnq_status ldnq_quantize_write_metadata(const struct ldnq_quantize_summary *summary,
                                               struct ldnq_model *model, uint64_t model_hash,
                                               uint64_t data_hash, struct ldnq_error *err);

@@ -215,6 +215,7 @@ static void print_summary(const cJSON *root)
         print_codebooks(root);
     print_layers_left_float(cli_json_item(root, "not_quantized"));
     print_storage_hint(root);
+    printf("kernels: %s\n", cli_json_text(cli_json_item(root, "metadata"), "ldnq.kernels"));
 }
 
 static enum ldnq_status print_result(const struct cli_line *line, const struct ldnq_result *result,

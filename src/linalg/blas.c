@@ -6,35 +6,94 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#if defined(__GLIBC__)
+#include <gnu/libc-version.h>
+#endif
+
+#include "base/text.h"
 #include "linalg/blas_kernels.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_size_t holders; /* written under the lock, read anywhere */
-/* Both under the lock. */
+/* All under the lock. */
 static bool has_chosen_kernels;
 static int threads_of_host;
+static char kernels_to_restore[32]; /* "" except while portable kernels replace others */
 
-void ldnq_blas_acquire(void)
+/* Haswell's run on all processors with AVX2 and FMA, AMD's included. */
+#define PORTABLE_KERNELS "Haswell"
+
+static void add_holder(void)
 {
-    pthread_mutex_lock(&lock);
-    if (!has_chosen_kernels)
-        ldnq_blas_choose_kernels();
-    has_chosen_kernels = true;
     if (atomic_load(&holders) == 0) {
         threads_of_host = openblas_get_num_threads();
         openblas_set_num_threads(1);
     }
     atomic_fetch_add(&holders, 1);
+}
+
+static void choose_kernels_once(void)
+{
+    if (!has_chosen_kernels)
+        ldnq_blas_choose_kernels();
+    has_chosen_kernels = true;
+}
+
+void ldnq_blas_acquire(void)
+{
+    pthread_mutex_lock(&lock);
+    choose_kernels_once();
+    add_holder();
     pthread_mutex_unlock(&lock);
+}
+
+/* Called under the lock. */
+static enum ldnq_status switch_to_portable_kernels(struct ldnq_error *err)
+{
+    char before[sizeof kernels_to_restore];
+    if (ldnq_cpu_level() < LDNQ_CPU_AVX2)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "a portable result takes an x86-64 processor with AVX2 and FMA");
+    choose_kernels_once();
+    snprintf(before, sizeof before, "%s", openblas_get_corename());
+    if (strcmp(before, PORTABLE_KERNELS) == 0)
+        return LDNQ_OK;
+    if (atomic_load(&holders) > 0)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "a portable result takes OpenBLAS's " PORTABLE_KERNELS
+                         " kernels, and another job of this process computes with its %s kernels: "
+                         "start this job when that one has ended",
+                         before);
+    if (!ldnq_blas_force_kernels(PORTABLE_KERNELS))
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "a portable result takes OpenBLAS's " PORTABLE_KERNELS
+                         " kernels, which this OpenBLAS does not have");
+    memcpy(kernels_to_restore, before, sizeof before);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_blas_acquire_portable(struct ldnq_error *err)
+{
+    pthread_mutex_lock(&lock);
+    const enum ldnq_status status = switch_to_portable_kernels(err);
+    if (status == LDNQ_OK)
+        add_holder();
+    pthread_mutex_unlock(&lock);
+    return status;
 }
 
 void ldnq_blas_release(void)
 {
     pthread_mutex_lock(&lock);
     assert(atomic_load(&holders) > 0);
-    if (atomic_fetch_sub(&holders, 1) == 1)
+    if (atomic_fetch_sub(&holders, 1) == 1) {
+        if (*kernels_to_restore)
+            ldnq_blas_force_kernels(kernels_to_restore);
+        *kernels_to_restore = '\0';
         openblas_set_num_threads(threads_of_host);
+    }
     pthread_mutex_unlock(&lock);
 }
 
@@ -49,6 +108,21 @@ const char *ldnq_blas_describe(char *text, size_t size)
     char name[32] = "OpenBLAS", version[32] = "";
     sscanf(openblas_get_config(), "%31s %31s", name, version);
     snprintf(text, size, "%s %s (%s kernels)", name, version, openblas_get_corename());
+    return text;
+}
+
+const char *ldnq_blas_describe_arithmetic(char *text, size_t size)
+{
+    char blas[96];
+    struct ldnq_text line;
+    ldnq_text_init(&line, text, size);
+    ldnq_text_append_item(&line, ", ", "%s", ldnq_blas_describe(blas, sizeof blas));
+#if defined(__x86_64__)
+    ldnq_text_append_item(&line, ", ", ldnq_cpu_level() >= LDNQ_CPU_AVX2 ? "FMA" : "no FMA");
+#endif
+#if defined(__GLIBC__)
+    ldnq_text_append_item(&line, ", ", "glibc %s", gnu_get_libc_version());
+#endif
     return text;
 }
 

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
+
 /* Prepares OpenBLAS for this library; every product and factorization, in any thread, runs
  * between an acquire and its release. Pairs may nest and overlap in several threads. The
  * outermost acquire sets OpenBLAS to one thread, and the last release restores the number
@@ -26,12 +28,22 @@
 void ldnq_blas_acquire(void);
 void ldnq_blas_release(void);
 
+/* As ldnq_blas_acquire, with the one set of kernels that every x86-64 processor with AVX2 and FMA
+ * runs, until the last release. OPENBLAS_CORETYPE does not matter.
+ * Errors: UNSUPPORTED (another processor; an OpenBLAS without these kernels; somebody else holds
+ * OpenBLAS with other kernels), and then nothing is acquired. */
+enum ldnq_status ldnq_blas_acquire_portable(struct ldnq_error *err);
+
 /* Whether ldnq_blas_acquire is in effect, for assertions. */
 bool ldnq_blas_is_acquired(void);
 
 /* Writes "OpenBLAS 0.3.21 (Zen kernels)", for --version; returns `text`. The kernels are
  * the ones that products use between acquire and release. */
 const char *ldnq_blas_describe(char *text, size_t size);
+
+/* Writes "OpenBLAS 0.3.21 (Zen kernels), FMA, glibc 2.36": what the last bits of results depend
+ * on besides the program; returns `text`. */
+const char *ldnq_blas_describe_arithmetic(char *text, size_t size);
 
 /* Writes one sentence for the user when products are slower than they could be, because
  * OpenBLAS has no kernels for this processor; NULL when all is well. */

@@ -88,19 +88,27 @@ const char *ldnq_blas_kernels_warning(enum ldnq_cpu_level level, const char *cho
 /* Returns false when OpenBLAS does not know the name and has chosen other kernels. */
 static bool reload_openblas_kernels(const char *name)
 {
+    char users_choice[64];
+    const char *value = getenv(VARIABLE);
+    const bool is_set = value != NULL;
+    snprintf(users_choice, sizeof users_choice, "%s", is_set ? value : "");
     if (setenv(VARIABLE, name, 1) != 0)
         return false;
     gotoblas_dynamic_quit();
     gotoblas_dynamic_init();
     /* Programs that this one starts choose for themselves. */
-    unsetenv(VARIABLE);
+    if (is_set)
+        setenv(VARIABLE, users_choice, 1);
+    else
+        unsetenv(VARIABLE);
     return strcasecmp(openblas_get_corename(), name) == 0;
 }
 
-bool ldnq_blas_set_kernels(const char *name)
+bool ldnq_blas_force_kernels(const char *name)
 {
-    const char *users_choice = getenv(VARIABLE);
-    if (!gotoblas_dynamic_init || !gotoblas_dynamic_quit || (users_choice && *users_choice))
+    if (strcasecmp(openblas_get_corename(), name) == 0)
+        return true;
+    if (!gotoblas_dynamic_init || !gotoblas_dynamic_quit)
         return false;
     char before[32];
     snprintf(before, sizeof before, "%s", openblas_get_corename());
@@ -108,6 +116,14 @@ bool ldnq_blas_set_kernels(const char *name)
         return true;
     reload_openblas_kernels(before);
     return false;
+}
+
+bool ldnq_blas_set_kernels(const char *name)
+{
+    const char *users_choice = getenv(VARIABLE);
+    if (!gotoblas_dynamic_init || !gotoblas_dynamic_quit || (users_choice && *users_choice))
+        return false;
+    return ldnq_blas_force_kernels(name);
 }
 
 void ldnq_blas_choose_kernels(void)

@@ -35,6 +35,8 @@ const char *ldnq_blas_find_better_kernels(enum ldnq_cpu_level level, const char 
  * and changes nothing where OpenBLAS does not have them, where it was built for one
  * processor, or where the user has chosen. */
 bool ldnq_blas_set_kernels(const char *name);
+/* As ldnq_blas_set_kernels, whatever the user has chosen. */
+bool ldnq_blas_force_kernels(const char *name);
 
 /* Writes one sentence for the user when the kernels at work are for less than `level`;
  * NULL when they fit. Parameters as above. */

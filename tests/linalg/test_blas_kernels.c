@@ -135,6 +135,45 @@ static void the_users_choice_should_be_kept(void **state)
     unsetenv("OPENBLAS_CORETYPE");
 }
 
+/* The group holds OpenBLAS, so that it is released first. */
+static void portable_kernels_should_last_from_acquire_to_release(void **state)
+{
+    (void)state;
+    struct ldnq_error err;
+    char before[32];
+    if (ldnq_cpu_level() < LDNQ_CPU_AVX2)
+        skip();
+    snprintf(before, sizeof before, "%s", openblas_get_corename());
+    ldnq_blas_release();
+    setenv("OPENBLAS_CORETYPE", "Nehalem", 1);
+    assert_int_equal(ldnq_blas_acquire_portable(&err), LDNQ_OK);
+    assert_string_equal(openblas_get_corename(), "Haswell");
+    assert_string_equal(getenv("OPENBLAS_CORETYPE"), "Nehalem");
+    assert_int_equal(ldnq_blas_acquire_portable(&err), LDNQ_OK);
+    check_product();
+    ldnq_blas_release();
+    assert_string_equal(openblas_get_corename(), "Haswell");
+    ldnq_blas_release();
+    assert_string_equal(openblas_get_corename(), before);
+    assert_false(ldnq_blas_is_acquired());
+    unsetenv("OPENBLAS_CORETYPE");
+    ldnq_blas_acquire();
+}
+
+static void portable_kernels_should_be_refused_beside_others(void **state)
+{
+    (void)state;
+    struct ldnq_error err;
+    char before[32];
+    snprintf(before, sizeof before, "%s", openblas_get_corename());
+    if (ldnq_cpu_level() < LDNQ_CPU_AVX2 || !ldnq_blas_set_kernels("Nehalem"))
+        skip();
+    assert_int_equal(ldnq_blas_acquire_portable(&err), LDNQ_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "Nehalem"));
+    assert_string_equal(openblas_get_corename(), "Nehalem");
+    ldnq_blas_set_kernels(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +182,8 @@ int main(void)
         cmocka_unit_test(a_fallback_of_openblas_should_be_replaced),
         cmocka_unit_test(unknown_kernels_should_leave_all_as_it_was),
         cmocka_unit_test(the_users_choice_should_be_kept),
+        cmocka_unit_test(portable_kernels_should_last_from_acquire_to_release),
+        cmocka_unit_test(portable_kernels_should_be_refused_beside_others),
     };
     unsetenv("OPENBLAS_CORETYPE");
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);
