@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/json_add.h"
 #include "linalg/blas.h"
+#include "linalg/blas_buffers.h"
 #include "passes/passes.h"
 
 /* ---- callbacks ---------------------------------------------------------------------------- */
@@ -63,7 +64,10 @@ enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *
     if (!job->is_portable && ldnq_blas_warning(warning, sizeof warning))
         ldnq_sink_warn(&job->sink, "%s", warning);
     LDNQ_TRY(ldnq_arena_create(&job->arena, err));
-    return ldnq_pool_create(ldnq_option_count(options, OPTION_THREADS), &job->pool, err);
+    LDNQ_TRY(ldnq_pool_create(ldnq_option_count(options, OPTION_THREADS), &job->pool, err));
+    LDNQ_TRY(ldnq_blas_reserve(ldnq_pool_threads(job->pool), err));
+    job->blas_threads = ldnq_pool_threads(job->pool);
+    return LDNQ_OK;
 }
 
 void ldnq_job_finish(struct ldnq_job *job)
@@ -71,6 +75,7 @@ void ldnq_job_finish(struct ldnq_job *job)
     cJSON_Delete(job->warnings);
     ldnq_pool_destroy(job->pool);
     ldnq_arena_destroy(job->arena);
+    ldnq_blas_unreserve(job->blas_threads);
     if (job->has_blas)
         ldnq_blas_release();
 }

@@ -18,7 +18,8 @@ struct ldnq_job {
     struct ldnq_pool *pool;
     struct ldnq_sink sink; /* calls the options' callbacks */
     bool has_blas, is_portable;
-    cJSON *warnings; /* list of the texts so far; NULL: none */
+    size_t blas_threads; /* reserved in OpenBLAS */
+    cJSON *warnings;     /* list of the texts so far; NULL: none */
 };
 
 /* A model that was read for a job, and its graph, which lives in the job's arena. */

@@ -132,7 +132,8 @@ static enum ldnq_status start_workers(struct ldnq_pool *pool, size_t threads,
         struct pool_worker *worker = &pool->workers[pool->threads];
         *worker = (struct pool_worker){ .pool = pool, .thread = pool->threads };
         if (pthread_create(&worker->handle, NULL, run_worker, worker) != 0)
-            return ldnq_fail(err, LDNQ_NOMEM, "thread %zu of %zu could not be started",
+            return ldnq_fail(err, LDNQ_NOMEM,
+                             "out of memory or threads: thread %zu of %zu could not be started",
                              pool->threads + 1, threads);
     }
     return LDNQ_OK;

@@ -8,6 +8,7 @@
 #include "cli/failure.h"
 #include "cli/help.h"
 #include "cli/line.h"
+#include "cli/start.h"
 
 static void print_overview(FILE *stream)
 {
@@ -76,8 +77,12 @@ static bool open_standard_streams(void)
 int main(int argc, char **argv)
 {
     struct ldnq_error err = { .status = LDNQ_OK };
+    cli_restore_processors();
     if (!open_standard_streams())
         return LDNQ_IO;
+    if (!cli_request_stack())
+        return flush_output_and_report(
+            cli_fail(&err, LDNQ_NOMEM, "out of memory: no room for the stack"), &err);
     if (argc < 2) {
         print_overview(stderr);
         return LDNQ_USAGE;

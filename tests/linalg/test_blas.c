@@ -6,11 +6,13 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
 #include "linalg/blas.h"
+#include "linalg/blas_buffers.h"
 
 struct product {
     enum ldnq_transpose ta, tb;
@@ -205,6 +207,58 @@ static void threads_should_acquire_at_once(void **state)
     ldnq_blas_acquire();
 }
 
+static void *multiply_in_thread(void *ignored)
+{
+    (void)ignored;
+    float a[4] = { 1, 2, 3, 4 }, c[4];
+    for (int i = 0; i < 1000; i++)
+        ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, 2, 2, 2, 1, a, 2, a, 2, 0, c, 2);
+    return NULL;
+}
+
+/* The size of the process's address space, in pages. */
+static size_t read_address_space(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%zu", &pages), 1);
+    fclose(file);
+    return pages;
+}
+
+static void products_should_map_no_buffer_after_reserve(void **state)
+{
+    (void)state;
+    struct ldnq_error err;
+    pthread_t threads[3];
+    assert_int_equal(ldnq_blas_reserve(2, &err), LDNQ_OK);
+    assert_int_equal(ldnq_blas_reserve(1, &err), LDNQ_OK);
+    ldnq_blas_unreserve(3);
+    assert_int_equal(ldnq_blas_reserve(3, &err), LDNQ_OK);
+    for (int round = 0; round < 2; round++) {
+        const size_t before = read_address_space();
+        for (size_t i = 0; i < 3; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, multiply_in_thread, NULL), 0);
+        for (size_t i = 0; i < 3; i++)
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+        const size_t buffer = LDNQ_BLAS_BUFFER_BYTES / 4096;
+        /* The stacks of the first round stay in use by later threads. */
+        if (round > 0)
+            assert_true(read_address_space() < before + buffer / 2);
+    }
+    ldnq_blas_unreserve(3);
+}
+
+static void reserve_should_refuse_more_than_the_address_space(void **state)
+{
+    (void)state;
+    struct ldnq_error err;
+    assert_int_equal(ldnq_blas_reserve(1 << 20, &err), LDNQ_NOMEM);
+    assert_int_equal(ldnq_blas_reserve(1, &err), LDNQ_OK);
+    ldnq_blas_unreserve(1);
+}
+
 static void describe_should_name_the_library_in_any_buffer(void **state)
 {
     (void)state;
@@ -227,6 +281,8 @@ int main(void)
         cmocka_unit_test(beta_0_should_leave_c_unread),
         cmocka_unit_test(release_should_restore_the_threads_of_the_host),
         cmocka_unit_test(threads_should_acquire_at_once),
+        cmocka_unit_test(products_should_map_no_buffer_after_reserve),
+        cmocka_unit_test(reserve_should_refuse_more_than_the_address_space),
         cmocka_unit_test(describe_should_name_the_library_in_any_buffer),
     };
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);
