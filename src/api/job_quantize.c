@@ -26,6 +26,9 @@ struct quantize_job {
     struct ldnq_model_writer *writer;
     struct ldnq_job_model loaded;
     struct ldnq_samples *samples;
+    struct ldnq_samples *fitted;        /* those of them that are fitted */
+    struct ldnq_samples *held_out_part; /* opened for `held_out`; NULL where that is another's */
+    struct ldnq_samples *held_out;      /* NULL: too few for any to be held out */
     struct ldnq_quantize_events events;
     struct ldnq_job_plan plan;
     struct ldnq_job_goal goal;
@@ -220,6 +223,36 @@ static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_
     return ldnq_passes_run(loaded->graph, err);
 }
 
+/* ---- the samples that are held out ------------------------------------------------------------
+ */
+
+/* With a goal, or a plan that was made for one, the samples are the part that is fitted. */
+static enum ldnq_status open_held_out_part(struct quantize_job *quantize,
+                                           const struct ldnq_dataset *dataset,
+                                           struct ldnq_error *err)
+{
+    const struct ldnq_job_samples wanted = { .shuffle = true, .part = LDNQ_SAMPLES_HELD_OUT };
+    quantize->fitted = quantize->samples;
+    if (!quantize->goal.holds_out)
+        LDNQ_TRY(ldnq_job_open_samples(&quantize->job, dataset, quantize->loaded.graph, &wanted,
+                                       &quantize->held_out_part, err));
+    quantize->held_out =
+        quantize->goal.holds_out ? quantize->goal.samples : quantize->held_out_part;
+    return LDNQ_OK;
+}
+
+/* Their order is random: the last ones are held out. */
+static enum ldnq_status hold_out_samples(struct quantize_job *quantize, struct ldnq_error *err)
+{
+    struct ldnq_arena *arena = quantize->job.arena;
+    const size_t all = ldnq_samples_count(quantize->samples);
+    const size_t held_out = ldnq_samples_choose_held_out(all), fitted = all - held_out;
+    LDNQ_TRY(ldnq_samples_slice(quantize->samples, 0, fitted, arena, &quantize->fitted, err));
+    return held_out ? ldnq_samples_slice(quantize->samples, fitted, held_out, arena,
+                                         &quantize->held_out, err)
+                    : LDNQ_OK;
+}
+
 /* ---- the job ----------------------------------------------------------------------------------
  */
 
@@ -265,18 +298,22 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
         LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->goal.samples, err));
     LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->samples, err));
     LDNQ_TRY(ldnq_samples_hash(quantize->samples, &data_hash, err));
+    LDNQ_TRY(wanted.part == LDNQ_SAMPLES_FITTED ? open_held_out_part(quantize, dataset, err)
+                                                : hold_out_samples(quantize, err));
+    options->held_out = quantize->held_out;
     LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
     summary->samples = ldnq_samples_count(quantize->samples);
+    summary->held_out = quantize->held_out ? ldnq_samples_count(quantize->held_out) : 0;
     if (!ldnq_option_is_set(job->options, OPTION_AUGMENT) &&
         !ldnq_samples_are_pictures(quantize->samples))
         options->copies = 1;
 
     /* ---- the codebook of each layer, within the budget or for the goal ---- */
-    LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->samples,
+    LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->fitted,
                                 &quantize->choice, options, err));
     if (quantize->goal.samples)
         choose_solver(quantize);
-    LDNQ_TRY(ldnq_job_goal_reach(&quantize->goal, job, loaded->graph, quantize->samples,
+    LDNQ_TRY(ldnq_job_goal_reach(&quantize->goal, job, loaded->graph, quantize->fitted,
                                  &quantize->plan, &quantize->choice, options, err));
     if (is_made)
         LDNQ_TRY(ldnq_target_check_layers(&check, job->arena, err));
@@ -285,7 +322,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
 
     /* ---- codes and scales, layer by layer, and into the model ---- */
     choose_solver(quantize);
-    LDNQ_TRY(ldnq_quantize_graph(loaded->graph, quantize->samples, options, job->arena,
+    LDNQ_TRY(ldnq_quantize_graph(loaded->graph, quantize->fitted, options, job->arena,
                                  &quantize->quantization, err));
     summary->result = quantize->quantization;
     LDNQ_TRY(ldnq_emit(loaded->model, &quantize->quantization->network, &quantize->choice, err));
@@ -337,6 +374,7 @@ static enum ldnq_status run_quantize_job(const struct ldnq_onnx *onnx,
     ldnq_quantize_events_finish(&quantize.events, status);
     ldnq_model_writer_destroy(quantize.writer);
     ldnq_samples_destroy(quantize.samples);
+    ldnq_samples_destroy(quantize.held_out_part);
     ldnq_job_goal_finish(&quantize.goal);
     ldnq_model_destroy(quantize.loaded.model);
     ldnq_job_finish(&quantize.job);

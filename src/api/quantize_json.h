@@ -21,6 +21,7 @@ struct ldnq_quantize_summary {
     const struct ldnq_job_plan *plan;
     const struct ldnq_job_goal *goal;
     size_t samples;
+    size_t held_out; /* samples of those, or beside them with a goal, that nothing is fitted on */
     size_t bytes_before, bytes_after; /* sizes of the files; after: 0 for a pipe or a device */
     double seconds;
 };

@@ -114,6 +114,17 @@ const char *ldnq_samples_file(const struct ldnq_samples *samples, size_t index);
 enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,
                                    struct ldnq_error *err);
 
+/* Samples to hold out of `count`: a fifth, but not more than 8 or a tenth of them, whichever is
+ * more, and 256 at most. 0: there are too few. */
+size_t ldnq_samples_choose_held_out(size_t count);
+
+/* Lets `slice` be the samples first .. first+count-1 of the set, in its order. It lives in the
+ * arena, shares what the set has read and hashed, which must outlive it, and isn't destroyed.
+ * Errors: NOMEM. */
+enum ldnq_status ldnq_samples_slice(const struct ldnq_samples *samples, size_t first, size_t count,
+                                    struct ldnq_arena *arena, struct ldnq_samples **slice,
+                                    struct ldnq_error *err);
+
 /* Whether the samples come from picture files; only those can be augmented safely. */
 bool ldnq_samples_are_pictures(const struct ldnq_samples *samples);
 

@@ -175,6 +175,7 @@ static enum ldnq_status store_sample_names(struct ldnq_samples *samples, struct 
         if (!samples->names[i])
             return LDNQ_NOMEM;
     }
+    samples->shape_name = samples->names[0];
     return LDNQ_OK;
 }
 

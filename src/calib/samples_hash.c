@@ -6,15 +6,6 @@
 
 #include "base/file.h"
 
-/* A file as it was when its sample was hashed. */
-struct ldnq_sample_stamp {
-    bool is_known; /* false where the source holds the data itself */
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec modified;
-};
-
 void ldnq_hash_bytes(XXH3_state_t *state, const void *bytes, size_t size)
 {
     uint64_t length = size;

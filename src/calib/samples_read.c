@@ -77,7 +77,7 @@ static enum ldnq_status check_sample_shape(const struct ldnq_samples *samples, c
     if (ldnq_shapes_are_equal(row, &input->row))
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_DATA, "%s: is %s%s for input '%s' where %s is %s%s", name, text,
-                     source->stage, input->name, samples->names[0],
+                     source->stage, input->name, samples->shape_name,
                      ldnq_shape_print(&input->row, NULL, other, sizeof other), source->advice);
 }
 

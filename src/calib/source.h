@@ -33,6 +33,15 @@ struct ldnq_input {
     struct ldnq_shape row;  /* shape of one sample, without the batch */
 };
 
+/* A file as it was when its sample was hashed. */
+struct ldnq_sample_stamp {
+    bool is_known; /* false where the source holds the data itself */
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified;
+};
+
 struct ldnq_samples {
     struct ldnq_arena *arena; /* memory of all members below and of the source's state */
     struct ldnq_samples_options options;
@@ -47,6 +56,7 @@ struct ldnq_samples {
     size_t count;                             /* samples in the set: the items that were drawn */
     size_t *items;                            /* (count) */
     const char **names;                       /* (count) */
+    const char *shape_name;                   /* name of the sample that fixed the inputs' shapes */
     /* Set by ldnq_samples_hash. */
     struct ldnq_sample_stamp *stamps; /* (count, inputs) */
     uint64_t *hashes;                 /* (count) of samples that are read again for each use */

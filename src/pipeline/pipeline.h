@@ -105,7 +105,10 @@ struct ldnq_quantize_options {
      * fine-tuning stops at its end. */
     double max_seconds;
     bool skips_output_error; /* the error of the outputs is not measured, and not estimated */
-    size_t max_bytes;        /* memory for activations, the rest goes to a file; 0: 256 MiB */
+    /* Samples that nothing is fitted on, which the network's outputs are measured on. NULL: there
+     * are none, and the samples that were fitted are taken. */
+    struct ldnq_samples *held_out;
+    size_t max_bytes; /* memory for activations, the rest goes to a file; 0: 256 MiB */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
     /* Called before and after each layer is fitted; either may be NULL. */
@@ -172,7 +175,8 @@ struct ldnq_quantization {
     struct ldnq_layer_diagnostics *diagnostics; /* by layer of the network */
     struct ldnq_fine_tune_result fine_tune;
     /* |y - t|^2 / |t|^2 of the network's outputs against the float network's, on the first
-     * samples (at most 32), the mean over the outputs. NaN when no output is a float, or
+     * held-out samples (at most 32; without any, on the first that were fitted), the mean over the
+     * outputs. NaN when no output is a float, or
      * the outputs can't be compared. */
     double output_error;
     /* An upper bound of output_error by the paper's theorem, from the change of each layer.

@@ -137,7 +137,8 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
         result->output_error = result->output_bound = NAN;
         return LDNQ_OK;
     }
-    LDNQ_TRY(ldnq_output_error_measure(quantizer->graph, quantizer->reference, quantizer->samples,
+    LDNQ_TRY(ldnq_output_error_measure(quantizer->graph, quantizer->reference,
+                                       options->held_out ? options->held_out : quantizer->samples,
                                        options->pool, &result->output_error, powers, err));
     warn_activations_cost_much(quantizer);
     const struct ldnq_estimate_inputs inputs = {

@@ -417,6 +417,40 @@ static void arrays_should_survive_lack_of_memory(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- parts of a set ---------------------------------------------------------------------- */
+
+static void a_slice_should_be_samples_of_the_set(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_samples_options options = plain_options();
+    const struct ldnq_graph *graph = one_input(fixture, shape_of(2, -1, 3));
+    const char *path = put_npy(fixture, "x.npy", counting(fixture, shape_of(2, 9, 3)));
+    struct ldnq_samples *samples, *slice;
+    struct ldnq_tensor *all, *part;
+    uint64_t hash;
+    options.shuffle = true;
+    assert_ok(ldnq_samples_open(path, graph, &options, &samples, &err));
+    for (int hashed = 0; hashed < 2; hashed++) {
+        assert_ok(ldnq_samples_slice(samples, 6, 3, fixture->arena, &slice, &err));
+        assert_int_equal(ldnq_samples_count(slice), 3);
+        assert_string_equal(ldnq_samples_name(slice, 1), ldnq_samples_name(samples, 7));
+        assert_ok(ldnq_samples_read(samples, 0, 9, NULL, fixture->arena, &all, &err));
+        assert_ok(ldnq_samples_read(slice, 0, 3, NULL, fixture->arena, &part, &err));
+        assert_memory_equal(part->data, (float *)all->data + 6 * 3, 9 * sizeof(float));
+        assert_ok(ldnq_samples_hash(samples, &hash, &err));
+    }
+    ldnq_samples_destroy(samples);
+}
+
+static void few_samples_should_hold_out_a_fifth_and_many_a_tenth(void **state)
+{
+    (void)state;
+    const size_t cases[][2] = { { 0, 0 },  { 4, 0 },  { 5, 1 },    { 23, 4 },
+                                { 50, 8 }, { 90, 9 }, { 500, 50 }, { 100000, 256 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(ldnq_samples_choose_held_out(cases[i][0]), cases[i][1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -438,6 +472,8 @@ int main(void)
         TEST(array_that_shrinks_while_in_use_should_be_an_error),
         TEST(arrays_should_survive_lack_of_memory),
         TEST(fitted_and_held_out_samples_should_be_all_of_them),
+        TEST(a_slice_should_be_samples_of_the_set),
+        TEST(few_samples_should_hold_out_a_fifth_and_many_a_tenth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

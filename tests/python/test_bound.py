@@ -10,7 +10,7 @@ from support import DIGITS, save, weights
 
 PLAIN = [*quantized.BASELINE, "--weights", "int2"]
 POINTS = {"w": weights(6, 8), "v": weights(8, 8, seed=2), "u": weights(8, 3, seed=3)}
-COUNT = 24  # below the 32 samples that outputs are compared on
+COUNT = 4  # too few for any to be held out: all are fitted, and outputs compared on all
 
 
 def run_quantize(nodes, values, tmp_path, shape=(6,), out=(3,), **more):

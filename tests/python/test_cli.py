@@ -335,7 +335,7 @@ def test_json_of_quantize(tmp_path):
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
     top |= {name: "number" for name in ("weight_count", "bits", "opset", "opset_latest", "samples",
-                                        "bytes_before", "bytes_after", "seconds", "output_error",
+                                        "held_out_samples", "bytes_before", "bytes_after", "seconds", "output_error",
                                         "output_bound")}
     top |= {"storage_is_auto": "bool", "plan": "NoneType",
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",

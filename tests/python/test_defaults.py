@@ -90,7 +90,7 @@ def test_fitting_should_use_fewer_positions_than_there_are(network, tmp_path):
                         effort, "--augment", 1, "--log", log)
         found = re.findall(r'"positions":\s*(\d+)', log.read_text())
         positions[effort] = int(found[0])
-    assert positions["fast"] == positions["high"] == 64 * 32 * 32
+    assert positions["fast"] == positions["high"] == (64 - 8) * 32 * 32
     assert 512 <= positions["balanced"] < 64 * 32 * 32 / 10
 
 

@@ -111,22 +111,44 @@ def test_too_few_samples_should_be_a_warning_with_the_rank(count, few, tmp_path)
                            "-o", tmp_path / "q.onnx",
                            "--calib", tmp_path / "calib.npy", "--log", tmp_path / "log.jsonl")
     layer = lines_of(tmp_path / "log.jsonl")[0]
-    # The mean takes one direction.
-    assert layer["varying"] == 39 and layer["rank"] == (count - 1 if few else 39)
-    warned = f"'fc' they reach {count - 1} of the 39 directions" in done.stderr
+    # One sample is held out, and the mean takes one direction.
+    assert layer["varying"] == 39 and layer["rank"] == (count - 2 if few else 39)
+    warned = f"'fc' they reach {count - 2} of the 39 directions" in done.stderr
     assert warned == few and ("warning" in done.stderr) == few
 
 
-def test_output_error_should_be_that_of_the_written_file(tmp_path):
+def sample_errors(folder, count):
+    """Of a file that was made from `count` samples: what it said, and per sample |y - t|^2, |t|^2."""
+    feeds = support.random_feeds(MODEL)
+    (name, x), = feeds.items()
+    x = np.random.default_rng(3).standard_normal((count, *x.shape[1:])).astype(np.float32)
+    np.save(folder / "x.npy", x)
+    said = quantized.quantize(MODEL, folder / "q.onnx", folder / "x.npy", "--effort", "fast")
+    (want,), (got,) = (support.ort_run(path, {name: x}).values()
+                       for path in (MODEL, folder / "q.onnx"))
+    return said, ((got - want)**2).sum(axis=1), (want**2).sum(axis=1)
+
+
+def test_output_error_should_be_that_of_the_held_out_samples(tmp_path):
+    said, error, power = sample_errors(tmp_path, 10)
+    assert (said["samples"], said["held_out_samples"]) == (10, 2)
+    assert said["layers"][0]["positions"] % 8 == 0
+    pairs = [(error[[i, k]].sum() / power[[i, k]].sum()) for i in range(10) for k in range(i)]
+    assert min(abs(pair / said["output_error"] - 1) for pair in pairs) < 1e-4
+
+
+def test_output_error_should_be_that_of_all_samples_where_none_are_held_out(tmp_path):
+    said, error, power = sample_errors(tmp_path, 4)
+    assert said["held_out_samples"] == 0
+    assert said["output_error"] == pytest.approx(error.sum() / power.sum(), rel=1e-3)
+
+
+def test_output_error_should_be_in_the_summary(tmp_path):
     feeds = support.random_feeds(MODEL)
     (name, x), = feeds.items()
     x = np.random.default_rng(3).standard_normal((24, *x.shape[1:])).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     said = quantized.quantize(MODEL, tmp_path / "q.onnx", tmp_path / "x.npy", "--effort", "fast")
-    (want,), (got,) = (support.ort_run(path, {name: x}).values()
-                       for path in (MODEL, tmp_path / "q.onnx"))
-    assert said["output_error"] == pytest.approx(((got - want) ** 2).sum() / (want**2).sum(),
-                                                 rel=1e-3)
     done = support.succeed("quantize", MODEL, *support.TERNARY,
                            "-o", tmp_path / "q.onnx", "--calib",
                            tmp_path / "x.npy", "--effort", "fast")
