@@ -32,6 +32,7 @@ static bool has_integer_layer(struct integer_layers *layers)
 struct observation {
     struct ldnq_ranges *ranges;     /* NULL: no activation has a pair */
     struct ldnq_input_means *means; /* NULL: not needed */
+    struct ldnq_pool *pool;
 };
 
 static enum ldnq_status observe_value(void *ctx, const struct ldnq_value *value,
@@ -39,7 +40,7 @@ static enum ldnq_status observe_value(void *ctx, const struct ldnq_value *value,
 {
     const struct observation *observation = ctx;
     if (observation->ranges)
-        LDNQ_TRY(ldnq_ranges_add(observation->ranges, value, tensor, err));
+        LDNQ_TRY(ldnq_ranges_add(observation->ranges, value, tensor, observation->pool, err));
     return observation->means ? ldnq_input_means_add(observation->means, value, tensor, err)
                               : LDNQ_OK;
 }
@@ -47,7 +48,9 @@ static enum ldnq_status observe_value(void *ctx, const struct ldnq_value *value,
 static enum ldnq_status observe_samples(struct ldnq_quantizer *run, struct ldnq_ranges *ranges,
                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    struct observation observation = { .ranges = ranges, .means = run->means };
+    struct observation observation = { .ranges = ranges,
+                                       .means = run->means,
+                                       .pool = run->options->pool };
     bool *visited = ldnq_arena_alloc(arena, run->graph->value_count, sizeof *visited, err);
     if (!visited)
         return LDNQ_NOMEM;

@@ -121,7 +121,7 @@ static enum ldnq_status create_activation_observers(struct ldnq_ranges *ranges,
         LDNQ_TRY(ldnq_observer_create(ranges->arena, importance, channels, axis,
                                       &ranges->observers[a], err));
         if (activation->is_constant)
-            ldnq_observer_add(ranges->observers[a], activation->value->constant);
+            ldnq_observer_add(ranges->observers[a], activation->value->constant, NULL);
         else if (ranges->activation_of[activation->value->index] == 0)
             ranges->activation_of[activation->value->index] = a + 1;
     }
@@ -173,7 +173,8 @@ static enum ldnq_status refuse_not_finite(const struct ldnq_ranges *ranges,
 }
 
 enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_value *value,
-                                 const struct ldnq_tensor *tensor, struct ldnq_error *err)
+                                 const struct ldnq_tensor *tensor, struct ldnq_pool *pool,
+                                 struct ldnq_error *err)
 {
     const struct ldnq_placement *placement = ranges->placement;
     const size_t first = ranges->activation_of[value->index];
@@ -181,7 +182,7 @@ enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_v
         return LDNQ_OK;
     for (size_t a = first - 1; a < placement->count && placement->activations[a].value == value;
          a++)
-        ldnq_observer_add(ranges->observers[a], tensor);
+        ldnq_observer_add(ranges->observers[a], tensor, pool);
     return ldnq_observer_all_finite(ranges->observers[first - 1])
                ? LDNQ_OK
                : refuse_not_finite(ranges, &placement->activations[first - 1], err);

@@ -22,7 +22,8 @@ void ldnq_ranges_mark(const struct ldnq_ranges *ranges, bool *visited);
 /* Observes a tensor of float32; values that were not marked are left out. Errors: NUMERIC (NaN or
  * infinity that a layer reads, which codes would hide; the layer is named). */
 enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_value *value,
-                                 const struct ldnq_tensor *tensor, struct ldnq_error *err);
+                                 const struct ldnq_tensor *tensor, struct ldnq_pool *pool,
+                                 struct ldnq_error *err);
 
 /* Chooses the scales. An activation that no sample reached (in a branch that is never taken)
  * has the scale of its bounds, or 1. */

@@ -3,6 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/simd.h"
+#include "base/size.h"
+
 /* Bins on each side of zero. */
 #define SIDE 2048
 #define BINS (2 * SIDE)
@@ -93,19 +96,82 @@ static void widen_range_to_include(struct ldnq_observer *observer, double size)
         double_bin_width(observer);
 }
 
-static void find_extremes(struct ldnq_observer *observer, const float *x, size_t count)
+/* The least and the largest of a part of a tensor's elements; NaN is skipped. */
+struct extremes {
+    float least, most;
+    bool not_finite;
+};
+
+#define LANES 256
+/* Elements per chunk of work, and the most chunks of one tensor. */
+#define CHUNK ((size_t)1 << 15)
+#define MOST_CHUNKS ((size_t)64)
+
+/* One minimum and one maximum per lane, so that compilers vectorize the loop; they unroll fewer
+ * lanes without vectors. x - x is 0, or NaN where x is not finite. */
+LDNQ_MULTIVERSION
+static struct extremes find_chunk_extremes(const float *x, size_t count)
 {
-    float least = INFINITY, most = -INFINITY;
-    unsigned not_finite = 0;
-    for (size_t i = 0; i < count; i++) {
-        not_finite |= x[i] - x[i] != 0.0f;
-        least = x[i] < least ? x[i] : least;
-        most = x[i] > most ? x[i] : most;
+    struct extremes found = { INFINITY, -INFINITY, false };
+    float least[LANES], most[LANES], nothing[LANES] = { 0 };
+    for (size_t l = 0; l < LANES; l++) {
+        least[l] = INFINITY;
+        most[l] = -INFINITY;
     }
-    observer->not_finite |= not_finite > 0;
-    /* An infinity has no code: it saturates. */
-    observer->least = fmin(observer->least, fmax((double)least, -3.4e38));
-    observer->most = fmax(observer->most, fmin((double)most, 3.4e38));
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            const float v = x[i + l];
+            nothing[l] += v - v;
+            least[l] = v < least[l] ? v : least[l];
+            most[l] = v > most[l] ? v : most[l];
+        }
+    for (size_t l = 0; i + l < count; l++) {
+        const float v = x[i + l];
+        nothing[l] += v - v;
+        least[l] = v < least[l] ? v : least[l];
+        most[l] = v > most[l] ? v : most[l];
+    }
+    for (size_t l = 0; l < LANES; l++) {
+        found.not_finite |= nothing[l] != 0.0f;
+        found.least = least[l] < found.least ? least[l] : found.least;
+        found.most = most[l] > found.most ? most[l] : found.most;
+    }
+    return found;
+}
+
+struct extremes_search {
+    const float *x;
+    size_t count, chunk; /* all elements, and those of one chunk */
+    struct extremes found[MOST_CHUNKS];
+};
+
+static void find_extremes_of_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    struct extremes_search *search = ctx;
+    const size_t first = chunk * search->chunk;
+    search->found[chunk] =
+        find_chunk_extremes(search->x + first, ldnq_size_min(search->chunk, search->count - first));
+}
+
+static void add_extremes(struct ldnq_observer *observer, const float *x, size_t count,
+                         struct ldnq_pool *pool)
+{
+    struct extremes_search search = {
+        .x = x,
+        .count = count,
+        .chunk = ldnq_size_max(CHUNK, ldnq_size_ceil_div(count, MOST_CHUNKS)),
+    };
+    const size_t chunks = ldnq_size_ceil_div(count, search.chunk);
+    ldnq_pool_run(pool, chunks, find_extremes_of_chunk, &search);
+    for (size_t c = 0; c < chunks; c++) {
+        const struct extremes *found = &search.found[c];
+        observer->not_finite |= found->not_finite;
+        /* An infinity has no code: it saturates. */
+        observer->least = fmin(observer->least, fmax((double)found->least, -3.4e38));
+        observer->most = fmax(observer->most, fmin((double)found->most, 3.4e38));
+    }
 }
 
 /* Makes the slices of the axis at the first tensor; false where they are not watched. */
@@ -125,6 +191,39 @@ static bool prepare_sliced_axis(struct ldnq_observer *observer, struct sliced_ax
     return axis->slices != NULL;
 }
 
+/* Follows the entry of an axis while elements are visited in steps: divisions would cost more than
+ * the counting. */
+struct axis_walk {
+    size_t inner, entries; /* elements below one entry; entries of the axis */
+    size_t entry, within;  /* where the current element is */
+    size_t step_entries, step_within;
+};
+
+static struct axis_walk start_axis_walk(const struct ldnq_tensor *tensor, size_t axis,
+                                        size_t entries, size_t first, size_t step)
+{
+    struct axis_walk walk = { .inner = 1, .entries = entries };
+    for (int d = (int)axis + 1; d < tensor->shape.rank; d++)
+        walk.inner *= (size_t)tensor->shape.dim[d];
+    walk.entry = first / walk.inner % entries;
+    walk.within = first % walk.inner;
+    walk.step_entries = step / walk.inner % entries;
+    walk.step_within = step % walk.inner;
+    return walk;
+}
+
+static void advance_axis_walk(struct axis_walk *walk)
+{
+    walk->within += walk->step_within;
+    walk->entry += walk->step_entries;
+    if (walk->within >= walk->inner) {
+        walk->within -= walk->inner;
+        walk->entry++;
+    }
+    if (walk->entry >= walk->entries)
+        walk->entry -= walk->entries;
+}
+
 static void add_to_slices(struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
                           size_t step)
 {
@@ -133,13 +232,11 @@ static void add_to_slices(struct ldnq_observer *observer, const struct ldnq_tens
     const size_t count = ldnq_tensor_count(tensor);
     for (int a = 0; a < (rank > 2 ? 2 : 1); a++) {
         struct sliced_axis *axis = &observer->axes[a];
-        size_t inner = 1;
         if (rank < 2 || !prepare_sliced_axis(observer, axis, tensor->shape.dim[axis_of[a]]))
             continue;
-        for (int d = axis_of[a] + 1; d < rank; d++)
-            inner *= (size_t)tensor->shape.dim[d];
-        for (size_t i = 0; i < count; i += step) {
-            struct slice *slice = &axis->slices[i / inner % axis->count];
+        struct axis_walk walk = start_axis_walk(tensor, (size_t)axis_of[a], axis->count, 0, step);
+        for (size_t i = 0; i < count; i += step, advance_axis_walk(&walk)) {
+            struct slice *slice = &axis->slices[walk.entry];
             slice->least = !slice->seen || x[i] < slice->least ? x[i] : slice->least;
             slice->most = !slice->seen || x[i] > slice->most ? x[i] : slice->most;
             slice->seen = true;
@@ -147,36 +244,40 @@ static void add_to_slices(struct ldnq_observer *observer, const struct ldnq_tens
     }
 }
 
-void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor)
+/* Counts every step-th element of first .. last-1. */
+static void add_to_bins(struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
+                        size_t first, size_t last, size_t step)
 {
-    const float *x = tensor->data;
+    const float *x = tensor->data, scale = ldexpf(1.0f, -observer->exponent);
+    const uint32_t one = (uint32_t)IMPORTANCE_ONE, *importance = observer->importance;
+    struct axis_walk walk =
+        start_axis_walk(tensor, observer->axis, importance ? observer->channels : 1, first, step);
+    for (size_t i = first; i < last; i += step, advance_axis_walk(&walk)) {
+        const uint64_t weight = importance ? importance[walk.entry] : one;
+        const float at = x[i] * scale + SIDE;
+        if (x[i] == 0.0f)
+            observer->zeros += weight;
+        else if (at >= 0 && at < BINS)
+            observer->bins[(size_t)at] += weight;
+    }
+}
+
+void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
+                       struct ldnq_pool *pool)
+{
     const size_t count = ldnq_tensor_count(tensor);
     const size_t samples = tensor->shape.rank > 0 ? (size_t)tensor->shape.dim[0] : 1;
     if (count == 0)
         return;
-    find_extremes(observer, x, count);
+    add_extremes(observer, tensor->data, count, pool);
     const double size = fmax(-observer->least, observer->most);
     if (size > 0)
         widen_range_to_include(observer, size);
-    size_t inner = 1;
-    for (int axis = (int)observer->axis + 1; axis < tensor->shape.rank; axis++)
-        inner *= (size_t)tensor->shape.dim[axis];
     /* An odd step visits all channels, whatever their size is. */
-    const size_t step = (count / samples / LDNQ_OBSERVER_MOST) | 1;
+    const size_t per_sample = count / samples, step = (per_sample / LDNQ_OBSERVER_MOST) | 1;
     add_to_slices(observer, tensor, SLICE_STEPS * step);
-    const float scale = ldexpf(1.0f, -observer->exponent);
-    const size_t per_sample = count / samples;
     for (size_t n = 0; n < samples; n++)
-        for (size_t i = n * per_sample; i < (n + 1) * per_sample; i += step) {
-            const uint64_t weight = observer->importance
-                                        ? observer->importance[i / inner % observer->channels]
-                                        : IMPORTANCE_ONE;
-            const float at = x[i] * scale + SIDE;
-            if (x[i] == 0.0f)
-                observer->zeros += weight;
-            else if (at >= 0 && at < BINS)
-                observer->bins[(size_t)at] += weight;
-        }
+        add_to_bins(observer, tensor, n * per_sample, (n + 1) * per_sample, step);
 }
 
 bool ldnq_observer_all_finite(const struct ldnq_observer *observer)

@@ -10,6 +10,7 @@
 #ifndef LDNQ_TARGET_OBSERVER_H
 #define LDNQ_TARGET_OBSERVER_H
 
+#include "base/pool.h"
 #include "target/placement.h"
 
 enum ldnq_range_rule {
@@ -32,9 +33,10 @@ enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *imp
 
 /* Counts the tensor's float32 elements: all of them for the least and the largest value; the
  * bins see at most LDNQ_OBSERVER_MOST elements per sample (of axis 0), evenly spread. NaN is
- * skipped. */
+ * skipped. The pool may be NULL. */
 #define LDNQ_OBSERVER_MOST 8192
-void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor);
+void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
+                       struct ldnq_pool *pool);
 
 /* Whether no NaN and no infinity was among the elements. */
 bool ldnq_observer_all_finite(const struct ldnq_observer *observer);

@@ -25,7 +25,7 @@ ALLOWED = {
     "calib": "base ir onnx",  # onnx for its TensorProto reader only
     "quant": "base linalg",
     "metric": "base ir ops exec calib",
-    "target": "ir ops",
+    "target": "base ir ops",
     "layer": "base ir ops quant",
     "pipeline": "base linalg ir ops exec calib metric quant layer target",
     "emit": "base onnx layer target ops",

@@ -77,10 +77,34 @@ static void minmax_should_be_the_extremes(void **state)
         least = fminf(least, x[i]);
         most = fmaxf(most, x[i]);
     }
-    ldnq_observer_add(observer, tensor);
+    ldnq_observer_add(observer, tensor, NULL);
     NO_BOUNDS;
     range_of(observer, LDNQ_RANGE_MINMAX, &low, &high);
     assert_true(low == (double)least && high == (double)most);
+}
+
+/* Chunks of 2^15 elements: the extremes are in the last, short one, and a NaN hides nothing. */
+static void extremes_should_be_those_of_all_chunks(void **state)
+{
+    (void)state;
+    const size_t last = 3 * 32768 + 7;
+    struct ldnq_pool *pool;
+    assert_ok(ldnq_pool_create(3, &pool, &err));
+    struct ldnq_tensor *tensor = build_tensor(arena, SHAPE(1, (int64_t)last + 1), 9);
+    float *x = tensor->data;
+    x[last] = -3000;
+    x[last - 300] = 2000;
+    x[40000] = NAN;
+    struct ldnq_observer *alone = observer_of(NULL, 0), *shared = observer_of(NULL, 0);
+    ldnq_observer_add(alone, tensor, NULL);
+    ldnq_observer_add(shared, tensor, pool);
+    for (int i = 0; i < 2; i++) {
+        double low, high;
+        ldnq_observer_extremes(i == 0 ? alone : shared, &low, &high);
+        assert_true(low == -3000 && high == 2000);
+        assert_false(ldnq_observer_all_finite(i == 0 ? alone : shared));
+    }
+    ldnq_pool_destroy(pool);
 }
 
 static void mse_should_be_no_worse_than_any_range_on_a_grid(void **state)
@@ -88,7 +112,7 @@ static void mse_should_be_no_worse_than_any_range_on_a_grid(void **state)
     (void)state;
     struct ldnq_tensor *tensor = bell(100, 2, true);
     struct ldnq_observer *observer = observer_of(NULL, 0);
-    ldnq_observer_add(observer, tensor);
+    ldnq_observer_add(observer, tensor, NULL);
     NO_BOUNDS;
     range_of(observer, LDNQ_RANGE_MSE, &low, &high);
     const double chosen = true_error(tensor, low, high);
@@ -108,12 +132,12 @@ static void order_and_batches_should_not_matter(void **state)
     struct ldnq_tensor *first = bell(30, 3, false), *second = bell(30, 4, true);
     struct ldnq_observer *forth = observer_of(importance, 4), *back = observer_of(importance, 4);
     struct ldnq_observer *joined = observer_of(importance, 4), *part = observer_of(importance, 4);
-    ldnq_observer_add(forth, first);
-    ldnq_observer_add(forth, second);
-    ldnq_observer_add(back, second);
-    ldnq_observer_add(back, first);
-    ldnq_observer_add(joined, second);
-    ldnq_observer_add(part, first);
+    ldnq_observer_add(forth, first, NULL);
+    ldnq_observer_add(forth, second, NULL);
+    ldnq_observer_add(back, second, NULL);
+    ldnq_observer_add(back, first, NULL);
+    ldnq_observer_add(joined, second, NULL);
+    ldnq_observer_add(part, first, NULL);
     ldnq_observer_merge(joined, part);
     for (int rule = LDNQ_RANGE_AUTO; rule <= LDNQ_RANGE_ENTROPY; rule++) {
         double ranges[3][2] = { { -INFINITY, INFINITY },
@@ -137,7 +161,7 @@ static void auto_should_follow_the_channels_that_count(void **state)
             x[i] *= 100; /* a loud channel that nobody reads */
     const float importance[] = { 1.0f, 1.0f, 1.0f, 0.0f };
     struct ldnq_observer *observer = observer_of(importance, 4);
-    ldnq_observer_add(observer, tensor);
+    ldnq_observer_add(observer, tensor, NULL);
     NO_BOUNDS;
     range_of(observer, LDNQ_RANGE_AUTO, &low, &high);
     assert_true(high < 10 && low > -10);
@@ -147,7 +171,7 @@ static void bounds_of_a_clamp_should_hold(void **state)
 {
     (void)state;
     struct ldnq_observer *observer = observer_of(NULL, 0);
-    ldnq_observer_add(observer, bell(10, 6, true));
+    ldnq_observer_add(observer, bell(10, 6, true), NULL);
     double low = 0, high = 2;
     range_of(observer, LDNQ_RANGE_MINMAX, &low, &high);
     assert_true(low == 0 && high == 2);
@@ -160,7 +184,7 @@ static void percentile_and_entropy_should_leave_outliers_outside(void **state)
     for (uint64_t seed = 10; seed < 20; seed++) {
         struct ldnq_tensor *tensor = bell(100, seed, false);
         ((float *)tensor->data)[0] = 100;
-        ldnq_observer_add(observer, tensor);
+        ldnq_observer_add(observer, tensor, NULL);
     }
     for (int i = 0; i < 2; i++) {
         NO_BOUNDS;
@@ -177,7 +201,7 @@ static void relative_error_should_be_that_of_rounding(void **state)
     double power = 0;
     for (size_t i = 0; i < ldnq_tensor_count(tensor); i++)
         power += pow((double)((const float *)tensor->data)[i], 2);
-    ldnq_observer_add(observer, tensor);
+    ldnq_observer_add(observer, tensor, NULL);
     for (double high = 1; high <= 8; high *= 2) { /* from clipping to rounding */
         const struct ldnq_scale scale =
             ldnq_target_scale(ldnq_target_find("ort"), LDNQ_UINT8, -high, high, false);
@@ -197,7 +221,7 @@ static void slices_below_a_step_should_be_lost(void **state)
     float *x = tensor->data;
     for (size_t i = 0; i < ldnq_tensor_count(tensor); i++)
         x[i] *= i / 50 % 4 == 2 ? 1000 : 1;
-    ldnq_observer_add(observer, tensor);
+    ldnq_observer_add(observer, tensor, NULL);
     assert_true(ldnq_observer_lost_slices(observer, 0.1) == 0);
     assert_true(fabs(ldnq_observer_lost_slices(observer, 30) - 0.75) < 1e-9);
     assert_true(ldnq_observer_lost_slices(observer, 1e5) == 1);
@@ -213,7 +237,7 @@ static void nothing_seen_should_be_no_range(void **state)
         range_of(observer, LDNQ_RANGE_AUTO, &low, &high);
         assert_true(low == 0 && high == 0);
         assert_ok(ldnq_tensor_create(arena, LDNQ_FLOAT, &SHAPE(2, 4), &zeros, &err));
-        ldnq_observer_add(observer, zeros);
+        ldnq_observer_add(observer, zeros, NULL);
     }
 }
 
@@ -221,6 +245,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(minmax_should_be_the_extremes),
+        cmocka_unit_test(extremes_should_be_those_of_all_chunks),
         cmocka_unit_test(mse_should_be_no_worse_than_any_range_on_a_grid),
         cmocka_unit_test(order_and_batches_should_not_matter),
         cmocka_unit_test(auto_should_follow_the_channels_that_count),
