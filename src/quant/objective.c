@@ -106,35 +106,54 @@ static double dot_mean_with_difference(const struct objective_rows *rows, size_t
     return sum;
 }
 
-static double compute_bias_change(const struct objective_rows *rows, size_t r, double mean)
+static double compute_bias_change(const struct objective_rows *rows, size_t r, double mean,
+                                  const float *bias)
 {
-    if (!rows->choice->bias)
+    if (!bias)
         return -mean;
     const size_t row = find_tensor_row(rows, r);
-    return (double)rows->choice->bias[row] - (double)rows->problem->bias[row];
+    return (double)bias[row] - (double)rows->problem->bias[row];
 }
 
-/* Rounding can make a sum negative that should be 0. */
+/* The objective of row r with this bias (NULL: the best one), from d H d' and d.m. Rounding can
+ * make a sum negative that should be 0. */
+static double add_bias_error(const struct objective_rows *rows, size_t r, const float *bias,
+                             double quadratic, double mean)
+{
+    double error = quadratic;
+    if (rows->problem->mean) {
+        const double change = compute_bias_change(rows, r, mean, bias);
+        error +=
+            rows->problem->gram ? change * (2 * mean + change) : (mean + change) * (mean + change);
+    }
+    return error < 0 ? 0 : error;
+}
+
+/* `other` (count): the errors with `other_bias`; NULL: not computed. */
+static void compute_errors_of_rows(const struct objective_rows *rows, double *errors,
+                                   const float *other_bias, double *other)
+{
+    for (size_t r = 0; r < rows->count; r++)
+        errors[r] = 0;
+    if (rows->problem->gram)
+        add_quadratic(rows, errors);
+    else
+        add_weighted_squares(rows, errors);
+    for (size_t r = 0; r < rows->count; r++) {
+        const double quadratic = errors[r];
+        const double mean = rows->problem->mean ? dot_mean_with_difference(rows, r) : 0;
+        errors[r] = add_bias_error(rows, r, rows->choice->bias, quadratic, mean);
+        if (other)
+            other[r] = add_bias_error(rows, r, other_bias, quadratic, mean);
+    }
+}
+
 void ldnq_compute_row_errors(const struct ldnq_layer_problem *problem, size_t group,
                              const size_t *row_list, size_t count, const struct ldnq_choice *choice,
                              double *errors)
 {
     const struct objective_rows rows = { problem, choice, row_list, group, count };
-    for (size_t r = 0; r < count; r++)
-        errors[r] = 0;
-    if (problem->gram)
-        add_quadratic(&rows, errors);
-    else
-        add_weighted_squares(&rows, errors);
-    for (size_t r = 0; r < count; r++) {
-        if (problem->mean) {
-            const double mean = dot_mean_with_difference(&rows, r);
-            const double change = compute_bias_change(&rows, r, mean);
-            errors[r] +=
-                problem->gram ? change * (2 * mean + change) : (mean + change) * (mean + change);
-        }
-        errors[r] = errors[r] < 0 ? 0 : errors[r];
-    }
+    compute_errors_of_rows(&rows, errors, NULL, NULL);
 }
 
 static void sum_piece_errors(const struct ldnq_layer_problem *problem, size_t index,
@@ -151,6 +170,8 @@ struct total_objective {
     const struct ldnq_layer_problem *problem;
     const struct ldnq_choice *choice;
     double *errors;
+    const float *other_bias;
+    double *other_errors; /* NULL: not computed */
 };
 
 static void sum_chunk_errors(void *ctx, size_t chunk, size_t thread)
@@ -158,18 +179,41 @@ static void sum_chunk_errors(void *ctx, size_t chunk, size_t thread)
     (void)thread;
     const struct total_objective *total = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(total->problem, chunk);
-    sum_piece_errors(total->problem, chunk, total->choice, total->errors + piece.offset);
+    size_t list[LDNQ_PIECE_ROWS];
+    for (size_t r = 0; r < piece.rows; r++)
+        list[r] = piece.first + r;
+    const struct objective_rows rows = { total->problem, total->choice, list, piece.group,
+                                         piece.rows };
+    compute_errors_of_rows(&rows, total->errors + piece.offset, total->other_bias,
+                           total->other_errors ? total->other_errors + piece.offset : NULL);
+}
+
+static double sum_rows(const struct ldnq_layer_problem *problem, const double *errors)
+{
+    double sum = 0;
+    for (size_t i = 0; i < problem->groups * problem->rows; i++)
+        sum += errors[i];
+    return sum;
 }
 
 double ldnq_compute_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                                 const struct ldnq_choice *choice, double *errors)
 {
-    struct total_objective total = { problem, choice, errors };
+    struct total_objective total = { .problem = problem, .choice = choice, .errors = errors };
     ldnq_pool_run(pool, ldnq_piece_count(problem), sum_chunk_errors, &total);
-    double sum = 0;
-    for (size_t i = 0; i < problem->groups * problem->rows; i++)
-        sum += errors[i];
-    return sum;
+    return sum_rows(problem, errors);
+}
+
+double ldnq_compute_total_error_of_biases(const struct ldnq_layer_problem *problem,
+                                          struct ldnq_pool *pool, const struct ldnq_choice *choice,
+                                          const float *other_bias, double *errors,
+                                          double *other_sum)
+{
+    double *other = errors + problem->groups * problem->rows;
+    struct total_objective total = { problem, choice, errors, other_bias, other };
+    ldnq_pool_run(pool, ldnq_piece_count(problem), sum_chunk_errors, &total);
+    *other_sum = sum_rows(problem, other);
+    return sum_rows(problem, errors);
 }
 
 double ldnq_compute_total_error_serially(const struct ldnq_layer_problem *problem,

@@ -85,6 +85,13 @@ void ldnq_compute_row_errors(const struct ldnq_layer_problem *problem, size_t gr
 double ldnq_compute_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                                 const struct ldnq_choice *choice, double *errors);
 
+/* The same for two biases in the time of one: returns the sum with that of the choice, and writes
+ * the sum with `other_bias` to *other_sum. `errors` (2, G, M). */
+double ldnq_compute_total_error_of_biases(const struct ldnq_layer_problem *problem,
+                                          struct ldnq_pool *pool, const struct ldnq_choice *choice,
+                                          const float *other_bias, double *errors,
+                                          double *other_sum);
+
 /* Returns the sum of ldnq_compute_total_error, to the bit, in the calling thread. */
 double ldnq_compute_total_error_serially(const struct ldnq_layer_problem *problem,
                                          const struct ldnq_choice *choice);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "base/simd.h"
 
 /* Codes and scale converge after two to five rounds; int8 takes longer, with changes far
  * below its step. */
@@ -23,6 +24,7 @@ static bool has_uniform_steps(const struct ldnq_codebook *codebook)
 /* Rounds half toward zero, then clamps. Without branches and round(), so that compilers
  * vectorize it for any x86-64. The bound keeps the conversion to int defined and is beyond
  * every code. */
+LDNQ_MULTIVERSION
 static void round_row(const struct ldnq_codebook *codebook, const double *v, size_t n,
                       double inverse, int8_t *codes)
 {
@@ -58,6 +60,7 @@ static void round_row_to_codebook(const struct ldnq_codebook *codebook, const do
 }
 
 /* Four independent sums, so that additions overlap. */
+LDNQ_MULTIVERSION
 static double dot_values_with_codes(const double *v, const int8_t *codes, size_t n)
 {
     double sum[4] = { 0 };
@@ -70,6 +73,7 @@ static double dot_values_with_codes(const double *v, const int8_t *codes, size_t
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+LDNQ_MULTIVERSION
 static int64_t sum_squared_codes(const int8_t *codes, size_t n)
 {
     int64_t sum = 0;

@@ -132,6 +132,26 @@ static enum ldnq_status check_solver_supports(const struct ldnq_solver *solver,
     return LDNQ_OK;
 }
 
+/* The end of solvers that only round: the same codes with the file's bias and the best one, so that
+ * their quadratic is computed once. */
+static enum ldnq_status keep_better_bias(struct ldnq_solver_task *task, double *errors,
+                                         struct ldnq_error *err)
+{
+    const struct ldnq_layer_problem *problem = task->problem;
+    struct ldnq_layer_solution *solution = task->solution;
+    const struct ldnq_choice choice = { solution->codes, solution->scales, problem->bias };
+    double after;
+    ldnq_compute_best_bias(problem, solution);
+    const double before = ldnq_compute_total_error_of_biases(problem, task->pool, &choice,
+                                                             solution->bias, errors, &after);
+    if (!(after <= before)) {
+        memcpy(solution->bias, problem->bias,
+               problem->groups * problem->rows * sizeof *solution->bias);
+        after = before;
+    }
+    return ldnq_report_errors(task->zero, before, after, solution, err);
+}
+
 static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
                                           struct ldnq_solver_task *task, struct ldnq_error *err)
 {
@@ -141,7 +161,7 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         problem->mean ? solution->bias : NULL };
     double *errors =
-        ldnq_arena_alloc(task->arena, problem->groups * problem->rows, sizeof *errors, err);
+        ldnq_arena_alloc(task->arena, problem->groups * problem->rows, 2 * sizeof *errors, err);
     if (!errors)
         return LDNQ_NOMEM;
 
@@ -150,6 +170,8 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
     LDNQ_TRY(solver->start(problem, task->pool, solution, err));
     solution->iterations = 0;
     solution->rho = 0;
+    if (!solver->improve && solver->fits_bias && problem->mean)
+        return keep_better_bias(task, errors, err);
     const double before = ldnq_compute_total_error(problem, task->pool, &choice, errors);
     LDNQ_TRY(ldnq_report_errors(task->zero, before, before, solution, err));
     if (!solver->improve && !solver->fits_bias)
