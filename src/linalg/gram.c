@@ -1,11 +1,14 @@
 #include "linalg/gram.h"
 
+#include "base/simd.h"
 #include "base/size.h"
 #include "linalg/blas.h"
 
 /* H is cut into square tiles, one per unit of work; only tiles on and above the diagonal
  * are computed. */
 #define TILE ((size_t)96)
+/* Edge of the blocks in which the upper triangle is copied to the lower one. */
+#define MIRROR ((size_t)32)
 
 static size_t count_tiles_per_side(size_t k)
 {
@@ -36,6 +39,13 @@ struct gram_job {
     float *scratch;
 };
 
+LDNQ_MULTIVERSION
+static void add_floats(const float *x, size_t count, double *sums)
+{
+    for (size_t i = 0; i < count; i++)
+        sums[i] += x[i];
+}
+
 static void add_gram_tile(const struct gram_job *job, size_t row, size_t column, float *product)
 {
     size_t rows = ldnq_size_min(TILE, job->k - row);
@@ -44,14 +54,29 @@ static void add_gram_tile(const struct gram_job *job, size_t row, size_t column,
                job->columns + row * job->ld, job->ld, job->columns + column * job->ld, job->ld,
                0.0f, product, width);
     for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < width; j++)
-            job->h[(row + i) * job->k + column + j] += product[i * width + j];
+        add_floats(product + i * width, width, job->h + (row + i) * job->k + column);
+}
+
+/* Rows whose sums run side by side: each is a chain of additions that wait for one another. */
+#define CHAINS 8
+
+static void add_sums_of_rows(const float *columns, size_t ld, size_t count, double *sums)
+{
+    double chain[CHAINS] = { 0 };
+    for (size_t p = 0; p < count; p++)
+        for (size_t i = 0; i < CHAINS; i++)
+            chain[i] += columns[i * ld + p];
+    for (size_t i = 0; i < CHAINS; i++)
+        sums[i] += chain[i];
 }
 
 static void add_column_sums(const struct gram_job *job, size_t row)
 {
-    size_t last = ldnq_size_min(row + TILE, job->k);
-    for (size_t i = row; i < last; i++) {
+    const size_t last = ldnq_size_min(row + TILE, job->k);
+    size_t i = row;
+    for (; i + CHAINS <= last; i += CHAINS)
+        add_sums_of_rows(job->columns + i * job->ld, job->ld, job->count, job->sum + i);
+    for (; i < last; i++) {
         double sum = 0;
         for (size_t p = 0; p < job->count; p++)
             sum += job->columns[i * job->ld + p];
@@ -82,11 +107,17 @@ void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, doub
 
 void ldnq_gram_finish(size_t k, double count, double *h, double *sum)
 {
-    double inverse = count > 0 ? 1 / count : 0;
+    const double inverse = count > 0 ? 1 / count : 0;
     for (size_t i = 0; i < k; i++) {
         sum[i] *= inverse;
-        h[i * k + i] *= inverse;
-        for (size_t j = i + 1; j < k; j++)
-            h[j * k + i] = h[i * k + j] *= inverse;
+        for (size_t j = i; j < k; j++)
+            h[i * k + j] *= inverse;
     }
+    /* Blocks fit the caches, where whole columns of the lower triangle do not. */
+    for (size_t row = 0; row < k; row += MIRROR)
+        for (size_t column = row; column < k; column += MIRROR)
+            for (size_t i = row; i < ldnq_size_min(row + MIRROR, k); i++)
+                for (size_t j = ldnq_size_max(column, i + 1); j < ldnq_size_min(column + MIRROR, k);
+                     j++)
+                    h[j * k + i] = h[i * k + j];
 }

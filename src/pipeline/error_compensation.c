@@ -22,7 +22,7 @@ enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
 #define NEW(member, n, size)                                                                       \
     (compensation->member = ldnq_arena_alloc(arena, n, (size) * sizeof *compensation->member, err))
     const bool allocated = NEW(cross, groups * rows, cols) && NEW(shift, groups, rows) &&
-                           NEW(power, groups, rows) && NEW(columns, slabs * cols, LDNQ_GRAM_SLAB) &&
+                           NEW(power, groups, rows) &&
                            NEW(difference, slabs * cols, LDNQ_GRAM_SLAB) &&
                            NEW(output_difference, threads, ROWS * LDNQ_GRAM_SLAB) &&
                            NEW(product, threads * cols, ROWS);
@@ -32,10 +32,11 @@ enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
 
 struct slab_task {
     const struct ldnq_compensation *compensation;
+    struct ldnq_statistics *statistics; /* their slab holds y^ */
     const struct ldnq_op_call *quantized, *exact;
     const struct ldnq_position_sampling *sampling;
-    size_t group, first, count; /* group and positions of the slab */
-    float *columns, *difference;
+    size_t group, first, count;  /* group and positions of the slab */
+    float *columns, *difference; /* y^ and y - y^ */
 };
 
 /* Fills in the columns of the positions at .. at+count-1 of the slab, and their differences. */
@@ -93,26 +94,29 @@ static void add_group_products(void *ctx, size_t group, size_t thread)
 {
     const struct slab_task *all = ctx;
     const struct ldnq_compensation *c = all->compensation;
-    const size_t offset = thread * c->geometry.cols * LDNQ_GRAM_SLAB;
     struct slab_task slab = *all;
     slab.group = group;
-    slab.columns = c->columns + offset;
-    slab.difference = c->difference + offset;
+    slab.columns = ldnq_statistics_slab(slab.statistics, thread);
+    slab.difference = c->difference + thread * c->geometry.cols * LDNQ_GRAM_SLAB;
     fill_columns_and_difference(&slab, 0, slab.count);
+    ldnq_statistics_add_slab(slab.statistics, group, slab.count, thread);
     for (size_t first = 0; first < c->geometry.rows; first += ROWS)
         add_row_block_product(&slab, first, thread);
 }
 
 void ldnq_compensation_add(struct ldnq_compensation *compensation,
-                           const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact,
+                           struct ldnq_statistics *statistics, const struct ldnq_op_call *quantized,
+                           const struct ldnq_op_call *exact,
                            const struct ldnq_position_sampling *sampling)
 {
     struct slab_task slab = { .compensation = compensation,
+                              .statistics = statistics,
                               .quantized = quantized,
                               .exact = exact,
                               .sampling = sampling,
-                              .columns = compensation->columns,
+                              .columns = ldnq_statistics_slab(statistics, 0),
                               .difference = compensation->difference };
+    statistics->positions += sampling->count;
     if (compensation->geometry.cols == 0)
         return;
     for (; slab.first < sampling->count; slab.first += LDNQ_GRAM_SLAB) {
@@ -124,6 +128,7 @@ void ldnq_compensation_add(struct ldnq_compensation *compensation,
         }
         ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(slab.count, PART), fill_columns_task,
                       &slab);
+        ldnq_statistics_add_slab(statistics, 0, slab.count, 0);
         ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(compensation->geometry.rows, ROWS),
                       add_row_block_task, &slab);
     }

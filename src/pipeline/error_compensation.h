@@ -26,7 +26,7 @@ struct ldnq_compensation {
     double *shift;       /* sums of W (y - y^) */
     double *power;       /* sums of the square of W (y - y^) */
     struct ldnq_pool *pool;
-    float *columns, *difference;        /* y^ and y - y^ of a slab; one per thread with groups */
+    float *difference;                  /* y - y^ of a slab; one per thread with groups */
     float *output_difference, *product; /* scratch for a block of rows; one per thread */
 };
 
@@ -37,9 +37,10 @@ enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* Adds one call of the layer (after infer), in both networks for the same samples, at the
- * positions of `sampling`. */
+ * positions of `sampling`; the moments of y^ to the statistics. */
 void ldnq_compensation_add(struct ldnq_compensation *compensation,
-                           const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact,
+                           struct ldnq_statistics *statistics, const struct ldnq_op_call *quantized,
+                           const struct ldnq_op_call *exact,
                            const struct ldnq_position_sampling *sampling);
 
 /* Adds the sums of `other`. */

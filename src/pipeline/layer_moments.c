@@ -39,11 +39,13 @@ void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out, s
     const struct ldnq_position_sampling sampling =
         ldnq_sample_positions(all, positions, moments->call_count++);
     moments->all_positions += all;
-    ldnq_statistics_add(apart ? &moments->held_out_statistics : &moments->statistics, quantized,
-                        &sampling);
+    struct ldnq_statistics *statistics =
+        apart ? &moments->held_out_statistics : &moments->statistics;
     if (exact)
         ldnq_compensation_add(apart ? &moments->held_out_compensation : &moments->compensation,
-                              quantized, exact, &sampling);
+                              statistics, quantized, exact, &sampling);
+    else
+        ldnq_statistics_add(statistics, quantized, &sampling);
 }
 
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments)

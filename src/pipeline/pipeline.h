@@ -123,7 +123,7 @@ struct ldnq_quantize_options {
 /* How a layer's codes were found. */
 struct ldnq_layer_diagnostics {
     /* Per row (G M): the standard deviation of the layer's output on the samples, or without a
-     * bias its root mean square. */
+     * bias its root mean square; NULL without fine-tuning and cascade, which read it. */
     const float *deviation;
     /* The relative objective of the solver's start, as in quant.h; of shared codes with the
      * bias of the file. */

@@ -165,7 +165,8 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         return LDNQ_NOMEM;
     const struct ldnq_layer_problem problem =
         ldnq_fitting_make_problem(fitting, quantized, weight, bias);
-    LDNQ_TRY(ldnq_fitting_compute_deviation(fitting, rows, diagnostics, &problem, arena, err));
+    if (options->fine_tune.steps > 0 || options->cascade > 0)
+        LDNQ_TRY(ldnq_fitting_compute_deviation(fitting, rows, diagnostics, &problem, arena, err));
     enum ldnq_status status = ldnq_fitting_compute_rank(fitting, diagnostics, &problem, &reason);
     const double solver_start = ldnq_now();
     if (status == LDNQ_OK && quantized->shared) {

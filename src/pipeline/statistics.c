@@ -29,7 +29,7 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
 }
 
 struct statistics_task {
-    const struct ldnq_statistics *statistics;
+    struct ldnq_statistics *statistics;
     const struct ldnq_op_call *call;
     const struct ldnq_position_sampling *sampling;
     size_t first, count; /* positions of the slab */
@@ -52,8 +52,7 @@ static void add_single_group_gram(struct statistics_task *task)
     for (task->first = 0; task->first < task->sampling->count; task->first += LDNQ_GRAM_SLAB) {
         task->count = ldnq_size_min(LDNQ_GRAM_SLAB, task->sampling->count - task->first);
         ldnq_pool_run(s->pool, ldnq_size_ceil_div(task->count, PART), fill_columns_task, task);
-        ldnq_gram_add(s->geometry.cols, s->columns, LDNQ_GRAM_SLAB, task->count, s->gram, s->mean,
-                      s->scratch, s->pool);
+        ldnq_statistics_add_slab(task->statistics, 0, task->count, 0);
     }
 }
 
@@ -62,17 +61,28 @@ static void add_single_group_gram(struct statistics_task *task)
 static void add_group_gram(void *argument, size_t group, size_t thread)
 {
     const struct statistics_task *task = argument;
-    const struct ldnq_statistics *s = task->statistics;
-    size_t k = s->geometry.cols;
-    float *columns = s->columns + thread * k * LDNQ_GRAM_SLAB;
-    float *scratch = s->scratch + thread * ldnq_gram_scratch_floats(k, 1);
+    float *columns = ldnq_statistics_slab(task->statistics, thread);
     for (size_t first = 0; first < task->sampling->count; first += LDNQ_GRAM_SLAB) {
         size_t count = ldnq_size_min(LDNQ_GRAM_SLAB, task->sampling->count - first);
         ldnq_read_sampled_columns(task->call, group, task->sampling, first, count, columns,
                                   LDNQ_GRAM_SLAB);
-        ldnq_gram_add(k, columns, LDNQ_GRAM_SLAB, count, s->gram + group * k * k,
-                      s->mean + group * k, scratch, NULL);
+        ldnq_statistics_add_slab(task->statistics, group, count, thread);
     }
+}
+
+void ldnq_statistics_add_slab(struct ldnq_statistics *s, size_t group, size_t count, size_t thread)
+{
+    const size_t k = s->geometry.cols;
+    const bool is_shared = s->geometry.groups == 1;
+    ldnq_gram_add(k, ldnq_statistics_slab(s, thread), LDNQ_GRAM_SLAB, count,
+                  s->gram + group * k * k, s->mean + group * k,
+                  s->scratch + (is_shared ? 0 : thread * ldnq_gram_scratch_floats(k, 1)),
+                  is_shared ? s->pool : NULL);
+}
+
+float *ldnq_statistics_slab(const struct ldnq_statistics *s, size_t thread)
+{
+    return s->columns + (s->geometry.groups == 1 ? 0 : thread * s->geometry.cols * LDNQ_GRAM_SLAB);
 }
 
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call,

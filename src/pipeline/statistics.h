@@ -27,6 +27,13 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
 /* Adds the columns of one call (after infer) of a layer, at the positions of `sampling`. */
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call,
                          const struct ldnq_position_sampling *sampling);
+/* Returns the columns (K, LDNQ_GRAM_SLAB) that a caller fills to add them: with one group all
+ * threads share them, with more each has its own. */
+float *ldnq_statistics_slab(const struct ldnq_statistics *statistics, size_t thread);
+/* Adds the first `count` columns of the slab to a group; `positions` is left to the caller. With
+ * one group it is called outside of the pool's tasks. */
+void ldnq_statistics_add_slab(struct ldnq_statistics *statistics, size_t group, size_t count,
+                              size_t thread);
 /* Adds the sums of `other`, which must be of the same layer. */
 void ldnq_statistics_merge(struct ldnq_statistics *statistics, const struct ldnq_statistics *other);
 /* Divides sums into means. Before, they are sums and only the upper triangle of the gram is

@@ -23,8 +23,11 @@ static void copy_range(const struct ldnq_conv_geometry *g, const float *row, siz
                                &last);
     first = ldnq_size_min(ldnq_size_max(first, x0), x1);
     last = ldnq_size_max(ldnq_size_min(last, x1), first);
-    memset(out, 0, (first - x0) * sizeof *out);
-    memset(out + (last - x0), 0, (x1 - last) * sizeof *out);
+    /* Most lines have no padding: a call that sets nothing costs as much as copying the line. */
+    if (first > x0)
+        memset(out, 0, (first - x0) * sizeof *out);
+    if (x1 > last)
+        memset(out + (last - x0), 0, (x1 - last) * sizeof *out);
     if (first == last)
         return;
     const float *in = row + (first * g->stride_w + offset_w - g->pad_left);
