@@ -1,4 +1,5 @@
-/* job_eval.c: top-1 and top-5 of models on labelled samples, and how often they agree. */
+/* job_eval.c: top-1 and top-5 of models on labelled samples, and how often they agree, with the 95
+ * % intervals of interval.h. */
 #include <inttypes.h>
 
 #include "api/job.h"
@@ -48,15 +49,13 @@ static enum ldnq_status check_output(const struct evaluation *eval,
 {
     const struct ldnq_graph *graph = eval->loaded.graph;
     char shape[LDNQ_SHAPE_TEXT];
-    const size_t elements = ldnq_tensor_count(output);
-    if (output->dtype != LDNQ_FLOAT || output->shape.rank < 1 || elements < 2 * count ||
-        elements % count != 0)
+    *classes = ldnq_count_classes(output, count);
+    if (*classes == 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "%s: output '%s' is %s %s, which is not one score per class for each of "
                          "%zu samples",
                          graph->file, graph->outputs[0]->name, ldnq_dtype_name(output->dtype),
                          ldnq_shape_print(&output->shape, NULL, shape, sizeof shape), count);
-    *classes = elements / count;
     return LDNQ_OK;
 }
 
@@ -137,13 +136,22 @@ static double compute_percent(size_t part, size_t whole)
     return whole ? 100.0 * (double)part / (double)whole : 0.0;
 }
 
-/* Samples in which two models name the same class, in percent. */
-static double compute_agreement_percent(const struct model_score *a, const struct model_score *b)
+/* Counts the samples in which two models name the same class. */
+static size_t count_agreements(const struct model_score *a, const struct model_score *b)
 {
     size_t same = 0;
     for (size_t i = 0; i < a->samples; i++)
         same += a->predicted[i] == b->predicted[i];
-    return compute_percent(same, a->samples);
+    return same;
+}
+
+/* Adds "NAME_low" and "NAME_high", in percent. */
+static bool add_interval_json(cJSON *item, const char *low, const char *high, size_t part,
+                              size_t whole)
+{
+    const struct ldnq_interval interval = ldnq_compute_share_interval(part, whole);
+    return ldnq_json_add_number(item, low, 100 * interval.low) &&
+           ldnq_json_add_number(item, high, 100 * interval.high);
 }
 
 static bool add_score_json(cJSON *list, const struct model_score *score)
@@ -151,25 +159,46 @@ static bool add_score_json(cJSON *list, const struct model_score *score)
     cJSON *item = ldnq_json_append_object(list);
     return item && ldnq_json_add_text(item, "file", score->file) &&
            ldnq_json_add_number(item, "top1", compute_percent(score->top1, score->samples)) &&
+           add_interval_json(item, "top1_low", "top1_high", score->top1, score->samples) &&
            ldnq_json_add_number(item, "top5", compute_percent(score->top5, score->samples)) &&
            ldnq_json_add_number(item, "samples", (double)score->samples) &&
            ldnq_json_add_number(item, "seconds", score->seconds);
 }
 
-/* null for one model, a number for two, a list (each with the first) for more. */
-static bool add_agreement_json(cJSON *root, const struct model_score *scores, size_t count)
+enum agreement_figure { AGREEMENT, AGREEMENT_LOW, AGREEMENT_HIGH };
+
+static double compute_agreement_figure(enum agreement_figure figure, const struct model_score *a,
+                                       const struct model_score *b)
+{
+    const size_t same = count_agreements(a, b);
+    const struct ldnq_interval interval = ldnq_compute_share_interval(same, a->samples);
+    return figure == AGREEMENT       ? compute_percent(same, a->samples)
+           : figure == AGREEMENT_LOW ? 100 * interval.low
+                                     : 100 * interval.high;
+}
+
+/* Adds null for one model, a number for two, a list (each with the first) for more. */
+static bool add_agreement_figure_json(cJSON *root, const char *name, enum agreement_figure figure,
+                                      const struct model_score *scores, size_t count)
 {
     if (count == 1)
-        return cJSON_AddNullToObject(root, "agreement") != NULL;
+        return cJSON_AddNullToObject(root, name) != NULL;
     if (count == 2)
-        return ldnq_json_add_number(root, "agreement",
-                                    compute_agreement_percent(&scores[0], &scores[1]));
-    cJSON *list = cJSON_AddArrayToObject(root, "agreement");
+        return ldnq_json_add_number(root, name,
+                                    compute_agreement_figure(figure, &scores[0], &scores[1]));
+    cJSON *list = cJSON_AddArrayToObject(root, name);
     for (size_t i = 1; list && i < count; i++)
         if (!cJSON_AddItemToArray(
-                list, cJSON_CreateNumber(compute_agreement_percent(&scores[0], &scores[i]))))
+                list, cJSON_CreateNumber(compute_agreement_figure(figure, &scores[0], &scores[i]))))
             return false;
     return list != NULL;
+}
+
+static bool add_agreement_json(cJSON *root, const struct model_score *scores, size_t count)
+{
+    return add_agreement_figure_json(root, "agreement", AGREEMENT, scores, count) &&
+           add_agreement_figure_json(root, "agreement_low", AGREEMENT_LOW, scores, count) &&
+           add_agreement_figure_json(root, "agreement_high", AGREEMENT_HIGH, scores, count);
 }
 
 static bool fill_result_json(cJSON *root, const struct model_score *scores, size_t count)

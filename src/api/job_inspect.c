@@ -137,6 +137,7 @@ static bool fill_result_json(cJSON *root, const struct inspection *found)
         !ldnq_json_add_number(root, "opset", ldnq_model_opset(model)) ||
         !ldnq_json_add_text(root, "producer", ldnq_model_producer(model)) ||
         !ldnq_json_add_number(root, "bytes", (double)ldnq_model_bytes(model)) ||
+        !ldnq_json_add_number(root, "data_bytes", (double)ldnq_model_data_bytes(model)) ||
         !cJSON_AddBoolToObject(root, "executable", !found->refused) ||
         (found->refused && !ldnq_json_add_text(root, "reason", found->refused)) ||
         !ldnq_json_add_values(root, "inputs", graph->inputs, graph->input_count, graph) ||

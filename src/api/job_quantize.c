@@ -16,7 +16,7 @@
 #include "passes/passes.h"
 
 /* More samples would draw the same page. */
-#define PAGE_SAMPLES ((size_t)100)
+#define PAGE_SAMPLES ((size_t)256)
 
 struct quantize_job {
     struct ldnq_job job;
@@ -72,7 +72,7 @@ static enum ldnq_status prepare_storage(struct quantize_job *quantize, struct ld
 static void choose_solver(struct quantize_job *quantize)
 {
     const struct ldnq_job_plan *plan = &quantize->plan;
-    const bool is_goal = quantize->goal.samples || plan->is_complete;
+    const bool is_goal = quantize->goal.measured.samples || plan->is_complete;
     ldnq_settings_choose_solver(quantize->job.options, plan->codebooks,
                                 is_goal ? plan->choice_count : 0, &quantize->options);
 }
@@ -119,7 +119,7 @@ static void fill_diff_estimate(const struct ldnq_quantization *result, struct ld
         return;
     *estimate = (struct ldnq_diff_estimate){ .error = result->output_estimate.error,
                                              .deviation = result->output_estimate.deviation,
-                                             .measured = result->output_error };
+                                             .measured = result->accuracy.noise_to_signal };
     diff->estimate = estimate;
     for (size_t i = 0; i < result->network.count; i++)
         for (size_t k = 0; k < diff->layer_count; k++)
@@ -132,17 +132,24 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
                                                  struct ldnq_result *result, struct ldnq_error *err)
 {
     struct ldnq_diff *diff;
+    const struct ldnq_measured_samples measured =
+        ldnq_choose_measured_samples(&quantize->options, quantize->fitted);
     const struct ldnq_diff_options options = {
         .model_a = a->model,
         .model_b = b->model,
         .graph_a = a->graph,
         .graph_b = b->graph,
-        .samples = quantize->samples,
+        .samples = measured.samples,
+        .role = measured.role,
         .max_samples = PAGE_SAMPLES,
         .pool = quantize->job.pool,
         .sink = &quantize->job.sink,
     };
     LDNQ_TRY(ldnq_diff_create(&options, quantize->job.arena, &diff, err));
+    if (quantize->summary.bytes_after) { /* in memory B has its data inside */
+        diff->b.bytes = quantize->summary.bytes_after;
+        diff->b.data_bytes = quantize->summary.data_bytes_after;
+    }
     ldnq_quantize_events_fill_diff(&quantize->events, diff);
     struct ldnq_diff_estimate estimate;
     fill_diff_estimate(quantize->quantization, diff, &estimate);
@@ -151,8 +158,8 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
     return ldnq_page_render(diff, result, err);
 }
 
-/* Compares the float model with the bytes that will be written, before they are: a job that is
- * canceled here has written nothing. */
+/* Compares the float model with the bytes that will be written, before they have their name: a job
+ * that is canceled here has written nothing. */
 static enum ldnq_status render_page(struct quantize_job *quantize, struct ldnq_result *result,
                                     struct ldnq_error *err)
 {
@@ -190,6 +197,7 @@ static enum ldnq_status write_model(struct quantize_job *quantize, struct ldnq_r
     LDNQ_TRY(
         ldnq_model_writer_create(quantize->loaded.model, quantize->output, &quantize->writer, err));
     quantize->summary.bytes_after = ldnq_model_writer_size(quantize->writer);
+    quantize->summary.data_bytes_after = ldnq_model_writer_data_size(quantize->writer);
     return LDNQ_OK;
 }
 
@@ -237,7 +245,7 @@ static enum ldnq_status open_held_out_part(struct quantize_job *quantize,
         LDNQ_TRY(ldnq_job_open_samples(&quantize->job, dataset, quantize->loaded.graph, &wanted,
                                        &quantize->held_out_part, err));
     quantize->held_out =
-        quantize->goal.holds_out ? quantize->goal.samples : quantize->held_out_part;
+        quantize->goal.holds_out ? quantize->goal.measured.samples : quantize->held_out_part;
     return LDNQ_OK;
 }
 
@@ -272,6 +280,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_output_files_check_model(&quantize->files, quantize->onnx, loaded->model, err));
     summary->model = loaded->model;
     summary->bytes_before = ldnq_model_bytes(loaded->model);
+    summary->data_bytes_before = ldnq_model_data_bytes(loaded->model);
     const uint64_t model_hash = ldnq_model_hash(loaded->model);
     LDNQ_TRY(ldnq_job_plan_read(&quantize->plan, job, options, &quantize->emit, err));
     LDNQ_TRY(prepare_storage(quantize, err));
@@ -294,8 +303,9 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     };
     LDNQ_TRY(ldnq_job_goal_open(&quantize->goal, job, dataset, loaded->graph, err));
     LDNQ_TRY(ldnq_job_open_samples(job, dataset, loaded->graph, &wanted, &quantize->samples, err));
-    if (quantize->goal.samples)
-        LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->goal.samples, err));
+    if (quantize->goal.measured.samples)
+        LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->goal.measured.samples,
+                                                 err));
     LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->samples, err));
     LDNQ_TRY(ldnq_samples_hash(quantize->samples, &data_hash, err));
     LDNQ_TRY(wanted.part == LDNQ_SAMPLES_FITTED ? open_held_out_part(quantize, dataset, err)
@@ -311,7 +321,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     /* ---- the codebook of each layer, within the budget or for the goal ---- */
     LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->fitted,
                                 &quantize->choice, options, err));
-    if (quantize->goal.samples)
+    if (quantize->goal.measured.samples)
         choose_solver(quantize);
     LDNQ_TRY(ldnq_job_goal_reach(&quantize->goal, job, loaded->graph, quantize->fitted,
                                  &quantize->plan, &quantize->choice, options, err));
@@ -322,6 +332,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
 
     /* ---- codes and scales, layer by layer, and into the model ---- */
     choose_solver(quantize);
+    options->measured = quantize->goal.measured;
     LDNQ_TRY(ldnq_quantize_graph(loaded->graph, quantize->fitted, options, job->arena,
                                  &quantize->quantization, err));
     summary->result = quantize->quantization;
@@ -329,9 +340,9 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_quantize_write_metadata(summary, loaded->model, model_hash, data_hash, err));
 
     /* ---- all files, at the end: the model is seen only after a job that succeeded ---- */
+    LDNQ_TRY(write_model(quantize, result, err));
     if (ldnq_page_is_wanted(job->options, report))
         LDNQ_TRY(render_page(quantize, result, err));
-    LDNQ_TRY(write_model(quantize, result, err));
     LDNQ_TRY(ldnq_job_plan_write(&quantize->plan, job, err));
     LDNQ_TRY(ldnq_job_goal_write_plan(&quantize->goal, job, &quantize->plan, quantize->quantization,
                                       err));

@@ -35,7 +35,7 @@ static enum ldnq_status open_goal_data(struct ldnq_job_goal *goal, const struct 
     LDNQ_TRY(
         ldnq_dataset_from_path(ldnq_option_text(job->options, OPTION_GOAL_DATA), &dataset, err));
     const enum ldnq_status status =
-        ldnq_job_open_samples(job, dataset, graph, wanted, &goal->samples, err);
+        ldnq_job_open_samples(job, dataset, graph, wanted, &goal->measured.samples, err);
     ldnq_dataset_destroy(dataset);
     return status;
 }
@@ -58,18 +58,22 @@ enum ldnq_status ldnq_job_goal_open(struct ldnq_job_goal *goal, const struct ldn
     goal->holds_out = !ldnq_option_is_set(options, OPTION_GOAL_DATA);
     const struct ldnq_job_samples wanted = {
         .need_labels = ldnq_option_is_set(options, OPTION_MAX_DROP),
-        .shuffle = goal->holds_out,
+        .shuffle = true, /* the page shows the first of them */
         .all = !goal->holds_out,
         .part = goal->holds_out ? LDNQ_SAMPLES_HELD_OUT : LDNQ_SAMPLES_ALL,
     };
+    /* Class folders may be there for other reasons: only a drop says that they are classes. */
+    goal->measured.uses_labels = wanted.need_labels;
+    goal->measured.role =
+        goal->holds_out ? LDNQ_SAMPLES_HELD_OUT_OF_FIT : LDNQ_SAMPLES_OF_THEIR_OWN;
     return goal->holds_out
-               ? ldnq_job_open_samples(job, dataset, graph, &wanted, &goal->samples, err)
+               ? ldnq_job_open_samples(job, dataset, graph, &wanted, &goal->measured.samples, err)
                : open_goal_data(goal, job, graph, &wanted, err);
 }
 
 void ldnq_job_goal_finish(struct ldnq_job_goal *goal)
 {
-    ldnq_samples_destroy(goal->samples);
+    ldnq_samples_destroy(goal->measured.samples);
 }
 
 /* ---- the search ----------------------------------------------------------------------------- */
@@ -80,13 +84,13 @@ enum ldnq_status ldnq_job_goal_reach(struct ldnq_job_goal *goal, const struct ld
                                      const struct ldnq_emit_choice *choice,
                                      struct ldnq_quantize_options *quantize, struct ldnq_error *err)
 {
-    if (!goal->samples)
+    if (!goal->measured.samples)
         return LDNQ_OK;
     for (size_t i = 0; i < plan->choice_count; i++)
         plan->bits[i] = ldnq_dtype_bits(ldnq_emit_dtype(choice, plan->codebooks[i]));
     const struct ldnq_goal_options options = {
         .goal = goal->goal,
-        .samples = goal->samples,
+        .measured = goal->measured,
         .codebooks = plan->codebooks,
         .bits = plan->bits,
         .codebook_count = plan->choice_count,
@@ -99,10 +103,14 @@ enum ldnq_status ldnq_job_goal_reach(struct ldnq_job_goal *goal, const struct ld
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static bool add_accuracy(cJSON *item, const struct ldnq_accuracy *accuracy)
+bool ldnq_json_add_accuracy(cJSON *item, const struct ldnq_accuracy *accuracy)
 {
     return ldnq_json_add_number(item, "sqnr", accuracy->sqnr) &&
+           cJSON_AddBoolToObject(item, "exact", isinf(accuracy->sqnr) && accuracy->sqnr > 0) &&
+           ldnq_json_add_number(item, "noise_to_signal", accuracy->noise_to_signal) &&
            ldnq_json_add_number(item, "agreement", accuracy->agreement) &&
+           ldnq_json_add_number(item, "agreement_low", accuracy->agreement_interval.low) &&
+           ldnq_json_add_number(item, "agreement_high", accuracy->agreement_interval.high) &&
            ldnq_json_add_number(item, "top1", accuracy->top1) &&
            ldnq_json_add_number(item, "reference_top1", accuracy->reference_top1) &&
            ldnq_json_add_number(item, "drop", accuracy->drop);
@@ -116,7 +124,8 @@ static bool add_step(cJSON *list, const struct ldnq_goal_step *step)
            ldnq_json_add_number(item, "bytes", step->bytes) &&
            ldnq_json_add_number(item, "estimate", step->estimate) &&
            ldnq_json_add_number(item, "float_layers", (double)step->float_layers) &&
-           cJSON_AddBoolToObject(item, "meets", step->meets) && add_accuracy(item, &step->accuracy);
+           cJSON_AddBoolToObject(item, "meets", step->meets) &&
+           ldnq_json_add_accuracy(item, &step->accuracy);
 }
 
 static bool fill_goal_json(cJSON *item, const struct ldnq_job_goal *goal)
@@ -125,7 +134,8 @@ static bool fill_goal_json(cJSON *item, const struct ldnq_job_goal *goal)
     if (!ldnq_json_add_number(item, "max_drop", goal->goal.max_drop) ||
         !ldnq_json_add_number(item, "min_agreement", goal->goal.min_agreement) ||
         !ldnq_json_add_number(item, "min_sqnr", goal->goal.min_sqnr) ||
-        !ldnq_json_add_number(item, "samples", (double)ldnq_samples_count(goal->samples)) ||
+        !ldnq_json_add_number(item, "samples",
+                              (double)ldnq_samples_count(goal->measured.samples)) ||
         !cJSON_AddBoolToObject(item, "held_out", goal->holds_out) ||
         !ldnq_json_add_number(item, "chosen", (double)reached->chosen))
         return false;
@@ -207,8 +217,11 @@ enum ldnq_status ldnq_job_goal_fill_diff(const struct ldnq_job_goal *goal,
     struct ldnq_diff_goal *shown = ldnq_arena_alloc(job->arena, 1, sizeof *shown, err);
     struct ldnq_diff_goal_step *steps =
         ldnq_arena_alloc(job->arena, reached->step_count, sizeof *steps, err);
-    if (!shown || !steps)
+    char *on = ldnq_arena_alloc(job->arena, LDNQ_SAMPLES_TEXT, 1, err);
+    if (!shown || !steps || !on)
         return LDNQ_NOMEM;
+    ldnq_describe_samples(goal->measured.role, ldnq_samples_count(goal->measured.samples), on,
+                          LDNQ_SAMPLES_TEXT);
     for (size_t i = 0; i < reached->step_count; i++) {
         const struct ldnq_accuracy_part part =
             ldnq_accuracy_find_part(&reached->steps[i].accuracy, &goal->goal);
@@ -222,7 +235,7 @@ enum ldnq_status ldnq_job_goal_fill_diff(const struct ldnq_job_goal *goal,
     shown->steps = steps;
     shown->step_count = reached->step_count;
     shown->chosen = reached->chosen;
-    shown->samples = ldnq_samples_count(goal->samples);
+    shown->measured_on = on;
     diff->goal = shown;
     return LDNQ_OK;
 }

@@ -11,8 +11,8 @@
 
 struct ldnq_job_goal {
     struct ldnq_accuracy_goal goal;
-    struct ldnq_samples *samples;     /* samples that the accuracy is measured on */
-    bool holds_out;                   /* they are a part of those to fit on */
+    struct ldnq_measured_samples measured; /* NULL without a goal */
+    bool holds_out;                   /* the samples to measure on are a part of those to fit on */
     struct ldnq_goal_result *reached; /* NULL without a goal */
 };
 
@@ -37,6 +37,10 @@ enum ldnq_status ldnq_job_goal_reach(struct ldnq_job_goal *goal, const struct ld
                                      const struct ldnq_emit_choice *choice,
                                      struct ldnq_quantize_options *quantize,
                                      struct ldnq_error *err);
+
+/* Adds the figures of an accuracy, with null for those that were not measured; false when memory is
+ * out. */
+bool ldnq_json_add_accuracy(cJSON *item, const struct ldnq_accuracy *accuracy);
 
 /* Adds "goal", or null; false when memory is out. */
 bool ldnq_job_goal_add_result_to_json(cJSON *root, const struct ldnq_job_goal *goal);

@@ -146,6 +146,21 @@ static bool add_layers(cJSON *root, const struct ldnq_quantization *result)
     return list != NULL;
 }
 
+/* What the samples are, in words too, so that nobody takes the figures for more than they are. */
+static bool add_accuracy(cJSON *root, const struct ldnq_quantization *result)
+{
+    const struct ldnq_accuracy *accuracy = &result->accuracy;
+    cJSON *item = cJSON_AddObjectToObject(root, "accuracy");
+    char on[LDNQ_SAMPLES_TEXT];
+    ldnq_describe_samples(accuracy->role, accuracy->samples, on, sizeof on);
+    return item && ldnq_json_add_number(item, "samples", (double)accuracy->samples) &&
+           ldnq_json_add_text(item, "role",
+                              accuracy->samples ? ldnq_sample_role_name(accuracy->role) : NULL) &&
+           ldnq_json_add_text(item, "measured_on", accuracy->samples ? on : NULL) &&
+           ldnq_json_add_accuracy(item, accuracy) &&
+           ldnq_json_add_number(item, "noise_to_signal_bound", result->noise_to_signal_bound);
+}
+
 static bool add_estimate(cJSON *root, const struct ldnq_output_estimate *estimate)
 {
     cJSON *item = cJSON_AddObjectToObject(root, "output_estimate");
@@ -305,9 +320,9 @@ bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *sum
            ldnq_json_add_number(root, "held_out_samples", (double)summary->held_out) &&
            ldnq_json_add_number(root, "bytes_before", (double)summary->bytes_before) &&
            ldnq_json_add_number(root, "bytes_after", (double)summary->bytes_after) &&
-           ldnq_json_add_number(root, "seconds", summary->seconds) &&
-           ldnq_json_add_number(root, "output_error", result->output_error) &&
-           ldnq_json_add_number(root, "output_bound", result->output_bound) &&
+           ldnq_json_add_number(root, "data_bytes_before", (double)summary->data_bytes_before) &&
+           ldnq_json_add_number(root, "data_bytes_after", (double)summary->data_bytes_after) &&
+           ldnq_json_add_number(root, "seconds", summary->seconds) && add_accuracy(root, result) &&
            add_estimate(root, &result->output_estimate) && add_layers(root, result) &&
            add_distillation(root, &result->fine_tune) && add_layers_left_float(root, result) &&
            add_warnings(root, summary->job) &&

@@ -6,25 +6,35 @@
 #include "cli/handles.h"
 #include "cli/json.h"
 
+/* The figure of model `index` compared with the first; a list only with more than two models. */
+static double read_agreement(const cJSON *root, const char *name, int index)
+{
+    const cJSON *figure = cli_json_item(root, name);
+    return cJSON_GetNumberValue(cJSON_IsArray(figure) ? cJSON_GetArrayItem(figure, index - 1)
+                                                      : figure);
+}
+
 static void print_table(const cJSON *root)
 {
     const cJSON *models = cli_json_item(root, "models"), *model;
-    const cJSON *agreement = cli_json_item(root, "agreement");
     const char *first = cli_json_text(cJSON_GetArrayItem(models, 0), "file");
     int index = 0;
-    printf("%8s %8s %9s %9s  %s\n", "top-1", "top-5", "samples", "seconds", "model");
+    printf("%8s  %-14s %8s %9s %9s  %s\n", "top-1", "95% interval", "top-5", "samples", "seconds",
+           "model");
     cJSON_ArrayForEach(model, models)
-        printf("%7.2f%% %7.2f%% %9zu %9.2f  %s\n", cli_json_number(model, "top1"),
+        printf("%7.2f%%  %5.2f to %6.2f %7.2f%% %9zu %9.2f  %s\n", cli_json_number(model, "top1"),
+               cli_json_number(model, "top1_low"), cli_json_number(model, "top1_high"),
                cli_json_number(model, "top5"), cli_json_read_count(model, "samples"),
                cli_json_number(model, "seconds"), cli_json_text(model, "file"));
     cJSON_ArrayForEach(model, models)
     {
         if (index++ == 0)
             continue;
-        const cJSON *own =
-            cJSON_IsArray(agreement) ? cJSON_GetArrayItem(agreement, index - 2) : agreement;
-        printf("agreement of %s with %s: %.2f%%\n", cli_json_text(model, "file"), first,
-               cJSON_GetNumberValue(own));
+        printf("agreement of %s with %s: %.2f%% (95 %% interval %.2f to %.2f) on %zu samples\n",
+               cli_json_text(model, "file"), first, read_agreement(root, "agreement", index - 1),
+               read_agreement(root, "agreement_low", index - 1),
+               read_agreement(root, "agreement_high", index - 1),
+               cli_json_read_count(model, "samples"));
     }
 }
 

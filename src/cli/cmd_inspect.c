@@ -88,11 +88,14 @@ static void print_table(const cJSON *root)
     const double macs = cli_json_number(totals, "macs");
     const char *refused = cli_json_text(root, "reason");
     char file[CLI_PLAIN_SIZE], producer[CLI_PLAIN_SIZE];
-    printf("%s: IR %zu, opset %zu, producer '%s', %zu bytes\n",
+    printf("%s: IR %zu, opset %zu, producer '%s', %zu bytes",
            cli_copy_printable(cli_json_text(root, "file"), file),
            cli_json_read_count(root, "ir_version"), cli_json_read_count(root, "opset"),
            cli_copy_printable(cli_json_text(root, "producer"), producer),
            cli_json_read_count(root, "bytes"));
+    if (cli_json_read_count(root, "data_bytes"))
+        printf(", of which %zu in data files", cli_json_read_count(root, "data_bytes"));
+    printf("\n");
     print_inputs_or_outputs("input ", cli_json_item(root, "inputs"));
     print_inputs_or_outputs("output", cli_json_item(root, "outputs"));
     printf("\n%-*s %-18s %-7s %10s %6s %12s %6s  %-11s  %s\n", width, "op", "weight", "type",

@@ -168,8 +168,58 @@ static void print_goal(const cJSON *goal)
     print_goal_part(step, "agreement", "an agreement", " %",
                     cli_json_number(goal, "min_agreement"));
     print_goal_part(step, "sqnr", "an SQNR", " dB", cli_json_number(goal, "min_sqnr"));
-    printf("measured on %zu samples that were not fitted; the smallest of %d file%s tried\n",
-           cli_json_read_count(goal, "samples"), tried, tried == 1 ? "" : "s");
+    printf("goal: the smallest of %d file%s tried\n", tried, tried == 1 ? "" : "s");
+}
+
+/* An energy ratio noise / signal in dB. */
+static double compute_sqnr(double noise_to_signal)
+{
+    return -10 * log10(noise_to_signal);
+}
+
+/* Prints the figures and what they were measured on: without that they mislead. */
+static void print_accuracy(const cJSON *accuracy)
+{
+    const double sqnr = cli_json_number(accuracy, "sqnr");
+    const double agreement = cli_json_number(accuracy, "agreement");
+    const double drop = cli_json_number(accuracy, "drop");
+    if (!cli_json_text(accuracy, "measured_on"))
+        return;
+    if (cli_json_flag(accuracy, "exact"))
+        printf("output: exact");
+    else if (!isnan(sqnr))
+        printf("output: SQNR %.1f dB", sqnr);
+    else
+        return;
+    if (!isnan(agreement))
+        printf(", top-1 agreement %.1f %% (95 %% interval %.1f to %.1f)", agreement,
+               cli_json_number(accuracy, "agreement_low"),
+               cli_json_number(accuracy, "agreement_high"));
+    if (!isnan(drop))
+        printf(", top-1 %.2f %% where the float network has %.2f %%",
+               cli_json_number(accuracy, "top1"), cli_json_number(accuracy, "reference_top1"));
+    printf(", on %s\n", cli_json_text(accuracy, "measured_on"));
+}
+
+static void print_estimate(const cJSON *estimate)
+{
+    const double error = cli_json_number(estimate, "error");
+    if (!isnan(error))
+        printf("estimate of it from the changes of the layers: SQNR %.1f dB (noise-to-signal ratio "
+               "%.3g +- %.2g)\n",
+               compute_sqnr(error), error, cli_json_number(estimate, "deviation"));
+}
+
+static void print_sizes(const cJSON *root)
+{
+    const double before = cli_json_number(root, "bytes_before");
+    const double after = cli_json_number(root, "bytes_after");
+    const size_t data_before = cli_json_read_count(root, "data_bytes_before");
+    const size_t data_after = cli_json_read_count(root, "data_bytes_after");
+    printf("%.0f -> %.0f bytes (%.2f times %s)", before, after,
+           after > before ? after / before : before / after, after > before ? "larger" : "smaller");
+    if (data_before || data_after)
+        printf(", of which %zu -> %zu in data files", data_before, data_after);
 }
 
 static void print_summary(const cJSON *root)
@@ -178,10 +228,6 @@ static void print_summary(const cJSON *root)
     const cJSON *distillation = cli_json_item(root, "distillation");
     const cJSON *activations = cli_json_item(root, "activations");
     const int count = cJSON_GetArraySize(layers);
-    const double before = cli_json_number(root, "bytes_before");
-    const double after = cli_json_number(root, "bytes_after");
-    const double output_error = cli_json_number(root, "output_error");
-    const double estimate = cli_json_number(cli_json_item(root, "output_estimate"), "error");
     const size_t samples = cli_json_read_count(root, "samples");
     const bool is_mixed = strcmp(cli_json_text(root, "weights"), "mixed") == 0;
     char node[CLI_PLAIN_SIZE];
@@ -192,24 +238,24 @@ static void print_summary(const cJSON *root)
            strcmp(cli_json_text(root, "granularity"), "mixed") == 0
                ? "channel or block"
                : cli_json_text(root, "granularity"));
-    printf("%.0f -> %.0f bytes (%.2f times %s), opset %zu, %zu sample%s, %.1f s\n", before, after,
-           after > before ? after / before : before / after, after > before ? "larger" : "smaller",
-           cli_json_read_count(root, "opset"), samples, samples == 1 ? "" : "s",
-           cli_json_number(root, "seconds"));
+    print_sizes(root);
+    printf(", opset %zu, %zu sample%s, %.1f s\n", cli_json_read_count(root, "opset"), samples,
+           samples == 1 ? "" : "s", cli_json_number(root, "seconds"));
     if (cJSON_IsObject(activations))
         print_activations(activations);
-    printf("largest relative error of a layer's output: %.4f at '%s'\n",
-           cli_json_number(worst, "error"), cli_copy_printable(cli_json_text(worst, "node"), node));
-    if (!isnan(output_error))
-        printf("relative error of the network's output: %.3g\n", output_error);
-    if (!isnan(estimate))
-        printf("estimated error of the output: %.3g +- %.2g, from the changes of the layers\n",
-               estimate, cli_json_number(cli_json_item(root, "output_estimate"), "deviation"));
+    if (cli_json_number(worst, "error") > 0)
+        printf("worst layer on the samples that it was fitted to: SQNR %.1f dB at '%s'\n",
+               compute_sqnr(cli_json_number(worst, "error")),
+               cli_copy_printable(cli_json_text(worst, "node"), node));
+    print_accuracy(cli_json_item(root, "accuracy"));
+    print_estimate(cli_json_item(root, "output_estimate"));
     if (cJSON_IsObject(distillation))
-        printf("error of the output on %zu held-out samples: %.4f, after %zu steps %.4f\n",
+        printf("fine-tuning: SQNR of the output on %zu held-out samples %.1f dB, after %zu steps "
+               "%.1f dB\n",
                cli_json_read_count(distillation, "held_out"),
-               cli_json_number(distillation, "error_start"),
-               cli_json_read_count(distillation, "steps"), cli_json_number(distillation, "error"));
+               compute_sqnr(cli_json_number(distillation, "error_start")),
+               cli_json_read_count(distillation, "steps"),
+               compute_sqnr(cli_json_number(distillation, "error")));
     print_goal(cli_json_item(root, "goal"));
     if (is_mixed)
         print_codebooks(root);

@@ -173,12 +173,14 @@ static enum ldnq_status list_layers(const cJSON *diff, const char *sort, size_t 
 static void print_file_facts(const char *letter, const cJSON *file)
 {
     char path[CLI_PLAIN_SIZE];
-    printf("%s  %s\n   %zu bytes, opset %zu, %zu nodes", letter,
-           cli_copy_printable(cli_json_text(file, "path"), path),
-           cli_json_read_count(file, "bytes"), cli_json_read_count(file, "opset"),
+    printf("%s  %s\n   %zu bytes", letter, cli_copy_printable(cli_json_text(file, "path"), path),
+           cli_json_read_count(file, "bytes"));
+    if (cli_json_read_count(file, "data_bytes"))
+        printf(" (%zu of them in data files)", cli_json_read_count(file, "data_bytes"));
+    printf(", opset %zu, %zu nodes", cli_json_read_count(file, "opset"),
            cli_json_read_count(file, "nodes"));
-    if (cli_json_read_count(file, "plumbing"))
-        printf(", %zu of them quantization's", cli_json_read_count(file, "plumbing"));
+    if (cli_json_read_count(file, "qdq_nodes"))
+        printf(", %zu of them quantization's", cli_json_read_count(file, "qdq_nodes"));
     if (cli_json_read_count(file, "weights"))
         printf("\n   %zu weights in %zu bytes", cli_json_read_count(file, "weights"),
                cli_json_read_count(file, "weight_bytes"));
@@ -212,7 +214,7 @@ static void print_output(const cJSON *output)
     char name[CLI_PLAIN_SIZE], sqnr[16];
     const double own = read_sqnr(output, "error");
     const double agreement = cli_json_number(output, "agreement");
-    const double bound = cli_json_number(output, "bound");
+    const double bound = cli_json_number(output, "noise_to_signal_bound");
     printf("output '%s': ", cli_copy_printable(cli_json_text(output, "name"), name));
     if (!cli_json_text(output, "other") || isnan(own)) {
         printf("can't be compared\n");
@@ -222,10 +224,14 @@ static void print_output(const cJSON *output)
            cli_json_number(cli_json_item(output, "error"), "cosine"),
            cli_json_number(output, "max_error"));
     if (!isnan(agreement))
-        printf("  top-1 agrees in %.2f%%, KL divergence %.4g nats\n", 100 * agreement,
-               cli_json_number(output, "kl"));
-    printf("  relative error %.4g", cli_json_number(output, "relative"));
-    if (!isnan(bound))
+        printf("  top-1 agrees in %.2f%% of the samples (95 %% interval %.2f to %.2f)\n  KL "
+               "divergence %.4g nats, ",
+               100 * agreement, 100 * cli_json_number(output, "agreement_low"),
+               100 * cli_json_number(output, "agreement_high"), cli_json_number(output, "kl"));
+    else
+        printf("  ");
+    printf("noise-to-signal ratio %.4g", cli_json_number(output, "noise_to_signal"));
+    if (bound < 1) /* above, it says nothing; the JSON has it */
         printf(", at most %.4g by the layers' errors", bound);
     printf("\n");
 }

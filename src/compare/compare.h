@@ -14,6 +14,7 @@
 #include "base/sink.h"
 #include "calib/calib.h"
 #include "compare/comparison.h"
+#include "metric/accuracy.h"
 #include "onnx/onnx.h"
 
 struct ldnq_diff_options {
@@ -22,6 +23,7 @@ struct ldnq_diff_options {
     struct ldnq_graph *graph_a, *graph_b;
     struct ldnq_samples *samples; /* opened for A's graph; NULL: compare structure and weights */
     size_t max_samples;           /* use only the first; 0: all */
+    enum ldnq_sample_role role;   /* what they are to B */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
 };

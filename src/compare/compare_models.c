@@ -57,6 +57,7 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
         .path = ldnq_model_path(model),
         .producer = ldnq_model_producer(model),
         .bytes = ldnq_model_bytes(model),
+        .data_bytes = ldnq_model_data_bytes(model),
         .opset = ldnq_model_opset(model),
         .ir_version = ldnq_model_ir_version(model),
         .nodes = file->view.file_node_count,
@@ -196,5 +197,11 @@ enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struc
         .pool = options->pool,
         .sink = options->sink,
     };
-    return ldnq_measure_errors(&measuring, arena, diff, err);
+    LDNQ_TRY(ldnq_measure_errors(&measuring, arena, diff, err));
+    char *on = ldnq_arena_alloc(arena, LDNQ_SAMPLES_TEXT, 1, err);
+    if (!on)
+        return LDNQ_NOMEM;
+    ldnq_describe_samples(options->role, diff->samples, on, LDNQ_SAMPLES_TEXT);
+    diff->measured_on = on;
+    return LDNQ_OK;
 }

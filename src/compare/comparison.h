@@ -52,7 +52,8 @@ struct ldnq_quantized_tensor {
 
 struct ldnq_diff_file {
     const char *path, *producer;
-    size_t bytes;
+    size_t bytes;      /* of the model and its external data */
+    size_t data_bytes; /* those of them in data files */
     int opset;
     int64_t ir_version;
     size_t nodes;     /* nodes of the main graph, Q/DQ nodes included */
@@ -121,8 +122,8 @@ struct ldnq_diff_layer {
     /* How the solver converged; NULL unless the caller of the solver recorded it. */
     const struct ldnq_diff_iteration *trace;
     size_t trace_count;
-    /* Where the diff has an estimate: this layer's part, the relative error of the outputs with
-     * the change of this layer alone; NaN where there is none. */
+    /* Where the diff has an estimate: this layer's part, the noise-to-signal ratio of the outputs
+     * with the change of this layer alone; NaN where there is none. */
     double output_estimate;
 };
 
@@ -136,28 +137,30 @@ struct ldnq_diff_change {
 struct ldnq_diff_output {
     const char *name, *match; /* name in A and in B; match is NULL when B has no such output */
     struct ldnq_diff_error error;
-    double relative;  /* |y - t|^2 / |t|^2 */
-    double bound;     /* upper bound of `relative` from the layers' isolated errors, by the
-                         paper's theorem; NaN where that does not apply (bound_reason) */
-    double max_error; /* the largest |y - t| */
-    /* Where the output is a row of two or more scores per sample; otherwise NaN. */
+    double noise_to_signal; /* |y - t|^2 / |t|^2 */
+    double bound;           /* upper bound of noise_to_signal from the layers' isolated errors, by
+                               the paper's theorem; NaN where that does not apply (bound_reason) */
+    double max_error;       /* the largest |y - t| */
+    /* Where the output is a classifier's (metric/output_metrics.h); otherwise NaN. */
     double agreement; /* fraction of samples with the same top-1 class, 0 .. 1 */
-    double kl;        /* mean of sum p log(p/q) in nats. p and q are the softmax of A's and B's
-                         rows, or the rows themselves where those are distributions */
+    double agreement_low, agreement_high; /* its 95 % interval */
+    double kl; /* mean of sum p log(p/q) in nats. p and q are the softmax of A's and B's
+                  rows, or the rows themselves where those are distributions */
 };
 
-/* The quantizer's prediction from the changes of all layers. */
+/* The quantizer's prediction from the changes of all layers: noise-to-signal ratios, the mean over
+ * the outputs. */
 struct ldnq_diff_estimate {
-    double error;     /* relative, the mean over the outputs */
+    double error;
     double deviation; /* standard deviation of it */
-    double measured;  /* measured relative error of the outputs */
+    double measured;
 };
 
 /* A file that the quantizer tried on the way to an accuracy goal. */
 struct ldnq_diff_goal_step {
     double bytes;    /* bytes of the weights */
     double value;    /* measured accuracy, in the unit of the goal */
-    double estimate; /* estimated relative error of the outputs */
+    double estimate; /* estimated noise-to-signal ratio of the outputs */
     size_t float_layers;
     bool meets;
 };
@@ -166,7 +169,8 @@ struct ldnq_diff_goal {
     const char *measure; /* "SQNR in dB" */
     double limit;
     struct ldnq_diff_goal_step *steps; /* the files in the order in which they were tried */
-    size_t step_count, chosen, samples;
+    size_t step_count, chosen;
+    const char *measured_on; /* as below */
 };
 
 struct ldnq_diff {
@@ -178,8 +182,9 @@ struct ldnq_diff {
     size_t removed_count, added_count, changed_count;
     struct ldnq_quantized_tensor *tensors; /* quantized tensors of B */
     size_t tensor_count;
-    size_t samples; /* 0: structure and weights alone were compared */
-    double seconds; /* time that running the samples took */
+    size_t samples;          /* 0: structure and weights alone were compared */
+    const char *measured_on; /* what these samples are: "20 held-out samples"; NULL without */
+    double seconds;          /* time that running the samples took */
     struct ldnq_diff_output *outputs;
     size_t output_count;
     const char *bound_reason;                  /* why there is no bound; NULL when there is one */

@@ -298,10 +298,12 @@ static enum ldnq_status store_errors_in_diff(struct measurement *m, struct ldnq_
             .name = m->graph_a->outputs[o]->name,
             .match = match == LDNQ_NO_NODE ? NULL : m->graph_b->outputs[match]->name,
             .error = { metrics.sqnr, metrics.cosine },
-            .relative = metrics.relative,
+            .noise_to_signal = metrics.noise_to_signal,
             .bound = NAN,
             .max_error = metrics.max_error,
             .agreement = metrics.agreement,
+            .agreement_low = metrics.agreement_interval.low,
+            .agreement_high = metrics.agreement_interval.high,
             .kl = metrics.kl,
         };
     }

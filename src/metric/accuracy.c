@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "base/size.h"
 #include "base/text.h"
@@ -10,11 +11,37 @@
 
 #define BATCH ((size_t)20)
 
+/* ---- words ---------------------------------------------------------------------------------- */
+
+const char *ldnq_sample_role_name(enum ldnq_sample_role role)
+{
+    static const char *const names[] = { [LDNQ_SAMPLES_OF_THEIR_OWN] = "data",
+                                         [LDNQ_SAMPLES_HELD_OUT_OF_FIT] = "held-out",
+                                         [LDNQ_SAMPLES_OF_FIT] = "fitted" };
+    return names[role];
+}
+
+void ldnq_describe_samples(enum ldnq_sample_role role, size_t samples, char *text, size_t size)
+{
+    const char *plural = samples == 1 ? "" : "s";
+    if (role == LDNQ_SAMPLES_HELD_OUT_OF_FIT)
+        snprintf(text, size, "%zu held-out sample%s", samples, plural);
+    else if (role == LDNQ_SAMPLES_OF_THEIR_OWN)
+        snprintf(text, size, "%zu sample%s", samples, plural);
+    else
+        snprintf(text, size,
+                 "the %zu sample%s that %s fitted: too few to hold any out, so that unseen ones "
+                 "will have larger errors",
+                 samples, plural, samples == 1 ? "was" : "were");
+}
+
+/* ---- measuring ------------------------------------------------------------------------------ */
+
 struct accuracy_measurement {
+    const struct ldnq_accuracy_options *options;
     const struct ldnq_graph *graphs[2]; /* quantized, reference */
     struct ldnq_exec *execs[2];
     struct ldnq_samples *samples;
-    struct ldnq_pool *pool;
     struct ldnq_output_sums *sums; /* by output */
     size_t correct[2], labelled;
 };
@@ -32,8 +59,8 @@ static enum ldnq_status count_correct(struct accuracy_measurement *measurement, 
 {
     for (size_t which = 0; which < 2; which++) {
         const struct ldnq_tensor *output = find_output_of_graph(measurement, which, 0);
-        const size_t elements = ldnq_tensor_count(output), classes = elements / count;
-        if (output->dtype != LDNQ_FLOAT || classes < 2 || elements % count != 0)
+        const size_t classes = ldnq_count_classes(output, count);
+        if (classes == 0)
             return ldnq_fail(err, LDNQ_UNSUPPORTED,
                              "%s: output '%s' is not one score per class for each of %zu samples",
                              measurement->graphs[1]->file, measurement->graphs[1]->outputs[0]->name,
@@ -61,10 +88,10 @@ static enum ldnq_status measure_accuracy_of_batch(struct accuracy_measurement *m
     for (size_t o = 0; o < measurement->graphs[1]->output_count; o++)
         LDNQ_TRY(ldnq_output_sums_add(
             &measurement->sums[o], find_output_of_graph(measurement, 0, o),
-            find_output_of_graph(measurement, 1, o), count, measurement->pool, err));
-    return ldnq_samples_label(measurement->samples, first) < 0
-               ? LDNQ_OK
-               : count_correct(measurement, first, count, err);
+            find_output_of_graph(measurement, 1, o), count, measurement->options->pool, err));
+    const bool has_labels = measurement->options->measured.uses_labels &&
+                            ldnq_samples_label(measurement->samples, first) >= 0;
+    return has_labels ? count_correct(measurement, first, count, err) : LDNQ_OK;
 }
 
 static enum ldnq_status measure_batches(struct accuracy_measurement *measurement,
@@ -74,13 +101,13 @@ static enum ldnq_status measure_batches(struct accuracy_measurement *measurement
     const size_t most =
         ldnq_samples_choose_batch_size(measurement->samples, measurement->graphs[1], BATCH);
     for (size_t i = 0; i < 2; i++)
-        LDNQ_TRY(ldnq_exec_create(measurement->graphs[i], measurement->pool, &measurement->execs[i],
-                                  err));
+        LDNQ_TRY(ldnq_exec_create(measurement->graphs[i], measurement->options->pool,
+                                  &measurement->execs[i], err));
     for (size_t first = 0; first < all; first += most) {
         const size_t count = ldnq_size_min(most, all - first);
         struct ldnq_sample_batch batch;
-        LDNQ_TRY(ldnq_sample_batch_read(measurement->samples, first, count, measurement->pool,
-                                        &batch, err));
+        LDNQ_TRY(ldnq_sample_batch_read(measurement->samples, first, count,
+                                        measurement->options->pool, &batch, err));
         const enum ldnq_status status =
             measure_accuracy_of_batch(measurement, batch.inputs, first, count, err);
         ldnq_exec_reset(measurement->execs[0]);
@@ -96,39 +123,73 @@ static double compute_percent(size_t part, size_t whole)
     return whole ? 100.0 * (double)part / (double)whole : NAN;
 }
 
-static void summarize_accuracy(const struct accuracy_measurement *measurement,
-                               struct ldnq_accuracy *out)
+void ldnq_accuracy_clear(struct ldnq_accuracy *out)
 {
-    *out = (struct ldnq_accuracy){ .samples = ldnq_samples_count(measurement->samples),
-                                   .sqnr = NAN,
-                                   .agreement = NAN };
+    *out = (struct ldnq_accuracy){ .sqnr = NAN,
+                                   .noise_to_signal = NAN,
+                                   .agreement = NAN,
+                                   .agreement_interval = { NAN, NAN },
+                                   .top1 = NAN,
+                                   .reference_top1 = NAN,
+                                   .drop = NAN };
+}
+
+/* The worst of the outputs for SQNR and agreement, the mean for the ratio. */
+static void summarize_outputs(const struct accuracy_measurement *measurement,
+                              struct ldnq_accuracy *out)
+{
+    double sum = 0;
+    size_t compared = 0;
     for (size_t o = 0; o < measurement->graphs[1]->output_count; o++) {
         const struct ldnq_output_metrics metrics =
             ldnq_output_metrics_compute(&measurement->sums[o]);
         out->sqnr = fmin(out->sqnr, metrics.sqnr); /* fmin ignores NaN */
-        out->agreement = fmin(out->agreement, 100 * metrics.agreement);
+        if (isfinite(metrics.noise_to_signal)) {   /* infinite where t is 0 */
+            sum += metrics.noise_to_signal;
+            compared++;
+        }
+        if (isnan(metrics.agreement) || out->agreement <= 100 * metrics.agreement)
+            continue;
+        out->agreement = 100 * metrics.agreement;
+        out->agreement_interval = (struct ldnq_interval){ 100 * metrics.agreement_interval.low,
+                                                          100 * metrics.agreement_interval.high };
     }
+    if (compared > 0)
+        out->noise_to_signal = sum / (double)compared;
+}
+
+static void summarize_accuracy(const struct accuracy_measurement *measurement,
+                               struct ldnq_accuracy *out)
+{
+    const struct ldnq_accuracy_options *options = measurement->options;
+    ldnq_accuracy_clear(out);
+    out->role = options->measured.role;
+    out->samples = ldnq_samples_count(measurement->samples);
+    summarize_outputs(measurement, out);
+    for (size_t o = 0; options->powers && o < measurement->graphs[1]->output_count; o++)
+        options->powers[o] = measurement->sums[o].distance.failed
+                                 ? 0
+                                 : measurement->sums[o].distance.tt / (double)out->samples;
+    if (!measurement->labelled)
+        return;
     out->top1 = compute_percent(measurement->correct[0], measurement->labelled);
     out->reference_top1 = compute_percent(measurement->correct[1], measurement->labelled);
     /* Not the difference of both, whose rounding may be beyond a goal that is met exactly. */
-    out->drop = measurement->labelled
-                    ? 100 * ((double)measurement->correct[1] - (double)measurement->correct[0]) /
-                          (double)measurement->labelled
-                    : NAN;
+    out->drop = 100 * ((double)measurement->correct[1] - (double)measurement->correct[0]) /
+                (double)measurement->labelled;
 }
 
-enum ldnq_status ldnq_accuracy_measure(const struct ldnq_graph *quantized,
-                                       const struct ldnq_graph *reference,
-                                       struct ldnq_samples *samples, struct ldnq_pool *pool,
+enum ldnq_status ldnq_accuracy_measure(const struct ldnq_accuracy_options *options,
                                        struct ldnq_accuracy *out, struct ldnq_error *err)
 {
-    struct accuracy_measurement measurement = { .graphs = { quantized, reference },
-                                                .samples = samples,
-                                                .pool = pool };
+    struct accuracy_measurement measurement = { .options = options,
+                                                .graphs = { options->quantized,
+                                                            options->reference },
+                                                .samples = options->measured.samples };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     measurement.sums =
-        ldnq_arena_alloc(arena, reference->output_count, sizeof *measurement.sums, err);
+        ldnq_arena_alloc(arena, options->reference->output_count, sizeof *measurement.sums, err);
     enum ldnq_status status = measurement.sums ? measure_batches(&measurement, err) : LDNQ_NOMEM;
     if (status == LDNQ_OK)
         summarize_accuracy(&measurement, out);

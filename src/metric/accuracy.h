@@ -1,4 +1,7 @@
-/* accuracy.h: what a quantized network keeps of the float one on samples, as a goal states it.
+/* accuracy.h: what a quantized network keeps of the float one on samples.
+ *
+ * Samples that codes, scales or biases are fitted to show errors that are too small, the more so
+ * the fewer they are. A figure goes with the samples it was measured on, and with words for them.
  *
  * Units   agreement and top-1 in percent of the samples, drop in percentage points, SQNR in dB
  * Owns    nothing
@@ -7,12 +10,37 @@
 #define LDNQ_METRIC_ACCURACY_H
 
 #include "calib/calib.h"
+#include "metric/interval.h"
+
+/* What the samples are to the network that is measured. */
+enum ldnq_sample_role {
+    LDNQ_SAMPLES_OF_THEIR_OWN, /* given for measuring alone */
+    LDNQ_SAMPLES_HELD_OUT_OF_FIT,
+    LDNQ_SAMPLES_OF_FIT, /* fitted: there are too few to hold any out */
+};
+
+struct ldnq_measured_samples {
+    struct ldnq_samples *samples;
+    enum ldnq_sample_role role;
+    bool uses_labels; /* their labels are the network's classes; else top-1 is not measured */
+};
+
+/* The role's name in JSON: "data", "held-out", "fitted". */
+const char *ldnq_sample_role_name(enum ldnq_sample_role role);
+
+/* Writes "20 held-out samples", to follow "on"; with fitted samples also what that means. */
+void ldnq_describe_samples(enum ldnq_sample_role role, size_t samples, char *text, size_t size);
+#define LDNQ_SAMPLES_TEXT 160 /* size of the text */
 
 /* NaN where it was not measured. */
 struct ldnq_accuracy {
-    size_t samples;
-    double sqnr;      /* SQNR of the worst output, in dB */
-    double agreement; /* agreement of the worst output that is a row of scores per sample */
+    enum ldnq_sample_role role;
+    size_t samples;                          /* 0: nothing was measured */
+    double sqnr;                             /* SQNR of the worst output, in dB */
+    double noise_to_signal;                  /* |y - t|^2 / |t|^2, the mean over the outputs */
+    double agreement;                        /* agreement of the worst output that is a classifier's
+                                                (output_metrics.h) */
+    struct ldnq_interval agreement_interval; /* in percent, as interval.h has it */
     double top1, reference_top1;
     double drop; /* reference_top1 - top1 */
 };
@@ -22,13 +50,23 @@ struct ldnq_accuracy_goal {
     double max_drop, min_agreement, min_sqnr;
 };
 
-/* Runs both networks over all samples; top-1 where the samples have labels, by the first output.
- * Errors: UNSUPPORTED (outputs of other shapes than the reference's), DATA (a label beyond the
- * classes), those of the samples and the executor. */
-enum ldnq_status ldnq_accuracy_measure(const struct ldnq_graph *quantized,
-                                       const struct ldnq_graph *reference,
-                                       struct ldnq_samples *samples, struct ldnq_pool *pool,
+struct ldnq_accuracy_options {
+    const struct ldnq_graph *quantized, *reference;
+    struct ldnq_measured_samples measured;
+    struct ldnq_pool *pool;
+    double *powers; /* by output: becomes the mean over the samples of |t|^2, 0 for an output that
+                       can't be compared; may be NULL */
+};
+
+/* Runs both networks over all samples; top-1 where labels are used, by the first output.
+ * Outputs that are not floats, or have other shapes than the reference's, are left out. Errors:
+ * UNSUPPORTED (a first output without a score per class), DATA (a label beyond the classes), those
+ * of the samples and the executor. */
+enum ldnq_status ldnq_accuracy_measure(const struct ldnq_accuracy_options *options,
                                        struct ldnq_accuracy *out, struct ldnq_error *err);
+
+/* Where nothing was measured. */
+void ldnq_accuracy_clear(struct ldnq_accuracy *out);
 
 /* Whether all parts of the goal are met. A part that was not measured is not. */
 bool ldnq_accuracy_meets(const struct ldnq_accuracy *accuracy,

@@ -64,67 +64,42 @@ enum ldnq_status ldnq_visit_first_samples(const struct ldnq_graph *graph,
     return LDNQ_OK;
 }
 
-/* ---- two networks ----------------------------------------------------------------------- */
+/* ---- power ------------------------------------------------------------------------------ */
 
-struct output_measurement {
-    struct ldnq_executed_graph quantized, reference;
-    double *errors, *powers;
+struct power_measurement {
+    struct ldnq_executed_graph executed;
+    double *powers;
 };
 
-static enum ldnq_status run_both_and_add_error(void *ctx, struct ldnq_tensor *const *inputs,
-                                               double done, struct ldnq_error *err)
+static enum ldnq_status run_and_add_powers(void *ctx, struct ldnq_tensor *const *inputs,
+                                           double done, struct ldnq_error *err)
 {
     (void)done;
-    const struct output_measurement *m = ctx;
-    enum ldnq_status status = ldnq_exec_run(m->reference.exec, inputs, err);
-    if (status == LDNQ_OK)
-        status = ldnq_exec_run(m->quantized.exec, inputs, err);
-    if (status == LDNQ_OK)
-        status = ldnq_output_error_add(&m->quantized, &m->reference, m->errors, m->powers, err);
-    ldnq_exec_reset(m->reference.exec);
-    ldnq_exec_reset(m->quantized.exec);
+    const struct power_measurement *m = ctx;
+    const struct ldnq_graph *graph = m->executed.graph;
+    const enum ldnq_status status = ldnq_exec_run(m->executed.exec, inputs, err);
+    for (size_t o = 0; status == LDNQ_OK && o < graph->output_count; o++) {
+        const struct ldnq_tensor *t = ldnq_exec_find_value(m->executed.exec, graph->outputs[o]);
+        if (t->dtype == LDNQ_FLOAT)
+            m->powers[o] += ldnq_compute_squared_error(t->data, NULL, ldnq_tensor_count(t));
+    }
+    ldnq_exec_reset(m->executed.exec);
     return status;
 }
 
-static enum ldnq_status measure_outputs(struct output_measurement *m, struct ldnq_samples *samples,
-                                        struct ldnq_pool *pool, double *error,
-                                        struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_output_measure_powers(const struct ldnq_graph *graph,
+                                            struct ldnq_samples *samples, struct ldnq_pool *pool,
+                                            double *powers, struct ldnq_error *err)
 {
-    const size_t outputs = m->quantized.graph->output_count;
-    double power = 0;
-    m->errors = ldnq_arena_alloc(arena, outputs, sizeof *m->errors, err);
-    if (!m->errors)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_exec_create(m->quantized.graph, pool, &m->quantized.exec, err));
-    LDNQ_TRY(ldnq_exec_create(m->reference.graph, pool, &m->reference.exec, err));
-    LDNQ_TRY(ldnq_visit_first_samples(m->reference.graph, samples, pool, run_both_and_add_error, m,
-                                      err));
-    for (size_t o = 0; o < outputs; o++)
-        power += m->powers[o];
-    if (power > 0)
-        *error = ldnq_output_error_compute_mean(m->errors, m->powers, outputs);
+    struct power_measurement m = { .executed.graph = graph, .powers = powers };
     const double count = (double)ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
-    for (size_t o = 0; o < outputs; o++)
-        m->powers[o] /= count;
-    return LDNQ_OK;
-}
-
-enum ldnq_status ldnq_output_error_measure(const struct ldnq_graph *quantized,
-                                           const struct ldnq_graph *reference,
-                                           struct ldnq_samples *samples, struct ldnq_pool *pool,
-                                           double *error, double *powers, struct ldnq_error *err)
-{
-    struct output_measurement m = { .quantized.graph = quantized,
-                                    .reference.graph = reference,
-                                    .powers = powers };
-    struct ldnq_arena *arena;
-    *error = NAN;
-    for (size_t o = 0; o < quantized->output_count; o++)
+    for (size_t o = 0; o < graph->output_count; o++)
         powers[o] = 0;
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = measure_outputs(&m, samples, pool, error, arena, err);
-    ldnq_exec_destroy(m.quantized.exec);
-    ldnq_exec_destroy(m.reference.exec);
-    ldnq_arena_destroy(arena);
+    enum ldnq_status status = ldnq_exec_create(graph, pool, &m.executed.exec, err);
+    if (status == LDNQ_OK)
+        status = ldnq_visit_first_samples(graph, samples, pool, run_and_add_powers, &m, err);
+    ldnq_exec_destroy(m.executed.exec);
+    for (size_t o = 0; o < graph->output_count; o++)
+        powers[o] = status == LDNQ_OK ? powers[o] / count : 0;
     return status == LDNQ_NOMEM || status == LDNQ_IO ? status : LDNQ_OK;
 }

@@ -1,6 +1,6 @@
 /* output_error.h: the error of a network's outputs y against a reference network's t.
  *
- * Units   |y - t|^2 / |t|^2 per output, the mean over the float outputs
+ * Units   the noise-to-signal ratio |y - t|^2 / |t|^2 per output, the mean over the outputs
  * Owns    nothing
  */
 #ifndef LDNQ_METRIC_OUTPUT_ERROR_H
@@ -40,12 +40,10 @@ enum ldnq_status ldnq_visit_first_samples(const struct ldnq_graph *graph,
                                           ldnq_batch_visit_fn *visit, void *ctx,
                                           struct ldnq_error *err);
 
-/* Measures the error of the outputs on those samples: NaN when no output is a float, or the
- * networks can't be run or compared. powers[o] becomes the mean over the samples of |t|^2 of
- * output o, 0 where it is not a float. Errors: NOMEM, IO. */
-enum ldnq_status ldnq_output_error_measure(const struct ldnq_graph *quantized,
-                                           const struct ldnq_graph *reference,
-                                           struct ldnq_samples *samples, struct ldnq_pool *pool,
-                                           double *error, double *powers, struct ldnq_error *err);
+/* powers[o] becomes the mean over those samples of |t|^2 of output o, 0 where it is not a float,
+ * and for all of them where the network can't be run. Errors: NOMEM, IO. */
+enum ldnq_status ldnq_output_measure_powers(const struct ldnq_graph *graph,
+                                            struct ldnq_samples *samples, struct ldnq_pool *pool,
+                                            double *powers, struct ldnq_error *err);
 
 #endif

@@ -5,16 +5,19 @@
 /* The least probability in a logarithm: networks may round one to 0. */
 #define MIN_PROBABILITY 1e-12
 
-/* C of a tensor (N, C) or (N, C, 1, 1), as convolutions write it; 0 for other shapes. */
-static size_t count_classes(const struct ldnq_tensor *t, size_t samples)
+size_t ldnq_count_classes(const struct ldnq_tensor *t, size_t samples)
 {
     const size_t count = ldnq_tensor_count(t);
-    if (t->shape.rank < 2 || (size_t)t->shape.dim[0] != samples || samples == 0)
+    const bool is_one_row = samples == 1 && t->shape.rank == 1;
+    if (t->dtype != LDNQ_FLOAT || samples == 0 || t->shape.rank < 1)
         return 0;
-    for (int d = 2; d < t->shape.rank; d++)
-        if (t->shape.dim[d] != 1)
+    if (!is_one_row && (t->shape.rank < 2 || (size_t)t->shape.dim[0] != samples))
+        return 0;
+    const size_t classes = count / samples;
+    for (int d = is_one_row ? 0 : 1; d < t->shape.rank; d++)
+        if (t->shape.dim[d] != 1 && (size_t)t->shape.dim[d] != classes)
             return 0;
-    return count / samples >= 2 ? count / samples : 0;
+    return classes >= 2 ? classes : 0;
 }
 
 size_t ldnq_find_best_class(const float *row, size_t classes)
@@ -68,7 +71,7 @@ enum ldnq_status ldnq_output_sums_add(struct ldnq_output_sums *sums, const struc
                                       struct ldnq_pool *pool, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_distance_add(&sums->distance, y, t, pool, err));
-    const size_t classes = sums->distance.failed ? 0 : count_classes(t, samples);
+    const size_t classes = sums->distance.failed ? 0 : ldnq_count_classes(t, samples);
     for (size_t i = 0; classes && i < samples; i++) {
         const float *p = (const float *)t->data + i * classes;
         const float *q = (const float *)y->data + i * classes;
@@ -82,15 +85,16 @@ enum ldnq_status ldnq_output_sums_add(struct ldnq_output_sums *sums, const struc
 struct ldnq_output_metrics ldnq_output_metrics_compute(const struct ldnq_output_sums *sums)
 {
     const struct ldnq_distance *distance = &sums->distance;
-    struct ldnq_output_metrics metrics = { NAN, NAN, NAN, NAN, NAN, NAN };
+    struct ldnq_output_metrics metrics = { NAN, NAN, NAN, NAN, NAN, { NAN, NAN }, NAN };
     if (distance->failed || distance->count == 0)
         return metrics;
     metrics.sqnr = ldnq_distance_compute_sqnr(distance);
     metrics.cosine = ldnq_distance_compute_cosine(distance);
     metrics.max_error = distance->max_error;
-    metrics.relative = distance->ee == 0 ? 0 : distance->ee / distance->tt;
+    metrics.noise_to_signal = distance->ee == 0 ? 0 : distance->ee / distance->tt;
     if (sums->rows) {
         metrics.agreement = (double)sums->agreed / (double)sums->rows;
+        metrics.agreement_interval = ldnq_compute_share_interval(sums->agreed, sums->rows);
         metrics.kl = sums->kl / (double)sums->rows;
     }
     return metrics;

@@ -76,7 +76,7 @@ static enum ldnq_status parse_and_load_data(struct ldnq_model *model, const void
                          model->path);
     LDNQ_TRY(parse_model_proto(model, bytes, size, err));
     LDNQ_TRY(check_required_parts(model, bytes, size, err));
-    model->bytes = size;
+    model->bytes = model->file_bytes = size;
     model->hash = XXH3_64bits(bytes, size);
     enum ldnq_status status = ldnq_external_load(model, folder, err);
     if (status != LDNQ_OK)

@@ -28,6 +28,11 @@ size_t ldnq_model_bytes(const struct ldnq_model *model)
     return model->bytes;
 }
 
+size_t ldnq_model_data_bytes(const struct ldnq_model *model)
+{
+    return model->bytes - model->file_bytes;
+}
+
 uint64_t ldnq_model_hash(const struct ldnq_model *model)
 {
     return model->hash;

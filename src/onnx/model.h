@@ -23,7 +23,7 @@ struct ldnq_model {
     struct ldnq_arena *arena;
     const char *path;
     Onnx__ModelProto *proto;
-    size_t bytes;
+    size_t bytes, file_bytes; /* of model and external data; of the model alone */
     uint64_t hash;
     const char **data_files; /* resolved paths of the external data that were read */
     size_t data_file_count, data_file_capacity;

@@ -41,12 +41,13 @@ enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *pat
                                  struct ldnq_error *err);
 /* The same in two steps, for a job that has more to write: create writes the files whole under
  * temporary names, commit renames them, destroy removes what was not committed and accepts NULL.
- * The model may change or go between them. `size` is that of the model without its data file, and
- * 0 for a device, which is written to by create. */
+ * The model may change or go between them. `size` is that of the model and its data file, and 0 for
+ * a device, which is written to by create; `data_size` is the data file's. */
 struct ldnq_model_writer;
 enum ldnq_status ldnq_model_writer_create(const struct ldnq_model *model, const char *path,
                                           struct ldnq_model_writer **out, struct ldnq_error *err);
 size_t ldnq_model_writer_size(const struct ldnq_model_writer *writer);
+size_t ldnq_model_writer_data_size(const struct ldnq_model_writer *writer);
 enum ldnq_status ldnq_model_writer_commit(struct ldnq_model_writer *writer, struct ldnq_error *err);
 void ldnq_model_writer_destroy(struct ldnq_model_writer *writer);
 /* The model as bytes in memory, with external data included. The caller releases it with
@@ -55,10 +56,11 @@ enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, s
                                  struct ldnq_error *err);
 void ldnq_model_free_bytes(void *bytes);
 
-/* The path it was loaded from, its size in bytes including external data, and an xxh3
- * hash of its contents. */
+/* The path it was loaded from, its size in bytes including external data, the part of them that is
+ * external data, and an xxh3 hash of its contents. */
 const char *ldnq_model_path(const struct ldnq_model *model);
 size_t ldnq_model_bytes(const struct ldnq_model *model);
+size_t ldnq_model_data_bytes(const struct ldnq_model *model);
 /* The resolved paths of the external data that were read; NULL beyond the last. */
 const char *ldnq_model_data_file(const struct ldnq_model *model, size_t index);
 uint64_t ldnq_model_hash(const struct ldnq_model *model);

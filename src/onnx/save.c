@@ -189,7 +189,7 @@ struct ldnq_model_writer {
     const char *path, *name;            /* path of the model; its name in its folder */
     const char **read;                  /* data files of the loaded model */
     size_t read_count;
-    size_t size; /* bytes of the model; 0 for a device */
+    size_t size, data_size; /* bytes of the model; 0 for a device; of its data */
 };
 
 static enum ldnq_status name_data_file(struct model_saver *saver, struct ldnq_model_writer *writer,
@@ -239,6 +239,7 @@ static enum ldnq_status write_files(const struct ldnq_model *model,
         status = name_data_file(&saver, writer, err);
     if (status == LDNQ_OK && saver.location)
         status = ldnq_file_writer_close(&writer->data, err);
+    writer->data_size = saver.offset;
     if (status == LDNQ_OK)
         status = write_file(model, writer, err);
     restore_changed_tensors(&saver);
@@ -338,7 +339,12 @@ enum ldnq_status ldnq_model_writer_create(const struct ldnq_model *model, const 
 
 size_t ldnq_model_writer_size(const struct ldnq_model_writer *writer)
 {
-    return writer->size;
+    return writer->size ? writer->size + writer->data_size : 0;
+}
+
+size_t ldnq_model_writer_data_size(const struct ldnq_model_writer *writer)
+{
+    return writer->data_size;
 }
 
 /* Renames the data file first, as a model must never refer to bytes that do not exist yet, and

@@ -120,8 +120,13 @@ static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq
     LDNQ_TRY(ldnq_quantize_graph(clone, search->samples, &options, arena, &result, err));
     if (layers)
         LDNQ_TRY(ldnq_goal_layers_read(layers, search->ladders, result, search->arena, err));
-    return ldnq_accuracy_measure(clone, search->graph, search->goal->samples, search->options->pool,
-                                 &step->accuracy, err);
+    const struct ldnq_accuracy_options measuring = {
+        .quantized = clone,
+        .reference = search->graph,
+        .measured = search->goal->measured,
+        .pool = search->options->pool,
+    };
+    return ldnq_accuracy_measure(&measuring, &step->accuracy, err);
 }
 
 /* Quantizes with search->rungs, and appends a step. With `layers`, also estimates. */
@@ -211,19 +216,20 @@ static enum ldnq_status fail_without_state(const struct goal_search *search, str
 {
     const struct ldnq_goal_result *result = search->result;
     const struct ldnq_goal_step *best = &result->steps[0];
-    char text[256];
+    char text[256], on[LDNQ_SAMPLES_TEXT];
     for (size_t i = 1; i < result->step_count; i++)
         if (compute_distance(&result->steps[i].accuracy, &search->goal->goal) <
             compute_distance(&best->accuracy, &search->goal->goal))
             best = &result->steps[i];
     ldnq_accuracy_print(&best->accuracy, &search->goal->goal, text, sizeof text);
+    ldnq_describe_samples(best->accuracy.role, best->accuracy.samples, on, sizeof on);
     return ldnq_fail(err, LDNQ_GATE,
                      "%s: the goal was not reached%s, and nothing is written: the best of %zu "
-                     "attempts has %s on %zu samples that were not fitted, with %zu of %zu layers "
+                     "attempts has %s on %s, with %zu of %zu layers "
                      "float; lower the goal to that, fit more samples, or %s",
                      search->graph->file, has_time(search) ? "" : " within the time limit",
-                     result->step_count, text, best->accuracy.samples, best->float_layers,
-                     search->ladders->count, find_advice(search));
+                     result->step_count, text, on, best->float_layers, search->ladders->count,
+                     find_advice(search));
 }
 
 /* ---- the search ----------------------------------------------------------------------------- */

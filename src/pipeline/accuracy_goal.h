@@ -17,7 +17,7 @@
 
 struct ldnq_goal_options {
     struct ldnq_accuracy_goal goal;
-    struct ldnq_samples *samples; /* samples that the accuracy is measured on */
+    struct ldnq_measured_samples measured; /* samples that the accuracy is measured on */
     /* The codebooks from narrow to wide, and the bits that a code of each takes in the file. */
     const struct ldnq_codebook *const *codebooks;
     const unsigned *bits;

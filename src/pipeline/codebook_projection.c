@@ -219,7 +219,6 @@ enum ldnq_status ldnq_codebook_projection_run(struct ldnq_codebook_projection *p
     const struct ldnq_value **values =
         ldnq_arena_alloc(projection->arena, 2 * projection->layers, sizeof *values, err);
     double *powers = ldnq_arena_alloc(projection->arena, graph->output_count, sizeof *powers, err);
-    double nothing;
     if (!values || !powers)
         return LDNQ_NOMEM;
     projection->network = network;
@@ -228,8 +227,7 @@ enum ldnq_status ldnq_codebook_projection_run(struct ldnq_codebook_projection *p
     projection->share = 1 / (double)options->estimate_draws;
     projection->errors = errors;
     LDNQ_TRY(allocate_projection_run(projection, graph, values, err));
-    LDNQ_TRY(
-        ldnq_output_error_measure(graph, graph, samples, options->pool, &nothing, powers, err));
+    LDNQ_TRY(ldnq_output_measure_powers(graph, samples, options->pool, powers, err));
     struct codebook_visit visit = { projection, options->pool };
     const struct ldnq_projection_options project = {
         .values = values,

@@ -22,7 +22,7 @@
 struct ldnq_estimate_inputs {
     const struct ldnq_graph *graph, *reference;
     const struct ldnq_quantized_network *network;
-    const double *powers; /* by output, as ldnq_output_error_measure finds them */
+    const double *powers; /* by output: the mean over the samples of |t|^2, or 0 */
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options; /* seed, max_bytes, pool */
     size_t draws;

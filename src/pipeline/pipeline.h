@@ -14,6 +14,7 @@
 #include "base/sink.h"
 #include "calib/calib.h"
 #include "layer/quantized_layer.h"
+#include "metric/accuracy.h"
 #include "target/observer.h"
 
 /* ---- options ---------------------------------------------------------------------------- */
@@ -105,9 +106,11 @@ struct ldnq_quantize_options {
      * fine-tuning stops at its end. */
     double max_seconds;
     bool skips_output_error; /* the error of the outputs is not measured, and not estimated */
-    /* Samples that nothing is fitted on, which the network's outputs are measured on. NULL: there
-     * are none, and the samples that were fitted are taken. */
+    /* Samples that nothing is fitted on. NULL: there are too few for that. */
     struct ldnq_samples *held_out;
+    /* Samples that the accuracy is measured on. Without: the held-out ones, and if there are none
+     * those that are fitted. */
+    struct ldnq_measured_samples measured;
     size_t max_bytes; /* memory for activations, the rest goes to a file; 0: 256 MiB */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
@@ -158,8 +161,9 @@ struct ldnq_fine_tune_result {
     double error_start, error;
 };
 
-/* The error of the outputs as output_estimate.h predicts it, in the unit of output_error. All NaN
- * without draws, and where no gradient reaches the layers from a float output. */
+/* The noise-to-signal ratio of the outputs as output_estimate.h predicts it, on the samples that
+ * the accuracy is measured on, the mean over the outputs. All NaN without draws, and where no
+ * gradient reaches the layers from a float output. */
 struct ldnq_output_estimate {
     double error;
     double deviation;   /* the standard deviation that the draws leave in `error` */
@@ -174,19 +178,23 @@ struct ldnq_quantization {
     struct ldnq_quantized_network network;
     struct ldnq_layer_diagnostics *diagnostics; /* by layer of the network */
     struct ldnq_fine_tune_result fine_tune;
-    /* |y - t|^2 / |t|^2 of the network's outputs against the float network's, on the first
-     * held-out samples (at most 32; without any, on the first that were fitted), the mean over the
-     * outputs. NaN when no output is a float, or
+    /* Of the result, against the float network. It has no figure where no output is a float, or
      * the outputs can't be compared. */
-    double output_error;
-    /* An upper bound of output_error by the paper's theorem, from the change of each layer.
-     * NaN where an operator has no Lipschitz constant, and after fine-tuning. */
-    double output_bound;
+    struct ldnq_accuracy accuracy;
+    /* By the paper's theorem, from the change of each layer: an upper bound of the noise-to-signal
+     * ratio of the outputs on the samples that were fitted, the mean over the outputs. NaN where
+     * an operator has no Lipschitz constant, with quantized activations, and after fine-tuning. */
+    double noise_to_signal_bound;
     struct ldnq_output_estimate output_estimate;
     /* Layers with a constant weight that were not quantized; each has its refusal. */
     const struct ldnq_layer *kept;
     size_t kept_count;
 };
+
+/* The samples that the accuracy of a graph quantized on `fitted` is measured on. */
+struct ldnq_measured_samples
+ldnq_choose_measured_samples(const struct ldnq_quantize_options *options,
+                             struct ldnq_samples *fitted);
 
 /* Quantizes the layers of the graph, which then computes with the quantized weights.
  * Errors: USAGE (a pattern that matches no layer; nothing left to quantize), DATA (samples

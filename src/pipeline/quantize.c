@@ -86,75 +86,136 @@ double ldnq_quantizer_seconds_left(const struct ldnq_quantizer *quantizer)
     return limit > 0 ? limit - (ldnq_now() - quantizer->start) : INFINITY;
 }
 
-static enum ldnq_status compute_output_error_bound(const struct ldnq_quantizer *quantizer,
-                                                   const double *powers, struct ldnq_error *err)
+struct ldnq_measured_samples
+ldnq_choose_measured_samples(const struct ldnq_quantize_options *options,
+                             struct ldnq_samples *fitted)
+{
+    if (options->measured.samples)
+        return options->measured;
+    if (options->held_out)
+        return (struct ldnq_measured_samples){ options->held_out, LDNQ_SAMPLES_HELD_OUT_OF_FIT,
+                                               false };
+    return (struct ldnq_measured_samples){ fitted, LDNQ_SAMPLES_OF_FIT, false };
+}
+
+/* ---- the accuracy ------------------------------------------------------------------- */
+
+/* The squares of the bounds over the power of each output, 0 where that is 0. */
+static double compute_mean_bound(const double *bounds, const double *powers, size_t outputs)
+{
+    double sum = 0;
+    for (size_t o = 0; o < outputs; o++)
+        sum += powers[o] > 0 ? bounds[o] / powers[o] / (double)outputs : 0;
+    return sum;
+}
+
+/* The theorem counts what layers change, and that on the samples they were fitted to: the bound is
+ * relative to the power of the outputs there. Rounded activations are no such change, and after
+ * fine-tuning the layers' changes are others than those that were measured. */
+static enum ldnq_status compute_bound(const struct ldnq_quantizer *quantizer,
+                                      struct ldnq_error *err)
 {
     struct ldnq_quantization *result = quantizer->result;
-    const size_t outputs = quantizer->reference->output_count;
+    const struct ldnq_quantize_options *options = quantizer->options;
+    const struct ldnq_graph *reference = quantizer->reference;
+    const size_t outputs = reference->output_count;
     double *changes =
-        ldnq_arena_alloc(quantizer->arena, quantizer->reference->node_count, sizeof *changes, err);
+        ldnq_arena_alloc(quantizer->arena, reference->node_count, sizeof *changes, err);
+    double *powers = ldnq_arena_alloc(quantizer->arena, outputs, sizeof *powers, err);
     double *bounds = ldnq_arena_alloc(quantizer->arena, outputs, sizeof *bounds, err);
-    if (!changes || !bounds)
+    result->noise_to_signal_bound = NAN;
+    if (!changes || !powers || !bounds)
         return LDNQ_NOMEM;
+    if (options->fine_tune.steps > 0 || options->cascade > 0 || quantizer->placement ||
+        isnan(result->accuracy.noise_to_signal))
+        return LDNQ_OK;
     for (size_t i = 0; i < result->network.count; i++)
         changes[result->network.layers[i].layer.node_index] = result->diagnostics[i].change;
-    LDNQ_TRY(ldnq_bound_output_errors(quantizer->reference, changes, powers, bounds, err));
-    result->output_bound = 0;
     for (size_t o = 0; o < outputs; o++)
-        result->output_bound += bounds[o] / (double)outputs;
+        powers[o] = 1;
+    LDNQ_TRY(ldnq_bound_output_errors(reference, changes, powers, bounds, err));
+    if (isnan(compute_mean_bound(bounds, powers, outputs)))
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_output_measure_powers(reference, quantizer->samples, options->pool, powers, err));
+    result->noise_to_signal_bound = compute_mean_bound(bounds, powers, outputs);
     return LDNQ_OK;
 }
 
 /* 10 dB: what such a network computes is of little use. */
-#define LARGE_OUTPUT_ERROR 0.1
+#define LARGE_NOISE_TO_SIGNAL 0.1
 
 /* Codes at an even distance suit no network whose small values matter as much as its large ones,
  * as before a logarithm. */
 static void warn_activations_cost_much(const struct ldnq_quantizer *quantizer)
 {
-    const double error = quantizer->result->output_error;
-    if (quantizer->placement && quantizer->placement->count > 0 && error > LARGE_OUTPUT_ERROR)
-        ldnq_sink_warn(
-            quantizer->options->sink,
-            "the network's output has an SQNR of %.1f dB on the samples: its activations "
-            "lose too much as %s; leave them float (activations none), or ask for an "
-            "accuracy (min-sqnr, min-agreement)",
-            -10 * log10(error), ldnq_dtype_name(quantizer->placement->dtype));
+    const struct ldnq_accuracy *accuracy = &quantizer->result->accuracy;
+    char on[LDNQ_SAMPLES_TEXT];
+    if (!quantizer->placement || quantizer->placement->count == 0 ||
+        !(accuracy->noise_to_signal > LARGE_NOISE_TO_SIGNAL))
+        return;
+    ldnq_describe_samples(accuracy->role, accuracy->samples, on, sizeof on);
+    ldnq_sink_warn(quantizer->options->sink,
+                   "the network's output has an SQNR of %.1f dB on %s: its activations "
+                   "lose too much as %s; leave them float (activations none), or ask for an "
+                   "accuracy (min-sqnr, min-agreement)",
+                   -10 * log10(accuracy->noise_to_signal), on,
+                   ldnq_dtype_name(quantizer->placement->dtype));
 }
 
-/* Measures the error of the outputs, its estimate and its bound. After fine-tuning there is no
- * bound, as each layer's `change` was measured before. */
+/* The result is good without its figures: a sample that can't be read or run is a warning. */
+static enum ldnq_status measure_accuracy(const struct ldnq_quantizer *quantizer,
+                                         const struct ldnq_measured_samples *measured,
+                                         double *powers, struct ldnq_error *err)
+{
+    struct ldnq_accuracy *accuracy = &quantizer->result->accuracy;
+    const struct ldnq_accuracy_options options = {
+        .quantized = quantizer->graph,
+        .reference = quantizer->reference,
+        .measured = *measured,
+        .pool = quantizer->options->pool,
+        .powers = powers,
+    };
+    struct ldnq_error reason;
+    const enum ldnq_status status = ldnq_accuracy_measure(&options, accuracy, &reason);
+    if (status == LDNQ_OK)
+        return LDNQ_OK;
+    if (status == LDNQ_NOMEM || status == LDNQ_IO)
+        return ldnq_fail(err, status, "%s", reason.message);
+    ldnq_sink_warn(quantizer->options->sink, "the accuracy could not be measured: %s",
+                   reason.message);
+    ldnq_accuracy_clear(accuracy);
+    return LDNQ_OK;
+}
+
+/* Measures the accuracy, its estimate and its bound. */
 static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
                                        struct ldnq_error *err)
 {
     struct ldnq_quantization *result = quantizer->result;
     const struct ldnq_quantize_options *options = quantizer->options;
+    const struct ldnq_measured_samples measured =
+        ldnq_choose_measured_samples(options, quantizer->samples);
     double *powers =
         ldnq_arena_alloc(quantizer->arena, quantizer->graph->output_count, sizeof *powers, err);
     if (!powers)
         return LDNQ_NOMEM;
-    if (options->skips_output_error) {
-        result->output_error = result->output_bound = NAN;
+    ldnq_accuracy_clear(&result->accuracy);
+    result->noise_to_signal_bound = NAN;
+    if (options->skips_output_error)
         return LDNQ_OK;
-    }
-    LDNQ_TRY(ldnq_output_error_measure(quantizer->graph, quantizer->reference,
-                                       options->held_out ? options->held_out : quantizer->samples,
-                                       options->pool, &result->output_error, powers, err));
+    LDNQ_TRY(measure_accuracy(quantizer, &measured, powers, err));
     warn_activations_cost_much(quantizer);
     const struct ldnq_estimate_inputs inputs = {
         .graph = quantizer->graph,
         .reference = quantizer->reference,
         .network = &result->network,
         .powers = powers,
-        .samples = quantizer->samples,
+        .samples = measured.samples,
         .options = options,
         .draws = ldnq_estimate_choose_draws(options, result),
     };
     LDNQ_TRY(ldnq_estimate_output_error(&inputs, quantizer->arena, &result->output_estimate, err));
-    result->output_bound = NAN;
-    if (isnan(result->output_error) || options->fine_tune.steps > 0 || options->cascade > 0)
-        return LDNQ_OK;
-    return compute_output_error_bound(quantizer, powers, err);
+    return compute_bound(quantizer, err);
 }
 
 enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_samples *samples,

@@ -74,6 +74,7 @@ static bool add_file_summary(cJSON *root, const char *name, const struct ldnq_di
     return item && ldnq_json_add_text(item, "path", file->path) &&
            ldnq_json_add_text(item, "producer", file->producer) &&
            add_json_count(item, "bytes", file->bytes) &&
+           add_json_count(item, "data_bytes", file->data_bytes) &&
            ldnq_json_add_number(item, "opset", file->opset) &&
            ldnq_json_add_number(item, "ir_version", (double)file->ir_version) &&
            add_json_count(item, "nodes", file->nodes) &&
@@ -235,10 +236,12 @@ static bool add_output_json(cJSON *array, const struct ldnq_diff_output *output)
     return item && ldnq_json_add_text(item, "name", output->name) &&
            ldnq_json_add_text(item, "other", output->match) &&
            add_error_json(item, "error", &output->error) &&
-           ldnq_json_add_number(item, "relative", output->relative) &&
-           ldnq_json_add_number(item, "bound", output->bound) &&
+           ldnq_json_add_number(item, "noise_to_signal", output->noise_to_signal) &&
+           ldnq_json_add_number(item, "noise_to_signal_bound", output->bound) &&
            ldnq_json_add_number(item, "max_error", output->max_error) &&
            ldnq_json_add_number(item, "agreement", output->agreement) &&
+           ldnq_json_add_number(item, "agreement_low", output->agreement_low) &&
+           ldnq_json_add_number(item, "agreement_high", output->agreement_high) &&
            ldnq_json_add_number(item, "kl", output->kl);
 }
 
@@ -256,7 +259,7 @@ static bool add_outputs_json(cJSON *root, const struct ldnq_diff *diff)
 static bool add_diff_json(cJSON *root, const struct ldnq_diff *diff)
 {
     return ldnq_json_add_text(root, "format", "ldnq-diff") &&
-           ldnq_json_add_number(root, "version", 2) &&
+           ldnq_json_add_number(root, "version", 3) &&
            ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) &&
            add_file_summary(root, "a", &diff->a) && add_file_summary(root, "b", &diff->b) &&
            add_json_count(root, "paired_nodes", diff->paired) &&
@@ -267,6 +270,7 @@ static bool add_diff_json(cJSON *root, const struct ldnq_diff *diff)
            add_notes_json(root, "changed", diff->changed, diff->changed_count) &&
            ldnq_diff_json_add_tensors(root, diff->tensors, diff->tensor_count) &&
            add_json_count(root, "samples", diff->samples) &&
+           ldnq_json_add_text(root, "measured_on", diff->measured_on) &&
            add_json_number_or_null(root, "seconds", diff->samples > 0, diff->seconds) &&
            add_outputs_json(root, diff) &&
            ldnq_json_add_text(root, "bound_reason", diff->bound_reason);

@@ -109,17 +109,18 @@ static void write_estimate_chart(struct ldnq_buffer *out, const struct ldnq_diff
         ldnq_range_include(&range, diff->layers[i].output_estimate);
     char alt[256];
     snprintf(alt, sizeof alt,
-             "Bar chart of the part of each layer in the estimated error of the output: from %.2g "
-             "to %.2g.",
+             "Bar chart of the part of each layer in the estimated noise-to-signal ratio of the "
+             "output: from %.2g to %.2g.",
              range.low, range.high);
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
         .title = "Part of each layer in the error of the output",
-        .note = "The relative error of the output that the change of this layer alone causes, as "
-                "the backward pass predicts it. Layers that compensate the error of earlier ones "
+        .note = "The noise-to-signal ratio of the output that the change of this layer alone "
+                "causes, as the backward pass predicts it. Layers that compensate the error of "
+                "earlier ones "
                 "have large parts that cancel in the sum.",
         .x_title = LAYER_TITLE,
-        .y_title = "relative error of the output",
+        .y_title = "noise-to-signal ratio of the output",
         .alt = alt,
         .by_layer = true,
     };
@@ -139,10 +140,10 @@ static void write_goal_chart(struct ldnq_buffer *out, const struct ldnq_diff *di
              "goal is %.4g, the chosen file has %.4g.",
              goal->step_count, goal->measure, goal->limit, chosen->value);
     snprintf(note, sizeof note,
-             "A dot for each choice of codebooks that was quantized and measured, on %zu samples "
-             "that were not fitted. The line is the goal, the large dot the smallest file that "
-             "reaches it: %.4g, with %zu layers float.",
-             goal->samples, chosen->value, chosen->float_layers);
+             "A dot for each choice of codebooks that was quantized and measured on %s. The line "
+             "is the goal, the large dot the smallest file that reaches it: %.4g, with %zu layers "
+             "float.",
+             goal->measured_on, chosen->value, chosen->float_layers);
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
         .title = "The way to the goal",

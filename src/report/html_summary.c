@@ -47,6 +47,8 @@ static void write_size_tiles(struct ldnq_buffer *out, const struct ldnq_diff *di
     ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)a->bytes);
     ldnq_buffer_append_text(out, ARROW);
     ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)b->bytes);
+    if (a->data_bytes || b->data_bytes)
+        ldnq_buffer_append_text(out, ", data files included");
     close_tile_html(out);
     if (a->weights == 0 || b->weights == 0)
         return;
@@ -70,27 +72,33 @@ static void write_pairing_tile(struct ldnq_buffer *out, const struct ldnq_diff *
     close_tile_html(out);
 }
 
-static void write_bound_tile(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
+/* A noise-to-signal ratio in dB. */
+static double compute_sqnr(double noise_to_signal)
 {
-    if (isnan(output->bound) || isnan(output->relative))
-        return;
-    open_tile_html(out, "Relative error");
-    ldnq_html_write_number(out, LDNQ_HTML_GENERAL, output->relative);
-    close_large_number(out);
-    ldnq_buffer_append_text(out, "bound: ");
-    ldnq_html_write_number(out, LDNQ_HTML_GENERAL, output->bound);
-    close_tile_html(out);
+    return -10 * log10(noise_to_signal);
+}
+
+/* Writes "76.4 to 99.1 %", with a dash of its own where there is no agreement. */
+static void write_agreement_interval(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
+{
+    if (isnan(output->agreement_low))
+        ldnq_html_write_number(out, LDNQ_HTML_GENERAL, NAN);
+    else
+        ldnq_buffer_append_format(out, "%.1f to %.1f\xc2\xa0%%", 100 * output->agreement_low,
+                                  100 * output->agreement_high);
 }
 
 static void write_estimate_tile(struct ldnq_buffer *out, const struct ldnq_diff_estimate *estimate)
 {
     if (!estimate || isnan(estimate->error))
         return;
-    open_tile_html(out, "Estimated error");
-    ldnq_html_write_number(out, LDNQ_HTML_GENERAL, estimate->error);
+    open_tile_html(out, "Estimated SQNR");
+    ldnq_html_write_number(out, LDNQ_HTML_SQNR, compute_sqnr(estimate->error));
+    ldnq_buffer_append_text(out, "<small>dB</small>");
     close_large_number(out);
     ldnq_buffer_append_text(out, "measured: ");
-    ldnq_html_write_number(out, LDNQ_HTML_GENERAL, estimate->measured);
+    ldnq_html_write_number(out, LDNQ_HTML_SQNR, compute_sqnr(estimate->measured));
+    ldnq_buffer_append_text(out, " dB");
     close_tile_html(out);
 }
 
@@ -112,12 +120,23 @@ static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *
         open_tile_html(out, "Top-1 agreement");
         ldnq_buffer_append_format(out, "%.1f<small>%%</small>", 100 * output->agreement);
         close_large_number(out);
-        ldnq_buffer_append_format(out, "of %zu %s", diff->samples,
-                                  diff->samples == 1 ? "sample" : "samples");
+        ldnq_buffer_append_text(out, "95\xc2\xa0% interval<br>");
+        write_agreement_interval(out, output);
         close_tile_html(out);
     }
-    write_bound_tile(out, output);
     write_estimate_tile(out, diff->estimate);
+}
+
+/* What all figures of errors and accuracy on the page were measured on. */
+static void write_measured_on(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    if (diff->samples == 0 || !diff->measured_on)
+        return;
+    ldnq_buffer_append_format(
+        out, "<p class=\"lead\">In %.1f seconds, errors and agreement were measured on ",
+        diff->seconds);
+    ldnq_html_write_text(out, diff->measured_on);
+    ldnq_buffer_append_text(out, ".</p>\n");
 }
 
 /* ---- tables -------------------------------------------------------------------------- */
@@ -129,6 +148,11 @@ static void write_file_row(struct ldnq_buffer *out, const struct ldnq_diff_file 
     ldnq_html_write_name(out, file->path);
     ldnq_buffer_append_text(out, "</th><td class=\"n\">");
     ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)file->bytes);
+    if (file->data_bytes) {
+        ldnq_buffer_append_text(out, " (");
+        ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)file->data_bytes);
+        ldnq_buffer_append_text(out, " in data files)");
+    }
     ldnq_buffer_append_format(
         out, "</td><td class=\"n\">%d</td><td class=\"n\">%lld</td><td class=\"n\">", file->opset,
         (long long)file->ir_version);
@@ -167,21 +191,25 @@ static void write_number_cell(struct ldnq_buffer *out, enum ldnq_html_kind kind,
     ldnq_buffer_append_text(out, "</td>");
 }
 
-static void write_output_row(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
+static void write_output_row(struct ldnq_buffer *out, const struct ldnq_diff_output *output,
+                             bool has_bound)
 {
     ldnq_buffer_append_text(out, "<tr><th scope=\"row\">");
     ldnq_html_write_name(out, output->name);
     ldnq_buffer_append_text(out, "</th>");
     write_number_cell(out, LDNQ_HTML_SQNR, output->error.sqnr);
     write_number_cell(out, LDNQ_HTML_COSINE, output->error.cosine);
-    write_number_cell(out, LDNQ_HTML_GENERAL, output->relative);
-    write_number_cell(out, LDNQ_HTML_GENERAL, output->bound);
+    write_number_cell(out, LDNQ_HTML_GENERAL, output->noise_to_signal);
+    if (has_bound)
+        write_number_cell(out, LDNQ_HTML_GENERAL, output->bound);
     write_number_cell(out, LDNQ_HTML_GENERAL, output->max_error);
     ldnq_buffer_append_text(out, "<td class=\"n\">");
     if (isnan(output->agreement))
         ldnq_html_write_number(out, LDNQ_HTML_GENERAL, NAN);
     else
         ldnq_buffer_append_format(out, "%.2f %%", 100 * output->agreement);
+    ldnq_buffer_append_text(out, "</td><td class=\"n\">");
+    write_agreement_interval(out, output);
     ldnq_buffer_append_text(out, "</td>");
     write_number_cell(out, LDNQ_HTML_GENERAL, output->kl);
     ldnq_buffer_append_text(out, "</tr>\n");
@@ -192,48 +220,83 @@ static void write_estimate_explanation(struct ldnq_buffer *out, const struct ldn
     if (diff->estimate)
         ldnq_buffer_append_text(
             out, "<p class=\"note\"><dfn>The estimate</dfn> is the same sum over the layers as the "
-                 "bound, with coefficients that the backward pass measures instead of products of "
-                 "norms: the relative error that the changes of all layers should cause. It and "
-                 "the measured error beside it are of up to 32 samples, as means over the "
-                 "outputs.</p>\n");
+                 "theorem\xe2\x80\x99s bound, with coefficients that the backward pass measures "
+                 "instead of products of norms: the noise-to-signal ratio that the changes of all "
+                 "layers should cause, as an SQNR. It and the measured value beside it are means "
+                 "over the outputs on the same samples.</p>\n");
 }
 
-/* Explains the terms of the table. */
-static void write_term_explanations(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static bool is_useful_bound(const struct ldnq_diff_output *output)
 {
-    ldnq_buffer_append_format(out, "<p class=\"note\">Measured on %zu %s in %.1f seconds. ",
-                              diff->samples, diff->samples == 1 ? "sample" : "samples",
-                              diff->seconds);
-    ldnq_buffer_append_text(
-        out, "<dfn>SQNR</dfn>, the signal-to-quantization-noise ratio, is ten times the "
-             "logarithm of the output\xe2\x80\x99s energy over that of its error: at 20 dB "
-             "the error is a tenth of the output, and 6 dB more halve it. ");
+    return output->bound < 1; /* false for NaN */
+}
+
+static bool has_useful_bound(const struct ldnq_diff *diff)
+{
+    for (size_t i = 0; i < diff->output_count; i++)
+        if (is_useful_bound(&diff->outputs[i]))
+            return true;
+    return false;
+}
+
+/* Bounds that say something are in the table. */
+static void write_bound_footnote(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    ldnq_buffer_append_text(out, "<p class=\"note\">");
     if (diff->bound_reason) {
-        ldnq_buffer_append_text(out, "There is no bound: ");
+        ldnq_buffer_append_text(out, "There is no bound by the L-DNQ paper\xe2\x80\x99s theorem: ");
         ldnq_html_write_text(out, diff->bound_reason);
         ldnq_buffer_append_text(out, ".</p>\n");
         return;
     }
     ldnq_buffer_append_text(
-        out, "<dfn>The bound</dfn> is the largest relative error, |y\xe2\x88\x92t|\xc2\xb2 / "
-             "|t|\xc2\xb2, that the isolated errors of all layers can cause, by the "
-             "theorem of the L-DNQ paper. It multiplies from layer to layer: for deep "
-             "networks it is often far above 1 and then says nothing.</p>\n");
+        out, "<dfn>The bound</dfn> of the noise-to-signal ratio, by the theorem of the L-DNQ "
+             "paper, is the largest one that the isolated errors of all layers can cause. It "
+             "multiplies from layer to layer, and above 1 it says nothing.");
+    for (size_t i = 0; i < diff->output_count; i++) {
+        if (isnan(diff->outputs[i].bound) || is_useful_bound(&diff->outputs[i]))
+            continue;
+        ldnq_buffer_append_text(out, " For ");
+        ldnq_html_write_name(out, diff->outputs[i].name);
+        ldnq_buffer_append_text(out, " it is ");
+        ldnq_html_write_number(out, LDNQ_HTML_GENERAL, diff->outputs[i].bound);
+        ldnq_buffer_append_text(out, ".");
+    }
+    ldnq_buffer_append_text(out, "</p>\n");
+}
+
+/* Explains the terms of the table. */
+static void write_term_explanations(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    ldnq_buffer_append_text(
+        out, "<p class=\"note\"><dfn>SQNR</dfn>, the signal-to-quantization-noise ratio, is ten "
+             "times the logarithm of the output\xe2\x80\x99s energy over that of its error: at 20 "
+             "dB the error is a tenth of the output, and 6 dB more halve it. <dfn>The "
+             "noise-to-signal ratio</dfn> is the same without the logarithm, "
+             "|y\xe2\x88\x92t|\xc2\xb2 / |t|\xc2\xb2. <dfn>Agreement</dfn> is the share of the "
+             "samples whose largest score is that of the same class in both networks, for outputs "
+             "with one row of scores per sample; its interval has the share on other samples of "
+             "the kind in 95 of 100 cases (Wilson).</p>\n");
+    write_bound_footnote(out, diff);
 }
 
 static void write_output_table(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->samples == 0 || diff->output_count == 0)
         return;
+    const bool has_bound = has_useful_bound(diff);
     ldnq_buffer_append_text(
         out, "<h3>The outputs</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
              "aria-label=\"The outputs\"><table><thead><tr><th>Output</th>"
              "<th class=\"n\">SQNR, dB</th><th class=\"n\">Cosine</th>"
-             "<th class=\"n\">Relative error</th><th class=\"n\">Its bound</th>"
-             "<th class=\"n\">Largest error</th><th class=\"n\">Top-1 agreement</th>"
-             "<th class=\"n\">KL, nats</th></tr></thead><tbody>\n");
+             "<th class=\"n\">Noise-to-signal ratio</th>");
+    ldnq_buffer_append_text(out, has_bound ? "<th class=\"n\">Its bound</th>" : "");
+    ldnq_buffer_append_text(out,
+                            "<th class=\"n\">Largest error</th><th class=\"n\">Top-1 agreement</th>"
+                            "<th class=\"n\">Its 95\xc2\xa0% interval</th>"
+                            "<th class=\"n\">KL, nats</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < diff->output_count; i++)
-        write_output_row(out, &diff->outputs[i]);
+        write_output_row(out, &diff->outputs[i], has_bound);
     ldnq_buffer_append_text(out, "</tbody></table></div>\n");
     write_term_explanations(out, diff);
     write_estimate_explanation(out, diff);
@@ -298,6 +361,7 @@ void ldnq_html_write_summary(struct ldnq_buffer *out, const struct ldnq_diff *di
     write_pairing_tile(out, diff);
     write_output_tiles(out, diff);
     ldnq_buffer_append_text(out, "</dl>\n");
+    write_measured_on(out, diff);
     write_output_table(out, diff);
     write_worst_layers(out, diff);
     write_file_table(out, diff);

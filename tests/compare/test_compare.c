@@ -76,7 +76,7 @@ static void diff_should_find_two_exports_of_a_network_the_same(void **state)
     }
     assert_int_equal(diff->output_count, 1);
     assert_true(diff->outputs[0].agreement == 1);
-    assert_true(diff->outputs[0].relative < 1e-10);
+    assert_true(diff->outputs[0].noise_to_signal < 1e-10);
     finish(&use);
 }
 

@@ -64,7 +64,15 @@ static struct ldnq_accuracy measure(const float *shift, bool with_labels)
     struct ldnq_accuracy accuracy;
     ldnq_preprocess_defaults(&options.preprocess);
     assert_ok(ldnq_samples_open_memory(&memory, reference, &options, &samples, &err));
-    assert_ok(ldnq_accuracy_measure(quantized, reference, samples, NULL, &accuracy, &err));
+    double power;
+    const struct ldnq_accuracy_options measuring = {
+        .quantized = quantized,
+        .reference = reference,
+        .measured = { samples, LDNQ_SAMPLES_HELD_OUT_OF_FIT, true },
+        .powers = &power
+    };
+    assert_ok(ldnq_accuracy_measure(&measuring, &accuracy, &err));
+    assert_true(fabs(power - 73.0 / SAMPLES) < 1e-5);
     ldnq_samples_destroy(samples);
     build_free(reference);
     build_free(quantized);
@@ -80,8 +88,36 @@ static void figures_should_be_those_of_plain_sums(void **state)
     assert_int_equal(accuracy.samples, SAMPLES);
     assert_true(accuracy.reference_top1 == 100 && accuracy.top1 == 75 && accuracy.drop == 25);
     assert_true(accuracy.agreement == 75);
+    const struct ldnq_interval interval = ldnq_compute_share_interval(3, 4);
+    assert_true(accuracy.agreement_interval.low == 100 * interval.low &&
+                accuracy.agreement_interval.high == 100 * interval.high);
     /* The squares of all scores sum up to 73, those of the shifts to 4 * 2.25. */
     assert_true(fabs(accuracy.sqnr - 10 * log10(73 / 9.0)) < 1e-5);
+    assert_true(fabs(accuracy.noise_to_signal - 9 / 73.0) < 1e-6);
+}
+
+static void words_should_say_what_the_samples_are(void **state)
+{
+    (void)state;
+    static const struct {
+        enum ldnq_sample_role role;
+        size_t samples;
+        const char *start;
+    } cases[] = {
+        { LDNQ_SAMPLES_HELD_OUT_OF_FIT, 20, "20 held-out samples" },
+        { LDNQ_SAMPLES_HELD_OUT_OF_FIT, 1, "1 held-out sample" },
+        { LDNQ_SAMPLES_OF_THEIR_OWN, 600, "600 samples" },
+        { LDNQ_SAMPLES_OF_FIT, 4, "the 4 samples that were fitted: too few to hold any out" },
+        { LDNQ_SAMPLES_OF_FIT, 1, "the 1 sample that was fitted: too few to hold any out" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[LDNQ_SAMPLES_TEXT];
+        ldnq_describe_samples(cases[i].role, cases[i].samples, text, sizeof text);
+        assert_memory_equal(text, cases[i].start, strlen(cases[i].start));
+        assert_true(strlen(text) + 1 < sizeof text);
+        assert_int_equal(strlen(text) > strlen(cases[i].start),
+                         cases[i].role == LDNQ_SAMPLES_OF_FIT);
+    }
 }
 
 static void without_labels_there_should_be_no_drop(void **state)
@@ -116,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_should_be_those_of_plain_sums),
+        cmocka_unit_test(words_should_say_what_the_samples_are),
         cmocka_unit_test(without_labels_there_should_be_no_drop),
         cmocka_unit_test(goal_should_be_met_by_its_limits_and_nothing_beyond),
     };

@@ -101,21 +101,69 @@ static void metrics_should_use_distributions_as_they_are(void **state)
     assert_true(fabs(metrics_of(t, y, 1, 2).kl - kl) < 1e-9);
 }
 
+/* One rule for all that print an agreement: a dimension of more than 1 beside the samples'. */
 static void metrics_should_compare_classes_only_in_rows_of_scores(void **state)
 {
     (void)state;
-    float t[] = { 1, 2, 3 };
+    float t[] = { 1, 2, 3, 4, 5, 6 };
     const struct ldnq_output_metrics one = metrics_of(t, t, 3, 1);
-    assert_true(isnan(one.agreement) && isnan(one.kl) && one.relative == 0);
+    assert_true(isnan(one.agreement) && isnan(one.kl) && one.noise_to_signal == 0);
     struct ldnq_tensor boxes = { LDNQ_FLOAT, { .rank = 3, .dim = { 1, 3, 1 } }, t };
     struct ldnq_output_sums sums = { 0 };
     assert_ok(ldnq_output_sums_add(&sums, &boxes, &boxes, 1, NULL, &err));
     assert_true(ldnq_output_metrics_compute(&sums).agreement ==
                 1); /* (N, C, 1) is one score a class */
-    boxes.shape = (struct ldnq_shape){ .rank = 3, .dim = { 1, 1, 3 } };
+    boxes.shape = (struct ldnq_shape){ .rank = 3, .dim = { 1, 2, 3 } };
     sums = (struct ldnq_output_sums){ 0 };
     assert_ok(ldnq_output_sums_add(&sums, &boxes, &boxes, 1, NULL, &err));
     assert_true(isnan(ldnq_output_metrics_compute(&sums).agreement));
+    assert_true(isnan(ldnq_output_metrics_compute(&sums).agreement_interval.low));
+    boxes.shape = (struct ldnq_shape){ .rank = 4, .dim = { 2, 1, 1, 3 } };
+    assert_int_equal(ldnq_count_classes(&boxes, 2), 3); /* channels last */
+    assert_int_equal(ldnq_count_classes(&boxes, 1), 0);
+    boxes.shape = (struct ldnq_shape){ .rank = 1, .dim = { 6 } };
+    assert_int_equal(ldnq_count_classes(&boxes, 1), 6);
+    assert_int_equal(ldnq_count_classes(&boxes, 6), 0); /* one score a sample */
+    boxes.shape = (struct ldnq_shape){ .rank = 3, .dim = { 1, 2, 2 } };
+    assert_int_equal(ldnq_count_classes(&boxes, 1), 0);
+    boxes = (struct ldnq_tensor){ LDNQ_INT64, { .rank = 2, .dim = { 2, 3 } }, t };
+    assert_int_equal(ldnq_count_classes(&boxes, 2), 0);
+}
+
+/* Both ends solve |p - share| = z sqrt(p (1 - p) / n), which defines Wilson's interval. */
+static void share_interval_should_be_wilsons(void **state)
+{
+    (void)state;
+    const double z = 1.959963984540054;
+    for (size_t n = 1; n <= 600; n += 1 + n / 7)
+        for (size_t hits = 0; hits <= n; hits++) {
+            const struct ldnq_interval at = ldnq_compute_share_interval(hits, n);
+            const double share = (double)hits / (double)n, ends[] = { at.low, at.high };
+            assert_true(at.low >= 0 && at.low <= share && share <= at.high && at.high <= 1);
+            for (int i = 0; i < 2; i++) {
+                const double spread = sqrt(ends[i] * (1 - ends[i]) / (double)n);
+                assert_true(fabs(fabs(ends[i] - share) - z * spread) < 1e-9);
+            }
+        }
+    assert_true(isnan(ldnq_compute_share_interval(0, 0).low));
+}
+
+/* 95 of 100 sets of 20 samples have the true share in their interval, on average over shares. */
+static void share_interval_should_cover_the_truth(void **state)
+{
+    (void)state;
+    const size_t n = 20;
+    double sum = 0;
+    for (int i = 1; i < 100; i++) {
+        const double p = i / 100.0;
+        double probability = pow(1 - p, (double)n); /* of 0 hits */
+        for (size_t hits = 0; hits <= n; hits++) {
+            const struct ldnq_interval at = ldnq_compute_share_interval(hits, n);
+            sum += at.low <= p && p <= at.high ? probability / 99 : 0;
+            probability *= (double)(n - hits) / (double)(hits + 1) * p / (1 - p);
+        }
+    }
+    assert_true(sum > 0.94 && sum < 0.965);
 }
 
 int main(void)
@@ -128,6 +176,8 @@ int main(void)
         cmocka_unit_test(metrics_should_compare_classes),
         cmocka_unit_test(metrics_should_use_distributions_as_they_are),
         cmocka_unit_test(metrics_should_compare_classes_only_in_rows_of_scores),
+        cmocka_unit_test(share_interval_should_be_wilsons),
+        cmocka_unit_test(share_interval_should_cover_the_truth),
     };
     return cmocka_run_group_tests_name("distance", tests, NULL, NULL);
 }

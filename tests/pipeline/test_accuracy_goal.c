@@ -139,7 +139,7 @@ static enum ldnq_status reach(const struct ldnq_graph *graph,
     codebooks[1] = ldnq_codebook_find("int8");
     const struct ldnq_goal_options goal = {
         .goal = { .max_drop = NAN, .min_agreement = NAN, .min_sqnr = sqnr },
-        .samples = samples,
+        .measured = { samples, LDNQ_SAMPLES_OF_THEIR_OWN, false },
         .codebooks = codebooks,
         .bits = bits,
         .codebook_count = 2,
@@ -182,7 +182,12 @@ static bool is_reached(struct ldnq_plan_entry *entries, size_t count, double sqn
     options.plan_count = count;
     struct ldnq_graph *reference = build_prepared(), *graph = quantized(&options, &quantization);
     struct ldnq_samples *samples = open_samples(reference);
-    assert_ok(ldnq_accuracy_measure(graph, reference, samples, NULL, &accuracy, &err));
+    const struct ldnq_accuracy_options measuring = {
+        .quantized = graph,
+        .reference = reference,
+        .measured = { samples, LDNQ_SAMPLES_OF_THEIR_OWN, false }
+    };
+    assert_ok(ldnq_accuracy_measure(&measuring, &accuracy, &err));
     ldnq_samples_destroy(samples);
     build_free(graph);
     build_free(reference);
@@ -227,7 +232,12 @@ static void entries_should_be_those_of_the_chosen_step(void **state)
     options.plan_count = result->entry_count;
     struct ldnq_graph *again = quantized(&options, &quantization);
     struct ldnq_samples *samples = open_samples(graph);
-    assert_ok(ldnq_accuracy_measure(again, graph, samples, NULL, &accuracy, &err));
+    const struct ldnq_accuracy_options measuring = {
+        .quantized = again,
+        .reference = graph,
+        .measured = { samples, LDNQ_SAMPLES_OF_THEIR_OWN, false }
+    };
+    assert_ok(ldnq_accuracy_measure(&measuring, &accuracy, &err));
     assert_true(accuracy.sqnr == result->steps[result->chosen].accuracy.sqnr);
     ldnq_samples_destroy(samples);
     build_free(again);

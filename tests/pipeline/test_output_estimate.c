@@ -32,8 +32,8 @@ static void estimate_should_be_the_error_of_a_product_of_two_weights(void **stat
     struct ldnq_graph *graph = build_product(&v, &w);
     const struct ldnq_quantize_options options = estimating("int2", SAMPLES);
     assert_ok(quantize(graph, &options, &result));
-    assert_true(result->output_error > 1e-3);
-    assert_true(fabs(result->output_estimate.error / result->output_error - 1) < 1e-4);
+    assert_true(result->accuracy.noise_to_signal > 1e-3);
+    assert_true(fabs(result->output_estimate.error / result->accuracy.noise_to_signal - 1) < 1e-4);
     assert_int_equal(result->output_estimate.draws, SAMPLES);
     assert_true(result->output_estimate.activations == 0);
     build_free(graph);
@@ -84,7 +84,7 @@ static void estimate_should_predict_the_error_of_a_network_of_all_layers(void **
                 options.activations = (struct ldnq_activation_options){ .target = &ldnq_target_ort,
                                                                         .dtype = LDNQ_UINT8 };
             struct ldnq_graph *graph = quantized(&options, &result);
-            const double ratio = result->output_estimate.error / result->output_error;
+            const double ratio = result->output_estimate.error / result->accuracy.noise_to_signal;
             assert_true(ratio > 0.7 && ratio < 1.4);
             assert_true((result->output_estimate.activations > 0) == (quantizes == 1));
             assert_true(result->output_estimate.deviation < 0.2 * result->output_estimate.error);
@@ -118,7 +118,7 @@ static void compensation_should_cancel_in_the_sum(void **state)
     options.lambda = 1;
     options.estimate_draws = 256;
     struct ldnq_graph *graph = quantized(&options, &result);
-    const double ratio = result->output_estimate.error / result->output_error;
+    const double ratio = result->output_estimate.error / result->accuracy.noise_to_signal;
     assert_true(ratio > 0.5 && ratio < 2);
     build_free(graph);
 }

@@ -198,6 +198,13 @@ def save_samples(path, *shape, count=24, seed=5):
     return path
 
 
+def wilson_interval(hits, count):
+    """The 95 % interval of a share, by the roots of (share - p)^2 = z^2 p (1 - p) / count."""
+    share, z2 = hits / count, 1.959963984540054**2 / count
+    low, high = np.sort(np.roots([1 + z2, -2 * share - z2, share**2]).real)
+    return max(low, 0), min(high, 1)
+
+
 # ---- what is in a quantized file
 
 

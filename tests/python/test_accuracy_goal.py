@@ -151,4 +151,5 @@ def test_page_and_summary_should_show_the_way(reached, tmp_path):
     assert "The way to the goal" in page and "SQNR in dB" in page
     done = support.succeed(*LINE, tmp_path / "q.onnx", "--min-sqnr", 22)
     assert "where 22 was asked for" in done.stdout
-    assert "measured on 20 samples that were not fitted" in done.stdout
+    assert "on 20 held-out samples" in done.stdout
+    assert "measured on 20 held-out samples" in page

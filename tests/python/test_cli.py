@@ -309,19 +309,25 @@ def keys(value):
     return "number" if type(value) in (int, float) else type(value).__name__
 
 
-SCORE = {"file": "str", "top1": "number", "top5": "number", "samples": "number",
-         "seconds": "number"}
+SCORE = {"file": "str", "seconds": "number"} | dict.fromkeys(
+    ["top1", "top1_low", "top1_high", "top5", "samples"], "number")
 
 
 @pytest.mark.parametrize("count, agreement", [(1, "NoneType"), (2, "number"), (3, ["number"])])
 def test_json_of_eval(count, agreement):
     result = support.answer("eval", *[MODEL] * count, "--data", EVAL, "--max-samples", 40)
-    assert keys(result) == {"models": [SCORE], "agreement": agreement}
+    assert keys(result) == {"models": [SCORE]} | dict.fromkeys(
+        ["agreement", "agreement_low", "agreement_high"], agreement)
+    low, high = support.wilson_interval(40, 40)
+    assert result["models"][0]["top1_low"] == pytest.approx(100 * low)
+    assert result["models"][0]["top1_high"] == 100 * high
     assert len(result["models"]) == count
     assert {model["file"] for model in result["models"]} == {str(MODEL)}
     assert result["models"][0]["samples"] == 40
     if count > 1:
         assert result["agreement"] == (100 if count == 2 else [100, 100])
+        lows = [result["agreement_low"]] if count == 2 else result["agreement_low"]
+        assert lows == pytest.approx([100 * low] * (count - 1))
 
 
 def test_json_of_quantize(tmp_path):
@@ -335,15 +341,20 @@ def test_json_of_quantize(tmp_path):
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
     top |= {name: "number" for name in ("weight_count", "bits", "opset", "opset_latest", "samples",
-                                        "held_out_samples", "bytes_before", "bytes_after", "seconds", "output_error",
-                                        "output_bound")}
-    top |= {"storage_is_auto": "bool", "plan": "NoneType",
+                                        "held_out_samples", "bytes_before", "bytes_after",
+                                        "data_bytes_before", "data_bytes_after", "seconds")}
+    accuracy = dict.fromkeys(["samples", "sqnr", "noise_to_signal", "noise_to_signal_bound",
+                              "agreement", "agreement_low", "agreement_high"], "number")
+    accuracy |= {"role": "str", "measured_on": "str", "exact": "bool"}
+    accuracy |= dict.fromkeys(["top1", "reference_top1", "drop"], "NoneType")
+    top |= {"accuracy": accuracy, "storage_is_auto": "bool", "plan": "NoneType",
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",
                           "bytes_saved": "number"},
             "activations": "NoneType", "goal": "NoneType",
             "output_estimate": dict.fromkeys(["error", "deviation", "activations", "draws",
                                               "seconds"], "number"),
-            "metadata": {f"ldnq.{name}": "str" for name in ("version", "options", "model", "data")}}
+            "metadata": {f"ldnq.{name}": "str" for name in ("version", "options", "kernels", "model",
+                                                       "data")}}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
                                    "distillation": "NoneType", "not_quantized": [],
                                    "warnings": []}
@@ -362,7 +373,8 @@ def test_json_of_inspect():
     value = {"name": "str", "dtype": "str", "shape": ["number"]}
     totals = dict.fromkeys(["quantizable", "weights", "bytes", "macs", "all_macs"], "number")
     assert keys(result) == {"file": "str", "ir_version": "number", "opset": "number",
-                            "producer": "str", "bytes": "number", "executable": "bool",
+                            "producer": "str", "bytes": "number", "data_bytes": "number",
+                            "executable": "bool",
                             "inputs": [value], "outputs": [value],
                             "layers": [layer], "totals": totals, "tensors": []}
     assert result["opset"] == 13 and result["bytes"] == MODEL.stat().st_size
@@ -436,7 +448,7 @@ def test_names_of_outputs_should_become_names_of_files(tmp_path):
 def test_tables_should_go_to_stdout_and_stay_alone(tmp_path):
     np.save(tmp_path / "in.npy", np.zeros((1, 1, 8, 8), np.float32))
     for arguments, pattern in [
-        (["eval", MODEL, MODEL, "--data", EVAL], r"99\.67% +100\.00% +600.*agreement.*100\.00%"),
+        (["eval", MODEL, MODEL, "--data", EVAL], r"99\.67% +98\.79 to +99\.91 +100\.00% +600.*agreement.*100\.00%.*99\.36 to 100"),
         (["inspect", MODEL], r"opset 13.*7 of 7 layers can be quantized: 25096 weights"),
         (["run", MODEL, "--input", tmp_path / "in.npy", "--output", tmp_path],
          r"logits\.npy: logits float32 \(1,10\)"),

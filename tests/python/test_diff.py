@@ -163,7 +163,8 @@ def test_a_file_should_be_exactly_itself(tmp_path):
         assert layer["pairing"] == "name" and layer["bits"] == 32
     output = found["outputs"][0]
     assert output["error"]["exact"] and output["agreement"] == 1 and output["kl"] == 0
-    assert output["relative"] == 0 and output["max_error"] == 0 and output["bound"] == 0
+    assert output["noise_to_signal"] == 0 and output["max_error"] == 0
+    assert output["noise_to_signal_bound"] == 0
 
 
 def test_fake_quantized_exports_of_pytorch_should_be_paired(tmp_path):
@@ -352,9 +353,12 @@ def test_outputs_should_be_compared_as_numpy_does(tmp_path):
     p, q = (z / z.sum(1, keepdims=True) for z in softmax)
     assert output["agreement"] == pytest.approx((t.argmax(1) == y.argmax(1)).mean())
     assert 0 < output["agreement"] < 1
+    low, high = support.wilson_interval(int((t.argmax(1) == y.argmax(1)).sum()), len(t))
+    assert output["agreement_low"] == pytest.approx(low)
+    assert output["agreement_high"] == pytest.approx(high)
     assert output["kl"] == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-4)
     assert output["max_error"] == pytest.approx(np.abs(y - t).max(), rel=1e-4)
-    assert output["relative"] == pytest.approx(((y - t) ** 2).sum() / (t**2).sum(), rel=1e-4)
+    assert output["noise_to_signal"] == pytest.approx(((y - t) ** 2).sum() / (t**2).sum(), rel=1e-4)
     assert output["error"]["sqnr_db"] == pytest.approx(numpy_sqnr(t, y), abs=1e-3)
 
 
@@ -378,8 +382,8 @@ def test_the_bound_should_hold_and_follow_from_the_layers(tmp_path):
     bound = (d2 + np.linalg.norm(v2) * d1) ** 2 / power
     [output] = found["outputs"]
     assert found["bound_reason"] is None
-    assert output["bound"] == pytest.approx(bound, rel=1e-3)
-    assert output["relative"] < output["bound"]
+    assert output["noise_to_signal_bound"] == pytest.approx(bound, rel=1e-3)
+    assert output["noise_to_signal"] < output["noise_to_signal_bound"]
 
 
 def test_threads_should_not_change_a_figure(tmp_path):

@@ -129,27 +129,28 @@ def sample_errors(folder, count):
     return said, ((got - want)**2).sum(axis=1), (want**2).sum(axis=1)
 
 
-def test_output_error_should_be_that_of_the_held_out_samples(tmp_path):
+def test_accuracy_should_be_that_of_the_held_out_samples(tmp_path):
     said, error, power = sample_errors(tmp_path, 10)
     assert (said["samples"], said["held_out_samples"]) == (10, 2)
     assert said["layers"][0]["positions"] % 8 == 0
     pairs = [(error[[i, k]].sum() / power[[i, k]].sum()) for i in range(10) for k in range(i)]
-    assert min(abs(pair / said["output_error"] - 1) for pair in pairs) < 1e-4
+    assert min(abs(pair / said["accuracy"]["noise_to_signal"] - 1) for pair in pairs) < 1e-4
 
 
-def test_output_error_should_be_that_of_all_samples_where_none_are_held_out(tmp_path):
+def test_accuracy_should_be_that_of_all_samples_where_none_are_held_out(tmp_path):
     said, error, power = sample_errors(tmp_path, 4)
-    assert said["held_out_samples"] == 0
-    assert said["output_error"] == pytest.approx(error.sum() / power.sum(), rel=1e-3)
+    assert said["held_out_samples"] == 0 and said["accuracy"]["role"] == "fitted"
+    assert said["accuracy"]["noise_to_signal"] == pytest.approx(error.sum() / power.sum(), rel=1e-3)
 
 
-def test_output_error_should_be_in_the_summary(tmp_path):
+def test_accuracy_should_be_in_the_summary(tmp_path):
     feeds = support.random_feeds(MODEL)
     (name, x), = feeds.items()
-    x = np.random.default_rng(3).standard_normal((24, *x.shape[1:])).astype(np.float32)
+    x = np.random.default_rng(3).standard_normal((4, *x.shape[1:])).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     said = quantized.quantize(MODEL, tmp_path / "q.onnx", tmp_path / "x.npy", "--effort", "fast")
     done = support.succeed("quantize", MODEL, *support.TERNARY,
                            "-o", tmp_path / "q.onnx", "--calib",
                            tmp_path / "x.npy", "--effort", "fast")
-    assert f"error of the network's output: {said['output_error']:.3g}" in done.stdout
+    assert re.search(rf"output: SQNR {said['accuracy']['sqnr']:.1f} dB.* on the 4 samples that were fitted: too few "
+                     "to hold any out", done.stdout)

@@ -234,6 +234,7 @@ static void sample_notes(struct ldnq_arena *arena, struct ldnq_diff *diff, size_
 static void sample_outputs(struct ldnq_arena *arena, struct ldnq_diff *diff, double accumulated)
 {
     diff->samples = 512;
+    diff->measured_on = "512 samples";
     diff->seconds = 41.7;
     diff->output_count = 2;
     diff->outputs = sample_alloc(arena, 2, sizeof *diff->outputs);
@@ -241,20 +242,24 @@ static void sample_outputs(struct ldnq_arena *arena, struct ldnq_diff *diff, dou
         .name = "logits<1000>",
         .match = "logits<1000>",
         .error = { -10 * log10(accumulated), 1 - accumulated / 2 },
-        .relative = accumulated,
+        .noise_to_signal = accumulated,
         .bound = 37 * accumulated,
         .max_error = 1.84,
         .agreement = 0.974609,
+        .agreement_low = 0.957,
+        .agreement_high = 0.985,
         .kl = 0.0213,
     };
     diff->outputs[1] = (struct ldnq_diff_output){
         .name = "features",
         .match = "features",
         .error = { INFINITY, 1 },
-        .relative = 0,
+        .noise_to_signal = 0,
         .bound = NAN,
         .max_error = 0,
         .agreement = NAN,
+        .agreement_low = NAN,
+        .agreement_high = NAN,
         .kl = NAN,
     };
 }
@@ -282,6 +287,7 @@ static struct ldnq_diff *sample_diff(struct ldnq_arena *arena, const struct samp
     diff->a = (struct ldnq_diff_file){ "models/resnet <50>.onnx",
                                        "pytorch 2.13.0",
                                        diff->a.weight_bytes + 31337,
+                                       0,
                                        17,
                                        8,
                                        3 * options->layers + 20,
@@ -291,6 +297,7 @@ static struct ldnq_diff *sample_diff(struct ldnq_arena *arena, const struct samp
     diff->b = (struct ldnq_diff_file){ "out/resnet-int4.onnx",
                                        "ldnq",
                                        diff->b.weight_bytes + 71337,
+                                       diff->b.weight_bytes,
                                        21,
                                        10,
                                        5 * options->layers + 20,

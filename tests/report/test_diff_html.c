@@ -72,6 +72,25 @@ static void page_should_hold_everything_of_a_full_diff(void **state)
     assert_int_equal(count_of(" alt=\""), count_of("<img "));
 }
 
+/* The samples are named, a share has its interval, and a bound above 1 is a footnote alone. */
+static void figures_should_say_what_they_are(void **state)
+{
+    (void)state;
+    const struct sample_options options = { 6, true, true, false };
+    struct ldnq_diff *diff = sample_diff(arena, &options);
+    diff->measured_on = "20 held-out samples";
+    diff->outputs[0].bound = 3.6e12;
+    write_page(diff);
+    assert_true(has("measured on 20 held-out samples"));
+    assert_true(has("97.5<small>%</small></b><span>95\xc2\xa0% interval<br>95.7 to 98.5\xc2\xa0%"));
+    assert_true(has("Noise-to-signal ratio</th>") && has("above 1 it says nothing"));
+    assert_false(has("Its bound") || has("Relative error") || has("relative error"));
+    assert_true(has("in data files)"));
+    diff->outputs[0].bound = 0.5;
+    write_page(diff);
+    assert_true(has("Its bound</th>"));
+}
+
 static void page_should_leave_out_what_was_not_measured(void **state)
 {
     (void)state;
@@ -176,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(page_should_hold_everything_of_a_full_diff),
+        TEST(figures_should_say_what_they_are),
         TEST(page_should_leave_out_what_was_not_measured),
         TEST(page_should_be_utf8_without_markup_of_a_model),
         TEST(page_should_be_the_same_every_time),
