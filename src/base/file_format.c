@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
+
 struct format {
     size_t offset;
     const char *bytes;
@@ -35,7 +37,9 @@ static const struct format binary_formats[] = {
     AT(0, "\xff\xd8\xff", "is a JPEG picture"),
     AT(8, "{\"", "is a safetensors file: it holds weights and no network"),
     AT(0, "\x80\x02", "is a Python pickle (an old PyTorch file): export the model to ONNX"),
+    AT(0, "\x80\x03", "is a Python pickle: export the model to ONNX"),
     AT(0, "\x80\x04", "is a Python pickle: export the model to ONNX"),
+    AT(0, "\x80\x05", "is a Python pickle: export the model to ONNX"),
 };
 
 /* Compared without case, after white space and a byte order mark. */
@@ -62,6 +66,27 @@ static const char *describe_zip(const char *bytes, size_t size)
     if (contains_text(bytes, size, ".npy"))
         return "is a NumPy archive (.npz)";
     return "is a zip archive (as PyTorch writes, too): unpack it, or export the model to ONNX";
+}
+
+/* Whether all bytes are printable, as far as a sequence of UTF-8 is not cut. */
+static bool is_text(const char *bytes, size_t size)
+{
+    char copy[LDNQ_FORMAT_PREFIX + 1];
+    const char *at = copy;
+    bool has_letters = false;
+    memcpy(copy, bytes, size);
+    copy[size] = '\0';
+    while (at < copy + size) {
+        const char *start = at;
+        const uint32_t code = ldnq_utf8_decode(&at);
+        const bool is_space = code == ' ' || (code >= '\t' && code <= '\r') || code == 0xfeff;
+        if (code == LDNQ_UTF8_REPLACEMENT && copy + size - start < 4)
+            break;
+        if (!is_space && (code == LDNQ_UTF8_REPLACEMENT || !ldnq_utf8_is_visible(code)))
+            return false;
+        has_letters |= !is_space;
+    }
+    return has_letters;
 }
 
 const char *ldnq_describe_text_format(const void *text, size_t size)
@@ -98,5 +123,6 @@ const char *ldnq_describe_format(const void *bytes, size_t size)
             memcmp(prefix + format->offset, format->bytes, format->size) == 0)
             return format->description;
     }
-    return ldnq_describe_text_format(prefix, size);
+    const char *description = ldnq_describe_text_format(prefix, size);
+    return description || !is_text(prefix, size) ? description : "is text";
 }

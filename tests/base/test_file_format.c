@@ -22,6 +22,10 @@ static void formats_should_be_recognized_by_their_first_bytes(void **state)
     assert_non_null(strstr(describe("<?xml version=\"1.0\"?><Error>"), "XML"));
     assert_non_null(strstr(describe("\x1f\x8b\x08"), "gzip"));
     assert_non_null(strstr(describe("....TFL3"), "TensorFlow Lite"));
+    assert_string_equal(describe("version 2"), "is text");
+    assert_string_equal(describe("{\n\t\"ir_version\": 8\r\n}"), "is text");
+    assert_string_equal(describe("d\xc3\xa9j\xc3\xa0 vu"), "is text");
+    assert_string_equal(describe("cut within d\xc3"), "is text");
 }
 
 static void what_is_not_known_should_have_no_description(void **state)
@@ -30,8 +34,10 @@ static void what_is_not_known_should_have_no_description(void **state)
     assert_null(ldnq_describe_format("", 0));
     assert_null(describe("   "));
     assert_null(describe("\xef\xbb\xbf"));
-    assert_null(describe("version 2"));
     assert_null(describe("\x08\x08\x12\x07"));
+    assert_null(describe("text with \x01 a control character"));
+    assert_null(ldnq_describe_format("zero\0byte", 9));
+    assert_null(describe("d\xe9j\xe0 vu in another encoding"));
 }
 
 /* In a buffer of its own, so that a sanitizer sees a read past the end. */
