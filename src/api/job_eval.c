@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "exec/exec.h"
 #include "metric/output_metrics.h"
+#include "metric/sample_failure.h"
 #include "passes/passes.h"
 
 #define BATCH ((size_t)20)
@@ -87,7 +88,8 @@ static enum ldnq_status run_and_score_batch(struct evaluation *eval,
                                             size_t count, struct ldnq_error *err)
 {
     const double start = ldnq_now();
-    LDNQ_TRY(ldnq_exec_run(eval->exec, inputs, err));
+    LDNQ_TRY(ldnq_name_failed_sample(ldnq_exec_run(eval->exec, inputs, err), eval->loaded.graph,
+                                     eval->samples, first, count, err));
     eval->score->seconds += ldnq_now() - start;
     return score_batch(eval, first, count, err);
 }

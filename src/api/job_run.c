@@ -16,6 +16,7 @@ struct run_job {
     struct ldnq_job job;
     struct ldnq_job_model loaded;
     struct ldnq_tensor **inputs; /* by input of the graph */
+    const char **sources;        /* by input: its file, or its name */
     struct ldnq_exec *exec;
     const char **paths; /* files of the outputs; NULL without the option "output" */
 };
@@ -79,6 +80,7 @@ static enum ldnq_status bind_input(struct run_job *run, size_t index, struct ldn
         return ldnq_fail_within(err, status, "%s", source);
     *tensor = *converted;
     run->inputs[index] = tensor;
+    run->sources[index] = source;
     return LDNQ_OK;
 }
 
@@ -128,6 +130,24 @@ static enum ldnq_status check_inputs(const struct run_job *run, struct ldnq_erro
             return ldnq_fail(err, LDNQ_USAGE, "%s: input '%s' is missing", graph->file,
                              graph->inputs[i]->name);
     return LDNQ_OK;
+}
+
+/* Names the inputs where a node can't compute with them. */
+static enum ldnq_status run_on_inputs(const struct run_job *run, struct ldnq_error *err)
+{
+    char list[1024];
+    struct ldnq_text text;
+    struct ldnq_error reason;
+    const enum ldnq_status status = ldnq_exec_run(run->exec, run->inputs, &reason);
+    if (status == LDNQ_OK)
+        return status;
+    if (status != LDNQ_DATA)
+        return ldnq_fail(err, status, "%s", reason.message);
+    ldnq_text_init(&text, list, sizeof list);
+    for (size_t i = 0; i < run->loaded.graph->input_count; i++)
+        ldnq_text_append_item(&text, ", ", "%s", run->sources[i]);
+    ldnq_text_append_omitted_count(&text);
+    return ldnq_fail(err, status, "%s (with %s)", reason.message, list);
 }
 
 /* ---- outputs ------------------------------------------------------------------------------ */
@@ -252,7 +272,8 @@ static enum ldnq_status run_model(struct run_job *run, const struct ldnq_onnx *o
     struct ldnq_graph *graph = run->loaded.graph;
     LDNQ_TRY(ldnq_passes_run(graph, err));
     run->inputs = ldnq_arena_alloc(run->job.arena, graph->input_count, sizeof *run->inputs, err);
-    if (!run->inputs)
+    run->sources = ldnq_arena_alloc(run->job.arena, graph->input_count, sizeof *run->sources, err);
+    if (!run->inputs || !run->sources)
         return LDNQ_NOMEM;
     LDNQ_TRY(bind_input_arrays(run, arrays, count, err));
     LDNQ_TRY(read_input_files(run, err));
@@ -260,7 +281,7 @@ static enum ldnq_status run_model(struct run_job *run, const struct ldnq_onnx *o
     LDNQ_TRY(name_output_files(run, err));
     LDNQ_TRY(check_output_paths(run, onnx, err));
     LDNQ_TRY(ldnq_exec_create(graph, run->job.pool, &run->exec, err));
-    LDNQ_TRY(ldnq_exec_run(run->exec, run->inputs, err));
+    LDNQ_TRY(run_on_inputs(run, err));
     LDNQ_TRY(write_files(run, err));
     LDNQ_TRY(copy_outputs_to_result(run, result, err));
     cJSON *root = cJSON_CreateObject();

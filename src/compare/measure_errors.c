@@ -8,6 +8,7 @@
 #include "compare/isolated_run.h"
 #include "metric/error_bound.h"
 #include "metric/output_metrics.h"
+#include "metric/sample_failure.h"
 
 #define BATCH ((size_t)8)
 
@@ -197,7 +198,7 @@ static enum ldnq_status read_and_measure_batch(struct measurement *m, size_t fir
     ldnq_exec_reset(m->a);
     ldnq_exec_reset(m->b);
     ldnq_arena_destroy(batch.arena);
-    return status;
+    return ldnq_name_failed_sample(status, m->graph_a, m->options->samples, first, count, err);
 }
 
 /* ---- the bound ----------------------------------------------------------------------- */

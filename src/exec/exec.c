@@ -257,7 +257,9 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
         return LDNQ_OK;
     LDNQ_TRY(ldnq_exec_reserve_scratch(exec, ldnq_ops_scratch_bytes(&call), err));
     call.scratch = exec->scratch;
-    return ldnq_ops_forward(&call, err);
+    const enum ldnq_status status = ldnq_ops_forward(&call, err);
+    /* The shapes fit, so that the contents are at fault: an index out of range. */
+    return status == LDNQ_MODEL ? LDNQ_DATA : status;
 }
 
 static void release_omitted_outputs(struct ldnq_exec *exec, size_t node_index)

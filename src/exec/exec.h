@@ -24,8 +24,9 @@ void ldnq_exec_destroy(struct ldnq_exec *exec);
 
 /* Runs the whole graph. inputs[i] is the tensor of graph->inputs[i] and is only read.
  * Results: ldnq_exec_find_value of graph->outputs, valid until the next run or reset.
- * Errors: DATA (an input whose type or shape differs from the graph's: both are named),
- * MODEL, NOMEM. */
+ * Errors: DATA (an input whose type or shape differs from the graph's: both are named; a node's
+ * input that it can't compute with, such as an index out of range), MODEL (shapes that do not
+ * fit), NOMEM. */
 enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
                                struct ldnq_error *err);
 
@@ -44,7 +45,7 @@ enum ldnq_status ldnq_exec_bind_inputs(struct ldnq_exec *exec, struct ldnq_tenso
  * use or reset. */
 void ldnq_exec_bind(struct ldnq_exec *exec, const struct ldnq_value *value,
                     const struct ldnq_tensor *tensor);
-/* Runs the nodes first .. last-1 of graph->nodes. Errors: MODEL, NOMEM. */
+/* Runs the nodes first .. last-1 of graph->nodes. Errors: DATA, MODEL, NOMEM. */
 enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_t last,
                                      struct ldnq_error *err);
 /* Stores in `values` (graph->value_count of them at most) the values that are live

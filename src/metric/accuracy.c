@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "exec/exec.h"
 #include "metric/output_metrics.h"
+#include "metric/sample_failure.h"
 
 #define BATCH ((size_t)20)
 
@@ -83,8 +84,10 @@ static enum ldnq_status measure_accuracy_of_batch(struct accuracy_measurement *m
                                                   struct ldnq_tensor *const *inputs, size_t first,
                                                   size_t count, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_exec_run(measurement->execs[0], inputs, err));
-    LDNQ_TRY(ldnq_exec_run(measurement->execs[1], inputs, err));
+    for (size_t i = 0; i < 2; i++)
+        LDNQ_TRY(ldnq_name_failed_sample(ldnq_exec_run(measurement->execs[i], inputs, err),
+                                         measurement->graphs[i], measurement->samples, first, count,
+                                         err));
     for (size_t o = 0; o < measurement->graphs[1]->output_count; o++)
         LDNQ_TRY(ldnq_output_sums_add(
             &measurement->sums[o], find_output_of_graph(measurement, 0, o),

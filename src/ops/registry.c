@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "base/text.h"
+#include "ir/node_problems.h"
 #include "ops/attr_kinds.h"
 
 /* One line per record. */
@@ -55,61 +55,59 @@ static bool has_output(const struct ldnq_node *node)
 }
 
 /* Requires lists without omitted inputs or outputs at their end. */
-static enum ldnq_status check_counts(const struct ldnq_graph *graph, const struct ldnq_node *node,
-                                     const struct ldnq_op *op, struct ldnq_error *err)
+static enum ldnq_status check_counts(const struct ldnq_node *node, const struct ldnq_op *op,
+                                     struct ldnq_error *err)
 {
     size_t inputs = node->input_count, outputs = node->output_count;
     if (op->inputs_max < 0 && inputs < (size_t)op->inputs_min)
-        return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
-                              "has %zu inputs where at least %d are needed", inputs,
-                              op->inputs_min);
+        return ldnq_fail(err, LDNQ_MODEL, "has %zu inputs where at least %d are needed", inputs,
+                         op->inputs_min);
     if (op->inputs_max >= 0 && (inputs < (size_t)op->inputs_min || inputs > (size_t)op->inputs_max))
-        return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
-                              "has %zu inputs where %d to %d are needed", inputs, op->inputs_min,
-                              op->inputs_max);
+        return ldnq_fail(err, LDNQ_MODEL, "has %zu inputs where %d to %d are needed", inputs,
+                         op->inputs_min, op->inputs_max);
     /* Operators with any number of inputs have no optional ones. */
     size_t required = op->inputs_max < 0 ? inputs : (size_t)op->inputs_min;
     for (size_t i = 0; i < required; i++)
         if (!node->inputs[i])
-            return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "lacks its input %zu", i);
+            return ldnq_fail(err, LDNQ_MODEL, "lacks its input %zu", i);
     if (op->outputs_max >= 0 && outputs > (size_t)op->outputs_max)
-        return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
-                              "has %zu outputs, of which only %d are supported", outputs,
-                              op->outputs_max);
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "has %zu outputs, of which only %d are supported",
+                         outputs, op->outputs_max);
     if (!has_output(node))
-        return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "has no output");
+        return ldnq_fail(err, LDNQ_MODEL, "has no output");
+    return LDNQ_OK;
+}
+
+/* As ldnq_ops_bind_node, with messages that do not name the node. */
+static enum ldnq_status bind_node(const struct ldnq_graph *graph, struct ldnq_node *node,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_op *op = ldnq_ops_find(node->domain, node->op_type, node->opset);
+    if (!op && ldnq_ops_has_type(node->domain, node->op_type))
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its meaning at this opset is not supported");
+    if (!op)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "the operator is not supported");
+    trim_omitted_inputs_and_outputs(node, op);
+    LDNQ_TRY(check_counts(node, op, err));
+    LDNQ_TRY(ldnq_op_check_attr_kinds(node, err));
+    if (op->read_attrs)
+        LDNQ_TRY(op->read_attrs(node, graph->arena, &node->op_attrs, err));
+    node->op = op;
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_node *node,
                                     struct ldnq_error *err)
 {
-    const struct ldnq_op *op = ldnq_ops_find(node->domain, node->op_type, node->opset);
-    if (!op && ldnq_ops_has_type(node->domain, node->op_type))
-        return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
-                              "its meaning at this opset is not supported");
-    if (!op)
-        return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err, "the operator is not supported");
-    trim_omitted_inputs_and_outputs(node, op);
-    LDNQ_TRY(check_counts(graph, node, op, err));
-    struct ldnq_error reason = { 0 };
-    enum ldnq_status status = ldnq_op_check_attr_kinds(node, &reason);
-    if (status == LDNQ_OK && op->read_attrs)
-        status = op->read_attrs(node, graph->arena, &node->op_attrs, &reason);
-    if (status != LDNQ_OK)
-        return ldnq_node_fail(graph, node, status, err, "%s", reason.message);
-    node->op = op;
-    return LDNQ_OK;
+    struct ldnq_error reason;
+    const enum ldnq_status status = bind_node(graph, node, &reason);
+    return status == LDNQ_OK ? status
+                             : ldnq_node_fail(graph, node, status, err, "%s", reason.message);
 }
-
-struct binding {
-    struct ldnq_text text;  /* the nodes that were refused, with reasons */
-    enum ldnq_status worst; /* MODEL before UNSUPPORTED; OK if the list is empty */
-};
 
 /* Binds the nodes of a graph and of all bodies in it. Returns errors that end the binding
  * (NOMEM), and adds all others to the list. */
-static enum ldnq_status bind_graph(struct binding *binding, struct ldnq_graph *graph,
+static enum ldnq_status bind_graph(struct ldnq_node_problems *problems, struct ldnq_graph *graph,
                                    struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->node_count; i++) {
@@ -118,29 +116,19 @@ static enum ldnq_status bind_graph(struct binding *binding, struct ldnq_graph *g
         /* Bodies first, so that the list names their nodes even if this node is refused. */
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
-                LDNQ_TRY(bind_graph(binding, node->attrs[k].g, err));
-        enum ldnq_status status = ldnq_ops_bind_node(graph, node, &reason);
-        if (status == LDNQ_OK)
-            continue;
+                LDNQ_TRY(bind_graph(problems, node->attrs[k].g, err));
+        enum ldnq_status status = bind_node(graph, node, &reason);
         if (status == LDNQ_NOMEM)
-            return ldnq_fail(err, status, "%s", reason.message);
-        /* The message around the list names the file once. */
-        ldnq_text_append_item(&binding->text, "; ", "%s",
-                              ldnq_graph_strip_file(graph, reason.message));
-        if (binding->worst != LDNQ_MODEL)
-            binding->worst = status;
+            return ldnq_node_fail(graph, node, status, err, "%s", reason.message);
+        if (status != LDNQ_OK)
+            LDNQ_TRY(ldnq_node_problems_add(problems, graph, node, status, reason.message, err));
     }
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    char list[LDNQ_ERROR_SIZE];
-    struct binding binding = { .worst = LDNQ_OK };
-    ldnq_text_init(&binding.text, list, sizeof list);
-    LDNQ_TRY(bind_graph(&binding, graph, err));
-    if (binding.worst == LDNQ_OK)
-        return LDNQ_OK;
-    ldnq_text_append_omitted_count(&binding.text);
-    return ldnq_fail(err, binding.worst, "%s: %s", graph->file, list);
+    struct ldnq_node_problems problems = { .worst = LDNQ_OK };
+    LDNQ_TRY(bind_graph(&problems, graph, err));
+    return ldnq_node_problems_fail(&problems, graph, err);
 }

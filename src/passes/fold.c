@@ -298,11 +298,10 @@ static enum ldnq_status append_node(struct ldnq_graph *graph, struct remaining_n
 
 /* Makes the outputs of a node that failed unknown, and adds it to the problems. In a body,
  * which may never run, inputs that don't fit are no fault of the model. */
-static void record_problem(struct ldnq_folding *folding, const struct ldnq_graph *graph,
-                           const struct ldnq_node *node, enum ldnq_status status,
-                           const char *reason)
+static enum ldnq_status record_problem(struct ldnq_folding *folding, const struct ldnq_graph *graph,
+                                       const struct ldnq_node *node, enum ldnq_status status,
+                                       const char *reason, struct ldnq_error *err)
 {
-    struct ldnq_error problem;
     for (size_t i = 0; i < node->output_count; i++) {
         if (!node->outputs[i])
             continue;
@@ -310,13 +309,8 @@ static void record_problem(struct ldnq_folding *folding, const struct ldnq_graph
         node->outputs[i]->shape.rank = LDNQ_RANK_UNKNOWN;
     }
     if (folding->is_dry_run || (folding->body_depth > 0 && status != LDNQ_UNSUPPORTED))
-        return;
-    ldnq_node_fail(graph, node, status, &problem, "%s", reason);
-    /* The message of the whole list names the file. */
-    ldnq_text_append_item(&folding->problems, "; ", "%s",
-                          ldnq_graph_strip_file(graph, problem.message));
-    if (folding->worst != LDNQ_MODEL)
-        folding->worst = status;
+        return LDNQ_OK;
+    return ldnq_node_problems_add(&folding->problems, graph, node, status, reason, err);
 }
 
 static enum ldnq_status fold_nodes(struct ldnq_folding *folding, struct ldnq_graph *graph,
@@ -344,7 +338,7 @@ static enum ldnq_status fold_node(struct ldnq_folding *folding, struct ldnq_grap
     if (status == LDNQ_NOMEM)
         return ldnq_fail(err, status, "%s", reason.message);
     if (status != LDNQ_OK)
-        record_problem(folding, graph, node, status, reason.message);
+        LDNQ_TRY(record_problem(folding, graph, node, status, reason.message, err));
     return all_outputs_are_constant(node) ? LDNQ_OK : append_node(graph, remaining, node, err);
 }
 
@@ -370,14 +364,9 @@ enum ldnq_status ldnq_fold_graph(struct ldnq_folding *folding, struct ldnq_graph
 enum ldnq_status ldnq_fold_within_budget(struct ldnq_graph *graph, size_t budget,
                                          struct ldnq_error *err)
 {
-    char list[LDNQ_ERROR_SIZE];
-    struct ldnq_folding folding = { .budget = budget, .worst = LDNQ_OK };
-    ldnq_text_init(&folding.problems, list, sizeof list);
+    struct ldnq_folding folding = { .budget = budget };
     LDNQ_TRY(ldnq_fold_graph(&folding, graph, err));
-    if (folding.worst == LDNQ_OK)
-        return LDNQ_OK;
-    ldnq_text_append_omitted_count(&folding.problems);
-    return ldnq_fail(err, folding.worst, "%s: %s", graph->file, list);
+    return ldnq_node_problems_fail(&folding.problems, graph, err);
 }
 
 enum ldnq_status ldnq_pass_fold_constants(struct ldnq_graph *graph, struct ldnq_error *err)

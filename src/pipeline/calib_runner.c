@@ -2,6 +2,7 @@
 
 #include "base/size.h"
 #include "calib/augment.h"
+#include "metric/sample_failure.h"
 #include "pipeline/holdout.h"
 
 enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
@@ -108,7 +109,11 @@ static enum ldnq_status run_batch_up_to_node(struct ldnq_calib_runner *runner, s
         LDNQ_TRY(bind_samples(runner, batch, arena, err));
     else
         LDNQ_TRY(bind_live_values(runner, batch, err));
-    return ldnq_exec_run_range(runner->exec, runner->node_index, node_index, err);
+    const size_t first = ldnq_calib_runner_first_sample(runner, batch);
+    return ldnq_name_failed_sample(
+        ldnq_exec_run_range(runner->exec, runner->node_index, node_index, err), runner->graph,
+        runner->samples, first, ldnq_size_min(runner->batch_size, runner->sample_count - first),
+        err);
 }
 
 static enum ldnq_status store_batch_and_reset(struct ldnq_calib_runner *runner, size_t batch,

@@ -2,6 +2,7 @@
 
 #include "base/size.h"
 #include "exec/exec.h"
+#include "metric/sample_failure.h"
 
 /* Samples per batch. More cost memory and gain no time. */
 #define BATCH ((size_t)4)
@@ -57,17 +58,11 @@ static enum ldnq_status run_all_batches(const struct ldnq_float_pass *pass, stru
         const size_t count = ldnq_size_min(most, all - first);
         struct ldnq_sample_batch batch;
         LDNQ_TRY(ldnq_sample_batch_read(pass->samples, first, count, pass->pool, &batch, err));
-        struct ldnq_error reason;
-        enum ldnq_status status = run_and_visit_batch(pass, exec, batch.inputs, &reason);
+        const enum ldnq_status status = run_and_visit_batch(pass, exec, batch.inputs, err);
         if (status != LDNQ_OK)
             ldnq_exec_reset(exec); /* its inputs are in the batch */
         ldnq_arena_destroy(batch.arena);
-        /* The model's own shapes were checked before, so these come from the samples. */
-        if (status == LDNQ_MODEL)
-            return ldnq_fail(err, LDNQ_DATA, "%s (samples from %s on)", reason.message,
-                             ldnq_samples_name(pass->samples, first));
-        if (status != LDNQ_OK)
-            return ldnq_fail(err, status, "%s", reason.message);
+        LDNQ_TRY(ldnq_name_failed_sample(status, pass->graph, pass->samples, first, count, err));
         LDNQ_TRY(ldnq_sink_progress(pass->sink, "calibrate", NULL, first + count, all, err));
     }
     return LDNQ_OK;

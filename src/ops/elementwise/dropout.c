@@ -36,7 +36,8 @@ static enum ldnq_status dropout_infer_shape(struct ldnq_op_call *call, struct ld
     if (training && training->data && *(const uint8_t *)training->data &&
         !is_ratio_zero(ldnq_op_input(call, 1)))
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
-                         "training_mode is not supported, except with a constant ratio of 0");
+                         "training_mode is not supported, except with a constant ratio of 0; "
+                         "export the model for inference");
     return dropout_10_infer_shape(call, err);
 }
 
