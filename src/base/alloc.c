@@ -33,10 +33,11 @@ static size_t read_container_limit(void)
     return strtoull(text, NULL, 10);
 }
 
+static atomic_size_t memory_size; /* 0 until it is known */
+
 size_t ldnq_memory_size(void)
 {
-    static atomic_size_t known;
-    size_t size = atomic_load_explicit(&known, memory_order_relaxed);
+    size_t size = atomic_load_explicit(&memory_size, memory_order_relaxed);
     if (size)
         return size;
     struct sysinfo info;
@@ -46,8 +47,14 @@ size_t ldnq_memory_size(void)
         size = machine < size ? machine : size;
     }
     size = size ? size : SIZE_MAX;
-    atomic_store_explicit(&known, size, memory_order_relaxed);
+    atomic_store_explicit(&memory_size, size, memory_order_relaxed);
     return size;
+}
+
+void ldnq_memory_set_limit(size_t size)
+{
+    if (size < ldnq_memory_size())
+        atomic_store_explicit(&memory_size, size, memory_order_relaxed);
 }
 
 void *ldnq_malloc(size_t size)

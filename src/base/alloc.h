@@ -13,6 +13,8 @@
  * limit where that is less. The system grants more than it has and ends the process when it is
  * used; what can't fit is refused instead. */
 size_t ldnq_memory_size(void);
+/* For tests: ldnq_memory_size is at most `size` from now on. */
+void ldnq_memory_set_limit(size_t size);
 
 /* All refuse a size above ldnq_memory_size. */
 void *ldnq_malloc(size_t size);

@@ -1,15 +1,26 @@
 #include "exec/control_flow.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/size.h"
 #include "ops/control.h"
 
-/* Iterations of one node, with those of loops in its body. Networks need thousands; a model
- * from elsewhere may ask for 2^60, which would never end. */
-#define MOST_ITERATIONS ((int64_t)1 << 24)
+/* Iterations of all loops in one run of a graph, nested ones included. Networks need thousands;
+ * a model from elsewhere may ask for 2^60, which would never end. */
+static atomic_int_fast64_t most_iterations = (int64_t)1 << 24;
+
+void ldnq_control_flow_set_limit(int64_t iterations)
+{
+    atomic_store_explicit(&most_iterations, iterations, memory_order_relaxed);
+}
+
+static int64_t load_limit(void)
+{
+    return atomic_load_explicit(&most_iterations, memory_order_relaxed);
+}
 
 /* A tensor that outlives one iteration of a body; no buffer while it is empty. */
 struct loop_tensor {
@@ -351,14 +362,15 @@ static enum ldnq_status fail_too_many_iterations(struct ldnq_error *err)
 {
     return ldnq_fail(err, LDNQ_UNSUPPORTED,
                      "repeats its body more than %" PRId64 " times, which is not supported",
-                     MOST_ITERATIONS);
+                     load_limit());
 }
 
 /* Counts an iteration that has run. */
 static enum ldnq_status count_iteration(struct loop_run *run, struct ldnq_error *err)
 {
     run->iterations += 1 + run->body->iterations;
-    return run->iterations > (uint64_t)MOST_ITERATIONS ? fail_too_many_iterations(err) : LDNQ_OK;
+    const uint64_t all = run->exec->iterations + run->iterations;
+    return all > (uint64_t)load_limit() ? fail_too_many_iterations(err) : LDNQ_OK;
 }
 
 /* ---- Loop ------------------------------------------------------------------------------ */
@@ -384,7 +396,7 @@ static enum ldnq_status run_loop_node(struct loop_run *run, struct ldnq_error *e
         LDNQ_TRY(read_scalar(exec->in[0], LDNQ_INT64, "trip count", &trip_count, err));
     if (own_inputs > 1 && exec->in[1])
         LDNQ_TRY(read_scalar(exec->in[1], LDNQ_BOOL, "condition", &condition, err));
-    if (condition && trip_count > MOST_ITERATIONS && has_constant_true_condition(run->graph))
+    if (condition && trip_count > load_limit() && has_constant_true_condition(run->graph))
         return fail_too_many_iterations(err);
     for (int64_t i = 0; i < trip_count && condition; i++) {
         const struct ldnq_tensor iteration = { LDNQ_INT64, scalar, &i };

@@ -18,4 +18,7 @@ void ldnq_control_flow_finish(struct ldnq_exec *exec);
 enum ldnq_status ldnq_control_flow_run(struct ldnq_exec *exec, size_t node_index,
                                        struct ldnq_error *err);
 
+/* For tests: the iterations that a run may take, 2^24 otherwise. */
+void ldnq_control_flow_set_limit(int64_t iterations);
+
 #endif

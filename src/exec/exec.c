@@ -194,7 +194,8 @@ enum ldnq_status ldnq_exec_reserve_scratch(struct ldnq_exec *exec, size_t bytes,
 {
     if (bytes == SIZE_MAX)
         return ldnq_fail(err, LDNQ_NOMEM, "its scratch memory can't be counted");
-    if (bytes <= exec->scratch_size)
+    /* Never NULL: an operator on an empty axis adds offsets of 0 to its scratch of 0 bytes. */
+    if (exec->scratch && bytes <= exec->scratch_size)
         return LDNQ_OK;
     ldnq_free(exec->scratch);
     exec->scratch_size = 0;

@@ -191,10 +191,8 @@ static enum ldnq_status compute_outputs(struct node_folding *f, struct ldnq_erro
         if (!f->out[i].data)
             return LDNQ_NOMEM;
     }
-    size_t scratch = ldnq_ops_scratch_bytes(call);
-    if (scratch)
-        call->scratch = ldnq_arena_alloc(f->graph->arena, scratch, 1, err);
-    if (scratch && !call->scratch)
+    call->scratch = ldnq_arena_alloc(f->graph->arena, ldnq_ops_scratch_bytes(call), 1, err);
+    if (!call->scratch)
         return LDNQ_NOMEM;
     return ldnq_ops_forward(call, err);
 }
