@@ -57,6 +57,17 @@ void ldnq_quantize_events_fill_diff(const struct ldnq_quantize_events *events,
 
 /* ---- events ------------------------------------------------------------------------------- */
 
+static bool add_layer_choice(cJSON *item, const struct ldnq_layer_choice *choice)
+{
+    /* In the order of enum ldnq_layer_fit. */
+    static const char *const names[] = { "fitted", "damped", "rounded" };
+    return ldnq_json_add_text(item, "fit", names[choice->fit]) &&
+           ldnq_json_add_number(item, "fit_damping", choice->damping) &&
+           ldnq_json_add_number(item, "held_out_fitted", choice->fitted_error) &&
+           ldnq_json_add_number(item, "held_out_damped", choice->damped_error) &&
+           ldnq_json_add_number(item, "held_out_rounded", choice->rounded_error);
+}
+
 bool ldnq_json_add_layer_figures(cJSON *item, const struct ldnq_quantized_layer *quantized,
                                  const struct ldnq_layer_diagnostics *diagnostics)
 {
@@ -78,6 +89,7 @@ bool ldnq_json_add_layer_figures(cJSON *item, const struct ldnq_quantized_layer 
            ldnq_json_add_number(item, "held_out_left", diagnostics->remaining_error) &&
            ldnq_json_add_text(item, "weights", quantized->codebook->name) &&
            ldnq_json_add_text(item, "solver", solver ? solver->name : "shared") &&
+           add_layer_choice(item, &diagnostics->choice) &&
            ldnq_json_add_number(item, "rho", diagnostics->rho) &&
            ldnq_json_add_number(item, "iterations", diagnostics->iterations) &&
            ldnq_json_add_number(item, "error_start", diagnostics->error_start) &&

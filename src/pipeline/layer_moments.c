@@ -9,18 +9,22 @@ static const double dampings[] = { 0.001, 0.01, 0.1, 1 };
 
 enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
                                          const struct ldnq_layer_geometry *geometry,
-                                         const float *weight, bool compensates,
+                                         const float *weight, struct ldnq_layer_moments_parts parts,
                                          struct ldnq_pool *pool, struct ldnq_arena *arena,
                                          struct ldnq_error *err)
 {
     *moments = (struct ldnq_layer_moments){ .held_out_arena = NULL };
     LDNQ_TRY(ldnq_statistics_init(&moments->statistics, geometry, pool, arena, err));
-    if (!compensates)
+    if (parts.compensates)
+        LDNQ_TRY(
+            ldnq_compensation_init(&moments->compensation, geometry, weight, pool, arena, err));
+    if (!parts.holds_out)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_compensation_init(&moments->compensation, geometry, weight, pool, arena, err));
     LDNQ_TRY(ldnq_arena_create(&moments->held_out_arena, err));
     LDNQ_TRY(ldnq_statistics_init(&moments->held_out_statistics, geometry, pool,
                                   moments->held_out_arena, err));
+    if (!parts.compensates)
+        return LDNQ_OK;
     return ldnq_compensation_init(&moments->held_out_compensation, geometry, weight, pool,
                                   moments->held_out_arena, err);
 }
@@ -52,7 +56,8 @@ void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments)
 {
     if (moments->held_out_arena) {
         ldnq_statistics_merge(&moments->statistics, &moments->held_out_statistics);
-        ldnq_compensation_merge(&moments->compensation, &moments->held_out_compensation);
+        if (moments->compensation.cross)
+            ldnq_compensation_merge(&moments->compensation, &moments->held_out_compensation);
     }
     ldnq_layer_moments_release(moments);
 }

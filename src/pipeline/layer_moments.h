@@ -8,7 +8,8 @@
  *     lambda = <X, E[W (y - y^) y^']> / <X, X C>   within 0 and 1
  *
  * so that a correction which only fits noise of the samples is not made. The damping of C
- * is chosen in the same way. Then both parts are merged, and W* is fitted on all samples.
+ * is chosen in the same way, and whether the layer is fitted or rounded (layer_choice.h). Then
+ * both parts are merged, and W* is fitted on all samples.
  */
 #ifndef LDNQ_PIPELINE_LAYER_MOMENTS_H
 #define LDNQ_PIPELINE_LAYER_MOMENTS_H
@@ -18,16 +19,20 @@
 struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_out_statistics;
     struct ldnq_compensation compensation, held_out_compensation;
-    struct ldnq_arena *held_out_arena; /* memory of the held-out part; NULL without compensation */
+    struct ldnq_arena *held_out_arena; /* memory of the held-out part; NULL without one */
     size_t call_count;                 /* calls that were added */
     size_t all_positions; /* positions of those calls, also those that were not sampled */
 };
 
-/* Without `compensates` there are only statistics, and nothing is held out. The arena holds
- * all but the held-out part, which release() frees. Errors: NOMEM. */
+struct ldnq_layer_moments_parts {
+    bool compensates; /* else there are only statistics */
+    bool holds_out;   /* else all positions are fitted */
+};
+
+/* The arena holds all but the held-out part, which release() frees. Errors: NOMEM. */
 enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
                                          const struct ldnq_layer_geometry *geometry,
-                                         const float *weight, bool compensates,
+                                         const float *weight, struct ldnq_layer_moments_parts parts,
                                          struct ldnq_pool *pool, struct ldnq_arena *arena,
                                          struct ldnq_error *err);
 /* Frees the sums of the held-out part. Accepts zeroed moments. */

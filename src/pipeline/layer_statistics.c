@@ -4,6 +4,7 @@
 
 #include "base/size.h"
 #include "pipeline/holdout.h"
+#include "pipeline/layer_choice.h"
 
 /* Positions that layers with few columns are fitted to, where options->fit limits them. */
 #define FEWEST_POSITIONS ((size_t)512)
@@ -131,29 +132,43 @@ enum ldnq_status ldnq_fitting_check_statistics(const struct ldnq_layer_fitting *
     return LDNQ_OK;
 }
 
-/* ---- step 2: error compensation --------------------------------------------------------- */
+/* ---- step 2: the choice, and error compensation ------------------------------------------ */
 
-/* Replaces weight and bias (NULL without one) by the target. */
-static enum ldnq_status compensate_error(struct ldnq_layer_fitting *fitting,
-                                         struct ldnq_layer_diagnostics *diagnostics, float *weight,
-                                         float *bias, struct ldnq_error *err)
+/* A published method is left as it is, and so are the baselines, which leave the bias alone. */
+static bool chooses_fit(const struct ldnq_layer_fitting *fitting)
+{
+    const struct ldnq_solver *solver = fitting->quantizer->options->solver;
+    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
+    return solver->fits_bias && !solver->is_published && !network->layers[fitting->index].shared;
+}
+
+/* Chooses lambda and how the layer is fitted, then adds the held-out part to the fitted one. */
+static enum ldnq_status choose_by_held_out_part(struct ldnq_layer_fitting *fitting,
+                                                struct ldnq_layer_diagnostics *diagnostics,
+                                                const float *weight, const float *bias,
+                                                struct ldnq_error *err)
 {
     const struct ldnq_quantize_options *options = fitting->quantizer->options;
+    const struct ldnq_layer *layer =
+        &fitting->quantizer->result->network.layers[fitting->index].layer;
     struct ldnq_layer_moments *moments = &fitting->moments;
     struct ldnq_compensation_strength strength = { options->lambda, LDNQ_COMPENSATION_DAMPING,
                                                    NAN };
-    if (options->lambda == LDNQ_LAMBDA_AUTO)
-        LDNQ_TRY(ldnq_layer_moments_choose_strength(moments, bias != NULL, &strength, err));
+    if (!fitting->runner.reference)
+        strength.lambda = strength.damping = 0;
+    else if (options->lambda == LDNQ_LAMBDA_AUTO)
+        LDNQ_TRY(ldnq_layer_moments_choose_strength(moments, layer->bias != NULL, &strength, err));
+    if (chooses_fit(fitting))
+        LDNQ_TRY(ldnq_fitting_choose(fitting, weight, bias, &strength, &diagnostics->choice, err));
+    if (diagnostics->choice.fit == LDNQ_LAYER_ROUNDED)
+        strength.lambda = 0;
     diagnostics->lambda = strength.lambda;
     diagnostics->damping = strength.damping;
     diagnostics->remaining_error = strength.remaining_error;
-    /* Fine-tuning is judged by the held-out samples, so nothing may be fitted on them. */
+    /* Fine-tuning is judged by the held-out part, so nothing may be fitted on it. */
     if (options->fine_tune.steps == 0)
         ldnq_layer_moments_merge(moments);
-    if (!(strength.lambda > 0))
-        return LDNQ_OK;
-    return ldnq_compensation_apply(&moments->compensation, &moments->statistics, strength.lambda,
-                                   strength.damping, weight, bias, err);
+    return LDNQ_OK;
 }
 
 /* Steps 1 and 2 on the samples. */
@@ -164,14 +179,22 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
+    struct ldnq_layer_moments *moments = &fitting->moments;
     const bool compensates = fitting->runner.reference != NULL;
-    LDNQ_TRY(ldnq_layer_moments_init(&fitting->moments, &layer->geometry, weight, compensates,
+    const struct ldnq_layer_moments_parts parts = { .compensates = compensates,
+                                                    .holds_out =
+                                                        compensates || chooses_fit(fitting) };
+    LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
                                      quantizer->options->pool, arena, err));
     LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, layer->node_index, add_batch_statistics,
                                        fitting, err));
-    if (compensates)
-        LDNQ_TRY(compensate_error(fitting, diagnostics, weight, layer->bias ? bias : NULL, err));
-    ldnq_layer_moments_release(&fitting->moments);
-    ldnq_statistics_finish(&fitting->moments.statistics);
+    if (parts.holds_out)
+        LDNQ_TRY(choose_by_held_out_part(fitting, diagnostics, weight, bias, err));
+    if (compensates && diagnostics->lambda > 0)
+        LDNQ_TRY(ldnq_compensation_apply(&moments->compensation, &moments->statistics,
+                                         diagnostics->lambda, diagnostics->damping, weight,
+                                         layer->bias ? bias : NULL, err));
+    ldnq_layer_moments_release(moments);
+    ldnq_statistics_finish(&moments->statistics);
     return LDNQ_OK;
 }

@@ -123,8 +123,24 @@ struct ldnq_quantize_options {
 
 /* ---- results ---------------------------------------------------------------------------- */
 
-/* How a layer's codes were found. */
+/* How a layer's codes were found: by the solver, by the solver with what the samples say of
+ * correlations damped, or by rounding. */
+enum ldnq_layer_fit { LDNQ_LAYER_FITTED, LDNQ_LAYER_DAMPED, LDNQ_LAYER_ROUNDED };
+
+struct ldnq_layer_choice {
+    enum ldnq_layer_fit fit;
+    double damping; /* added to each column's variance, in units of it */
+    /* With LDNQ_LAYER_ROUNDED: name of the solver that rounds, and whether the bias of the file
+     * stays. */
+    const char *rounding;
+    bool keeps_bias;
+    /* Errors of the candidates' output against the float layer's, as parts of the output's
+     * variance, on samples that they were not fitted to. NaN where none was tried. */
+    double fitted_error, damped_error, rounded_error;
+};
+
 struct ldnq_layer_diagnostics {
+    struct ldnq_layer_choice choice;
     /* Per row (G M): the standard deviation of the layer's output on the samples, or without a
      * bias its root mean square; NULL without fine-tuning and cascade, which read it. */
     const float *deviation;

@@ -5,7 +5,8 @@
  * network whose earlier layers are quantized:
  *
  *   1  H = E[y^ y^'] and E[y^] over the calibration samples
- *   2  W* = W + lambda E[W (y - y^) y^'] C^-1, its target (error_compensation.h)
+ *   2  W* = W + lambda E[W (y - y^) y^'] C^-1, its target (error_compensation.h); held-out
+ *      samples choose lambda, and whether H is damped or W rounded (layer_choice.h)
  *   3  min over codes q and scales a of  tr((G - W*) H (G - W*)'),  G = a q
  *   4  the layer computes with G, and with the bias that is best for it
  *
@@ -23,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/size.h"
+#include "pipeline/layer_choice.h"
 #include "pipeline/select.h"
 #include "quant/problem.h"
 
@@ -83,6 +85,20 @@ static const struct ldnq_solver *choose_solver(const struct ldnq_layer_fitting *
     return diagnostics->solver;
 }
 
+static enum ldnq_status solve_as_chosen(struct ldnq_layer_fitting *fitting,
+                                        struct ldnq_layer_diagnostics *diagnostics,
+                                        const struct ldnq_layer_problem *problem,
+                                        struct ldnq_layer_solution *solution,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer_choice *choice = &diagnostics->choice;
+    const struct ldnq_solver *solver = choose_solver(fitting, diagnostics);
+    return choice->fit == LDNQ_LAYER_ROUNDED
+               ? ldnq_fitting_round(fitting, choice, problem, solution, err)
+               : ldnq_fitting_solve_damped(fitting, solver, choice->damping, problem, solution,
+                                           arena, err);
+}
+
 /* ---- step 4: the result ------------------------------------------------------------------ */
 
 static enum ldnq_status store_solution(const struct ldnq_layer_fitting *fitting,
@@ -137,6 +153,11 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         return LDNQ_NOMEM;
     ldnq_layer_read_weight(layer, weight);
     ldnq_layer_read_bias(layer, bias);
+    quantized->shared = find_layer_with_same_weight(fitting);
+    const size_t block =
+        ldnq_select_block(quantized->shared ? &quantized->shared->layer : layer, options);
+    if (block)
+        LDNQ_TRY(ldnq_quantized_set_blocks(quantized, block, quantizer->arena, err));
 
     /* ---- 1: H = E[y^ y^'] and E[y^], with the layers before this one quantized ----
      * ---- 2: W* = W + lambda E[W (y - y^) y^'] C^-1, and its bias ---- */
@@ -150,11 +171,6 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     LDNQ_TRY(ldnq_fitting_check_statistics(fitting, layer, diagnostics->positions, err));
 
     /* ---- 3: min over codes q, scales a of  tr((G - W*) H (G - W*)'),  G = a q ---- */
-    quantized->shared = find_layer_with_same_weight(fitting);
-    const size_t block =
-        ldnq_select_block(quantized->shared ? &quantized->shared->layer : layer, options);
-    if (block)
-        LDNQ_TRY(ldnq_quantized_set_blocks(quantized, block, quantizer->arena, err));
     const size_t scales = rows * ldnq_quantized_scales_per_row(quantized);
     struct ldnq_layer_solution solution = {
         .codes = ldnq_arena_alloc(arena, elements, sizeof *solution.codes, err),
@@ -173,8 +189,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         quantized->codebook = quantized->shared->codebook;
         copy_shared_solution(fitting, quantized->shared, &problem, &solution);
     } else if (status == LDNQ_OK) {
-        status = ldnq_solve(choose_solver(fitting, diagnostics), &problem, &options->solver_options,
-                            options->pool, &solution, &reason);
+        status = solve_as_chosen(fitting, diagnostics, &problem, &solution, arena, &reason);
     }
     if (status != LDNQ_OK)
         return ldnq_node_fail(quantizer->graph, layer->node, status, err, "%s", reason.message);

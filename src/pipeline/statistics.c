@@ -112,3 +112,12 @@ void ldnq_statistics_finish(struct ldnq_statistics *s)
                          s->gram + g * s->geometry.cols * s->geometry.cols,
                          s->mean + g * s->geometry.cols);
 }
+
+void ldnq_statistics_restore_sums(struct ldnq_statistics *s)
+{
+    const size_t columns = s->geometry.groups * s->geometry.cols;
+    for (size_t i = 0; i < columns * s->geometry.cols; i++)
+        s->gram[i] *= (double)s->positions;
+    for (size_t i = 0; i < columns; i++)
+        s->mean[i] *= (double)s->positions;
+}

@@ -39,5 +39,7 @@ void ldnq_statistics_merge(struct ldnq_statistics *statistics, const struct ldnq
 /* Divides sums into means. Before, they are sums and only the upper triangle of the gram is
  * filled in. */
 void ldnq_statistics_finish(struct ldnq_statistics *statistics);
+/* Multiplies means into sums again. */
+void ldnq_statistics_restore_sums(struct ldnq_statistics *statistics);
 
 #endif

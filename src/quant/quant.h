@@ -114,7 +114,8 @@ struct ldnq_solver {
     const char *summary; /* one line for --help */
     bool fits_bias;      /* computes the best bias; else the bias stays the problem's */
     bool needs_gram; /* false: the solver also takes a problem with `diagonal` in place of `gram` */
-    bool blocks;     /* supports LDNQ_PER_BLOCK */
+    bool is_published; /* the method of a paper, which is to be compared with */
+    bool blocks;       /* supports LDNQ_PER_BLOCK */
     /* Called by ldnq_solve alone (solver.h); improve may be NULL. */
     enum ldnq_status (*start)(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err);

@@ -60,6 +60,7 @@ static const struct ldnq_solver beam = {
 
 static const struct ldnq_solver admm_paper = {
     .name = "admm-paper",
+    .is_published = true,
     .summary = "the paper's ADMM on the layer's quadratic, codes and scale alternately",
     .fits_bias = true,
     .needs_gram = true,

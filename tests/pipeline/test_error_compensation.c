@@ -66,7 +66,8 @@ static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float di
 static void moments_make(struct ldnq_layer_moments *m, const struct pair *pair,
                          struct ldnq_pool *pool)
 {
-    assert_ok(ldnq_layer_moments_init(m, &pair->geometry, pair->weight, true, pool,
+    const struct ldnq_layer_moments_parts parts = { .compensates = true, .holds_out = true };
+    assert_ok(ldnq_layer_moments_init(m, &pair->geometry, pair->weight, parts, pool,
                                       pair->graph->arena, &err));
 }
 

@@ -336,7 +336,9 @@ def test_json_of_quantize(tmp_path):
                            "lambda", "damping", "rho", "iterations", "error_start", "error",
                            "block_size", "change", "seconds", "solver_seconds", "output_estimate"],
                           "number")
-    layer |= {"solver": "str", "weights": "str", "held_out_left": "NoneType",
+    layer |= {"solver": "str", "weights": "str", "held_out_left": "NoneType", "fit": "str",
+              "fit_damping": "number", "held_out_fitted": "number", "held_out_damped": "NoneType",
+              "held_out_rounded": "number",
               "cascade_error_start": "NoneType", "cascade_error": "NoneType"}
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
