@@ -49,7 +49,11 @@ const struct cli_command cli_cmd_diff = {
         "through QuantizeLinear and DequantizeLinear, and reports the error of each layer.\n\n"
         "With --data both models run on the samples. The isolated error of a layer is that of\n"
         "B's layer on A's input: the layer alone causes it. The accumulated error is that of B's\n"
-        "layer on B's own input: all layers before it contribute to it. Labels are not needed.",
+        "layer on B's own input: all layers before it contribute to it. Labels are not needed.\n\n"
+        "Agreement is the share of samples whose largest score is that of the same class in both,\n"
+        "with its 95 % interval (Wilson). It is measured for outputs with one row of two scores "
+        "or\n"
+        "more per sample. Samples that the weights were fitted to show errors that are too small.",
     .examples = "  ldnq diff net.onnx net-int4.onnx\n"
                 "  ldnq diff net.onnx net-int4.onnx --data images/ --html report.html \\\n"
                 "       --mean .485,.456,.406 --std .229,.224,.225 --fail-below-agreement 97",

@@ -76,7 +76,8 @@ const struct cli_command cli_cmd_eval = {
     .arguments = "MODEL [MODEL ...] --data PATH [options]",
     .summary = "measure the top-1 and top-5 accuracy of one or more models",
     .details = "Runs each model on labelled samples. With several models it also counts the\n"
-               "samples for which each predicts the same class as the first.",
+               "samples for which each predicts the same class as the first. Shares have their\n"
+               "95 % interval (Wilson), as a few samples do not tell models apart.",
     .examples = "  ldnq eval net.onnx net-int4.onnx --data images/ \\\n"
                 "       --mean .485,.456,.406 --std .229,.224,.225",
     .models_min = 1,

@@ -311,6 +311,9 @@ const struct cli_command cli_cmd_quantize = {
                "DequantizeLinear, fitted layer by layer so that each layer's output on the\n"
                "samples stays what it was. Labels are not needed. OUT appears whole or not at\n"
                "all.\n\n"
+               "A part of the samples is held out: nothing is fitted to it, and the figures of\n"
+               "accuracy are measured on it. Fewer than 5 samples are all fitted, and the\n"
+               "summary says so. Sizes count the model and its external data.\n\n"
                "'ldnq inspect MODEL' lists the layers that can be quantized; 'ldnq diff' and\n"
                "'ldnq eval' measure what the quantized model has lost.",
     .examples = "  ldnq quantize net.onnx -o net-int4.onnx --calib images/ --weights int4 \\\n"

@@ -114,7 +114,7 @@ static void write_estimate_chart(struct ldnq_buffer *out, const struct ldnq_diff
              range.low, range.high);
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
-        .title = "Part of each layer in the error of the output",
+        .title = "Part of each layer in the noise of the output",
         .note = "The noise-to-signal ratio of the output that the change of this layer alone "
                 "causes, as the backward pass predicts it. Layers that compensate the error of "
                 "earlier ones "
