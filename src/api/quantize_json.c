@@ -23,9 +23,9 @@ static const char *find_common_codebook_name(const struct ldnq_quantization *res
 static const char *find_storage_name(const struct ldnq_quantize_summary *summary)
 {
     const struct ldnq_quantized_network *network = &summary->result->network;
-    const enum ldnq_dtype first = ldnq_emit_dtype(summary->choice, network->layers[0].codebook);
+    const enum ldnq_dtype first = ldnq_emit_layer_dtype(summary->choice, &network->layers[0]);
     for (size_t i = 1; i < network->count; i++)
-        if (ldnq_emit_dtype(summary->choice, network->layers[i].codebook) != first)
+        if (ldnq_emit_layer_dtype(summary->choice, &network->layers[i]) != first)
             return "mixed";
     return ldnq_dtype_name(first);
 }
@@ -197,6 +197,25 @@ static bool add_layers_left_float(cJSON *root, const struct ldnq_quantization *r
     return list != NULL;
 }
 
+/* Layers that have the elements of a table: `reason` says why they have codes of their own, and is
+ * null where both read one tensor. */
+static bool add_tied_layers(cJSON *root, const struct ldnq_quantize_summary *summary)
+{
+    const struct ldnq_quantized_network *network = &summary->result->network;
+    cJSON *list = cJSON_AddArrayToObject(root, "tied");
+    for (size_t i = 0; list && i < network->count; i++) {
+        if (!network->layers[i].tied)
+            continue;
+        cJSON *item = ldnq_json_append_object(list);
+        if (!item || !ldnq_json_add_text(item, "node", network->layers[i].layer.node->label) ||
+            !ldnq_json_add_text(item, "table", network->layers[i].tied->layer.node->label) ||
+            !ldnq_json_add_text(item, "reason",
+                                ldnq_emit_explain_copy(network, summary->choice, i)))
+            return false;
+    }
+    return list != NULL;
+}
+
 static bool add_metadata(cJSON *root, const struct ldnq_model *model)
 {
     static const char *const keys[] = { "ldnq.version", "ldnq.options", "ldnq.kernels",
@@ -219,6 +238,8 @@ static bool add_narrowest_storage(cJSON *root, const struct ldnq_quantize_summar
     for (size_t i = 0; i < network->count; i++) {
         const struct ldnq_quantized_layer *layer = &network->layers[i];
         int own;
+        if (ldnq_layer_is_table(&layer->layer))
+            continue;
         const enum ldnq_dtype narrowest =
             ldnq_emit_narrowest_dtype(summary->choice, layer->codebook, &own);
         const unsigned stored = ldnq_dtype_bits(ldnq_emit_dtype(summary->choice, layer->codebook));
@@ -229,6 +250,8 @@ static bool add_narrowest_storage(cJSON *root, const struct ldnq_quantize_summar
                     ((double)stored - ldnq_dtype_bits(narrowest));
     }
     cJSON *item = cJSON_AddObjectToObject(root, "narrowest");
+    if (!name) /* tables alone */
+        name = find_storage_name(summary);
     return item && ldnq_json_add_text(item, "storage", name) &&
            ldnq_json_add_number(item, "opset", opset) &&
            cJSON_AddBoolToObject(item, "is_used", bits == 0) &&
@@ -325,7 +348,7 @@ bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *sum
            ldnq_json_add_number(root, "seconds", summary->seconds) && add_accuracy(root, result) &&
            add_estimate(root, &result->output_estimate) && add_layers(root, result) &&
            add_distillation(root, &result->fine_tune) && add_layers_left_float(root, result) &&
-           add_warnings(root, summary->job) &&
+           add_tied_layers(root, summary) && add_warnings(root, summary->job) &&
            ldnq_job_plan_add_json(root, summary->plan, summary->job) &&
            ldnq_job_goal_add_result_to_json(root, summary->goal) &&
            add_metadata(root, summary->model);

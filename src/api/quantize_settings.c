@@ -9,6 +9,9 @@
 
 #define DEFAULT_CODEBOOK "int8"
 #define DEFAULT_BLOCK ((size_t)32)
+/* Of tables where the weights have fewer codes: ids and padding depend on single rows, for which
+ * nothing makes up, and a table has at least 4 bits per code in the file. */
+#define DEFAULT_TABLE_CODEBOOK "int4"
 
 /* The choices of the option "granularity": the enum's, after auto. */
 enum { GRANULARITY_AUTO, GRANULARITY_FIRST };
@@ -54,7 +57,11 @@ static enum ldnq_status choose_codebook(const struct ldnq_options *options,
     if (strchr(weights, ','))
         return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is a list, which needs a budget or a goal",
                          weights);
-    return ldnq_settings_find_codebook("weights", weights, &quantize->codebook, err);
+    LDNQ_TRY(ldnq_settings_find_codebook("weights", weights, &quantize->codebook, err));
+    const struct ldnq_codebook *table = ldnq_codebook_find(DEFAULT_TABLE_CODEBOOK);
+    if (quantize->codebook->count < table->count)
+        quantize->table_codebook = table;
+    return LDNQ_OK;
 }
 
 static enum ldnq_granularity read_granularity(const struct ldnq_options *options)

@@ -87,6 +87,8 @@ enum ldnq_status ldnq_target_check_layers(const struct ldnq_target_check *check,
     LDNQ_TRY(ldnq_select_layers(check->graph, check->options, arena, &selection, err));
     for (size_t i = 0; i < selection.count; i++) {
         const struct ldnq_layer *layer = &selection.layers[i];
+        if (ldnq_layer_is_table(layer))
+            continue;
         const unsigned bits = ldnq_select_stored_bits(layer->node, check->options);
         const enum layer_kernel kernel = find_kernel(check, layer, bits);
         LDNQ_TRY(check_block_size(check, layer, bits, err));

@@ -29,6 +29,22 @@ static void print_layers_left_float(const cJSON *kept)
         printf("not quantized: %d more; --json lists them\n", count - MOST_KEPT_PRINTED);
 }
 
+static void print_tied_layers(const cJSON *tied)
+{
+    const cJSON *layer;
+    cJSON_ArrayForEach(layer, tied)
+    {
+        char node[CLI_PLAIN_SIZE], table[CLI_PLAIN_SIZE];
+        const char *reason = cli_json_text(layer, "reason");
+        cli_copy_printable(cli_json_text(layer, "node"), node);
+        cli_copy_printable(cli_json_text(layer, "table"), table);
+        if (reason)
+            printf("stored twice: the table of '%s' and '%s': %s\n", table, node, reason);
+        else
+            printf("stored once: the table of '%s' and '%s'\n", table, node);
+    }
+}
+
 /* All codebooks, in the form "ternary|int2" of the option table. */
 static const char *codebook_names(void)
 {
@@ -259,6 +275,7 @@ static void print_summary(const cJSON *root)
     print_goal(cli_json_item(root, "goal"));
     if (is_mixed)
         print_codebooks(root);
+    print_tied_layers(cli_json_item(root, "tied"));
     print_layers_left_float(cli_json_item(root, "not_quantized"));
     print_storage_hint(root);
     printf("kernels: %s\n", cli_json_text(cli_json_item(root, "metadata"), "ldnq.kernels"));

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "compare/table_form.h"
 #include "passes/passes.h"
 
 /* ---- Q/DQ nodes ---------------------------------------------------------------------- */
@@ -205,6 +206,7 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
 {
     *view = (struct ldnq_compute_view){ .graph = graph };
     *refusal = NULL;
+    LDNQ_TRY(ldnq_table_forms_rewrite(graph, &view->rewritten_node_count, err));
     LDNQ_TRY(list_file_nodes(view, arena, err));
     const enum ldnq_status status = ldnq_pass_bind_and_fold(graph, err);
     if (status != LDNQ_OK && status != LDNQ_UNSUPPORTED)

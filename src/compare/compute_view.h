@@ -2,7 +2,8 @@
  * quantized copy have the same structure.
  *
  * Left out are the Q/DQ nodes: QuantizeLinear, DequantizeLinear, Identity, Dropout, and a Clip
- * of codes. A node of the view reads the values upstream of them.
+ * of codes. A node of the view reads the values upstream of them. Quantized tables are as in
+ * table_form.h.
  *
  * The view is made after folding and before any pass that merges nodes. It keeps that wiring
  * when the graph changes afterwards.
@@ -45,6 +46,7 @@ struct ldnq_compute_view {
     /* All nodes of the file: constant ones and Q/DQ nodes too. */
     size_t file_node_count, qdq_node_count;
     struct ldnq_node **file_nodes;
+    size_t rewritten_node_count; /* nodes of the file that table_form.h has left out */
 };
 
 /* Binds and folds the graph, and makes its view. *refusal is NULL, or the message that says

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "emit/emit_pairs.h"
+#include "emit/emit_table.h"
 #include "emit/separate_products.h"
 #include "onnx/edit.h"
 #include "target/fused_product.h"
@@ -15,6 +16,8 @@ struct emitter {
     const struct ldnq_emit_choice *choice;
     struct ldnq_arena *arena;
     const char **dequantized; /* by layer: the value that it reads as its weight */
+    struct ldnq_table_names
+        *tables; /* by layer; of a table with shared codes, those of the first */
 };
 
 static enum ldnq_status make_unique_name(struct emitter *emitter, const char *base,
@@ -264,12 +267,26 @@ static enum ldnq_status add_transpose(struct emitter *emitter,
                                     0, output, err);
 }
 
+/* The codes of a table that the layer reads too, if they are stored as the layer's would be; NULL:
+ * it needs its own. */
+static const char *find_table_codes(const struct emitter *emitter,
+                                    const struct ldnq_quantized_layer *quantized)
+{
+    const struct ldnq_quantized_layer *table = quantized->shared;
+    if (!table || !ldnq_layer_is_table(&table->layer) ||
+        compute_stored_geometry(emitter, quantized).layout != LDNQ_WEIGHT_OUT_IN)
+        return NULL;
+    return emitter->tables[table - emitter->network->layers].codes;
+}
+
 static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct ldnq_error *err)
 {
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
     const struct ldnq_layer_geometry geometry = compute_stored_geometry(emitter, quantized);
     const char *inputs[3], *output;
-    LDNQ_TRY(add_weight_codes(emitter, quantized, &inputs[0], err));
+    inputs[0] = find_table_codes(emitter, quantized);
+    if (!inputs[0])
+        LDNQ_TRY(add_weight_codes(emitter, quantized, &inputs[0], err));
     LDNQ_TRY(add_scales(emitter, quantized, &inputs[1], err));
     if (quantized->runs_on_codes)
         LDNQ_TRY(add_zero_points(emitter, quantized, &inputs[2], err));
@@ -295,7 +312,8 @@ static enum ldnq_status add_weight(struct emitter *emitter, size_t i, struct ldn
 {
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
     const struct ldnq_quantized_layer *shared = quantized->shared;
-    if (!shared || choose_stored_form(emitter, quantized) == STORED_AS_PRODUCT ||
+    if (!shared || ldnq_layer_is_table(&shared->layer) ||
+        choose_stored_form(emitter, quantized) == STORED_AS_PRODUCT ||
         choose_stored_form(emitter, shared) == STORED_AS_PRODUCT)
         return add_dequantize(emitter, i, err);
     emitter->dequantized[i] = emitter->dequantized[shared - emitter->network->layers];
@@ -376,7 +394,7 @@ static enum ldnq_status write_layer_metadata(struct emitter *emitter,
     const char *value =
         ldnq_arena_printf(emitter->arena, err, "codebook=%s storage=%s scale=%.9g..%.9g error=%.6g",
                           quantized->codebook->name,
-                          ldnq_dtype_name(ldnq_emit_dtype(emitter->choice, quantized->codebook)),
+                          ldnq_dtype_name(ldnq_emit_layer_dtype(emitter->choice, quantized)),
                           (double)low, (double)high, quantized->error);
     if (!key || !value)
         return LDNQ_NOMEM;
@@ -387,6 +405,13 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
 {
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
     const struct ldnq_node *node = quantized->layer.node;
+    if (ldnq_layer_is_table(&quantized->layer)) {
+        const size_t owner =
+            quantized->shared ? (size_t)(quantized->shared - emitter->network->layers) : i;
+        LDNQ_TRY(ldnq_emit_table(emitter->model, quantized, &emitter->tables[owner], emitter->arena,
+                                 err));
+        return write_layer_metadata(emitter, quantized, err);
+    }
     LDNQ_TRY(add_weight(emitter, i, err));
     LDNQ_TRY(ldnq_edit_set_input(emitter->model, node->origin, quantized->layer.weight_input,
                                  emitter->dequantized[i], err));
@@ -429,7 +454,8 @@ static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error 
     size_t count = emitter->network->count;
     emitter->dequantized =
         ldnq_arena_alloc(emitter->arena, count, sizeof *emitter->dequantized, err);
-    if (!emitter->dequantized)
+    emitter->tables = ldnq_arena_alloc(emitter->arena, count, sizeof *emitter->tables, err);
+    if (!emitter->dequantized || !emitter->tables)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
         LDNQ_TRY(emit_layer(emitter, i, err));
@@ -440,6 +466,24 @@ static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error 
     LDNQ_TRY(separate_products(emitter, err));
     LDNQ_TRY(ldnq_edit_rename_duplicates(emitter->model, err));
     return ldnq_edit_prune(emitter->model, err);
+}
+
+const char *ldnq_emit_explain_copy(const struct ldnq_quantized_network *network,
+                                   const struct ldnq_emit_choice *choice, size_t i)
+{
+    const struct emitter emitter = { .network = network, .choice = choice };
+    const struct ldnq_quantized_layer *quantized = &network->layers[i], *table = quantized->tied;
+    if (!table || (quantized->shared == table && ldnq_layer_is_table(&quantized->layer)))
+        return NULL;
+    if (quantized->codebook != table->codebook)
+        return "they have different codebooks";
+    if (ldnq_emit_table_bits(table) == 4)
+        return "rows are looked up in packed bytes, which a product can't read";
+    if (quantized->runs_on_codes || choose_stored_form(&emitter, quantized) == STORED_AS_PRODUCT)
+        return "the target's kernel reads a weight of its own";
+    if (quantized->shared != table)
+        return "their scales differ";
+    return NULL;
 }
 
 enum ldnq_status ldnq_emit(struct ldnq_model *model, const struct ldnq_quantized_network *network,

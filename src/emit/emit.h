@@ -3,6 +3,7 @@
  * A layer's weight becomes an integer initializer and a DequantizeLinear, whose output the
  * layer reads. A weight (K, M) is stored as (M, K), with a Transpose after its
  * DequantizeLinear, unless the target has a kernel for (K, M) (emit.c says why).
+ * A table is written as emit_table.h says.
  * BatchNormalizations that were folded into a layer are removed, and so is all that no node reads
  * any more. Everything else stays as it was loaded. Owns    nothing; the model belongs to the
  * caller
@@ -56,6 +57,15 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model,
 /* Returns the type that stores the codes of this codebook. */
 enum ldnq_dtype ldnq_emit_dtype(const struct ldnq_emit_choice *choice,
                                 const struct ldnq_codebook *codebook);
+
+/* The same for the codes of one layer: those of a table have types of their own (emit_table.h). */
+enum ldnq_dtype ldnq_emit_layer_dtype(const struct ldnq_emit_choice *choice,
+                                      const struct ldnq_quantized_layer *quantized);
+
+/* Returns why the file has codes of layer i besides those of a table with the same elements; NULL:
+ * there is no such table, or both read the same codes. */
+const char *ldnq_emit_explain_copy(const struct ldnq_quantized_network *network,
+                                   const struct ldnq_emit_choice *choice, size_t i);
 
 /* Returns the narrowest type that may be chosen for the codes, and the opset that has it. */
 enum ldnq_dtype ldnq_emit_narrowest_dtype(const struct ldnq_emit_choice *choice,

@@ -2,6 +2,7 @@
 #include "emit/emit.h"
 
 #include "base/size.h"
+#include "emit/emit_table.h"
 #include "onnx/edit.h"
 
 /* Narrow to wide; source: ONNX's DequantizeLinear, versions 10, 13, 21 and 25. */
@@ -43,6 +44,14 @@ enum ldnq_dtype ldnq_emit_dtype(const struct ldnq_emit_choice *choice,
                                 const struct ldnq_codebook *codebook)
 {
     return find_storage_type(choice, codebook->bits, choice->opset)->dtype;
+}
+
+enum ldnq_dtype ldnq_emit_layer_dtype(const struct ldnq_emit_choice *choice,
+                                      const struct ldnq_quantized_layer *quantized)
+{
+    if (ldnq_layer_is_table(&quantized->layer))
+        return ldnq_emit_table_bits(quantized) == 4 ? LDNQ_INT4 : LDNQ_INT8;
+    return ldnq_emit_dtype(choice, quantized->codebook);
 }
 
 unsigned ldnq_emit_least_bits(const struct ldnq_emit_choice *choice)

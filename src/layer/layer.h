@@ -57,6 +57,15 @@ static inline size_t ldnq_layer_elements(const struct ldnq_layer *layer)
     return ldnq_layer_rows(layer) * layer->geometry.cols;
 }
 
+/* Whether rows of the weight are looked up (op_layer.h), so that there is no product. */
+static inline bool ldnq_layer_is_table(const struct ldnq_layer *layer)
+{
+    return layer->node->op->layer && layer->node->op->layer->is_table;
+}
+
+/* Whether two float weights are one matrix, whatever their layouts are. */
+bool ldnq_layers_have_same_elements(const struct ldnq_layer *a, const struct ldnq_layer *b);
+
 /* Copies the float weight into matrix order (G, M, K). */
 void ldnq_layer_read_weight(const struct ldnq_layer *layer, float *weight);
 

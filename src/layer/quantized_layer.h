@@ -15,6 +15,8 @@ struct ldnq_quantized_layer {
     /* An earlier layer that reads the same weight in the same way, and whose codes and
      * scales this layer has too; NULL for most. */
     const struct ldnq_quantized_layer *shared;
+    /* An earlier table with the same elements, whether its codes are shared or not; NULL: none. */
+    const struct ldnq_quantized_layer *tied;
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity; /* per channel also means per block if block_index is set */
     bool power_of_two;                 /* scales are, and stay, powers of two */
@@ -56,6 +58,13 @@ struct ldnq_quantized_network {
     /* The Q/DQ pairs of activations; NULL: all activations are float. */
     const struct ldnq_placement *placement;
 };
+
+/* Bits in which the file stores the codes of a table, for a codebook of `bits`: two codes in a byte
+ * or one, as Gather has no narrower types. */
+static inline unsigned ldnq_table_code_bits(unsigned bits, size_t cols)
+{
+    return bits <= 4 && cols % 2 == 0 ? 4 : 8;
+}
 
 /* S, the number of scales per row. */
 static inline size_t ldnq_quantized_scales_per_row(const struct ldnq_quantized_layer *quantized)

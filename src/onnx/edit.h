@@ -67,6 +67,8 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
 enum ldnq_status ldnq_edit_redirect_readers(struct ldnq_model *model, const char *from,
                                             const char *to, const char *op_type,
                                             struct ldnq_error *err);
+/* The name of an input, or NULL. */
+const char *ldnq_edit_find_input(const struct ldnq_model *model, const void *origin, size_t index);
 /* The name of an output, or NULL. */
 const char *ldnq_edit_find_output(const struct ldnq_model *model, const void *origin, size_t index);
 /* Whether the node is this operator of ai.onnx. */

@@ -21,6 +21,12 @@ static bool is_operator(const Onnx__NodeProto *node, const char *op_type)
     return node && ldnq_is_onnx_domain(node->domain) && strcmp(node->op_type, op_type) == 0;
 }
 
+const char *ldnq_edit_find_input(const struct ldnq_model *model, const void *origin, size_t index)
+{
+    const Onnx__NodeProto *node = find_node_of_origin(model, origin);
+    return node && index < node->n_input ? node->input[index] : NULL;
+}
+
 const char *ldnq_edit_find_output(const struct ldnq_model *model, const void *origin, size_t index)
 {
     const Onnx__NodeProto *node = find_node_of_origin(model, origin);

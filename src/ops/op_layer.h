@@ -13,6 +13,9 @@
  *                  column p of Y holds the inputs that contribute to output position p
  *   Gemm, MatMul   G = 1, Y is the transposed left input, scaled by Gemm's alpha
  *
+ * A table is a layer without a product: Gather reads rows of W (M, K), M entries of K elements,
+ * and no sample says anything about rounding it.
+ *
  * The quantizer works on these matrices alone. Only the operator's own file knows how its
  * tensors hold them.
  */
@@ -66,6 +69,9 @@ static inline bool ldnq_is_channel_bias(const struct ldnq_tensor *bias, size_t c
 }
 
 struct ldnq_op_layer {
+    /* A table: count_positions and fill_columns are NULL, and a node whose weight is computed, or
+     * holds integers, is no layer. */
+    bool is_table;
     int weight_input, bias_input; /* -1: the operator has no bias */
     /* Computes the geometry. bias is NULL if the node has none.
      * Errors: UNSUPPORTED, with the reason why this weight can't be quantized. */
@@ -81,6 +87,9 @@ struct ldnq_op_layer {
     void (*fill_columns)(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
                          float *columns, size_t ld);
 };
+
+/* Whether the node looks up rows of a constant table that can be quantized. */
+bool ldnq_op_reads_table(const struct ldnq_node *node);
 
 /* Writes columns at .. at+count-1 of one group of one image; image_group is
  * image * G + group. */

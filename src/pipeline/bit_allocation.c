@@ -29,9 +29,10 @@ struct bit_allocator {
     struct ldnq_sink sink; /* receives the events of the quantizations of clones */
     size_t choice;         /* the codebook that is being measured */
     struct ldnq_bit_allocation *plan;
-    size_t *row;     /* by layer: its row in the allocation; shared codes have one row */
-    double *weights; /* by row: elements of the weight */
-    double *scales;  /* (rows, choices) number of scales */
+    size_t *row;        /* by layer: its row in the allocation; shared codes have one row */
+    double *weights;    /* by row: elements of the weight */
+    double *scales;     /* (rows, choices) number of scales */
+    size_t *table_cols; /* by row: columns of a table; 0: a layer's weight */
     struct ldnq_codebook_projection *projection; /* NULL: errors are measured by running */
 };
 
@@ -121,11 +122,12 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
                                     sizeof *plan->errors, err);
     p->row = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->row, err);
     p->weights = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->weights, err);
+    p->table_cols = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->table_cols, err);
     p->scales = ldnq_arena_alloc(p->arena, result->network.count * p->budget->count,
                                  sizeof *p->scales, err);
     plan->layer_labels =
         ldnq_arena_alloc(p->arena, result->network.count, sizeof *plan->layer_labels, err);
-    if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales ||
+    if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales || !p->table_cols ||
         !plan->layer_labels)
         return LDNQ_NOMEM;
     plan->layer_count = result->network.count;
@@ -142,6 +144,8 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
         const size_t rows = ldnq_layer_rows(&at->layer);
         p->weights[plan->count] = (double)(rows * at->layer.geometry.cols);
         plan->weights += p->weights[plan->count];
+        if (ldnq_layer_is_table(&at->layer))
+            p->table_cols[plan->count] = at->layer.geometry.cols;
         plan->entries[plan->count++].node = p->graph->nodes[at->layer.node_index]->label;
     }
     return LDNQ_OK;
@@ -153,7 +157,7 @@ static void count_scales(struct bit_allocator *p, const struct ldnq_quantization
         const struct ldnq_quantized_layer *at = &result->network.layers[i];
         const size_t scales = ldnq_layer_rows(&at->layer) * ldnq_quantized_scales_per_row(at);
         p->scales[p->row[i] * p->budget->count + p->choice] =
-            p->options->granularity == LDNQ_PER_TENSOR ? 1 : (double)scales;
+            at->granularity == LDNQ_PER_TENSOR ? 1 : (double)scales;
     }
 }
 
@@ -276,7 +280,10 @@ static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_er
 /* Computes the cost of a codebook for one row, in the budget's unit (bits or bytes). */
 static double compute_cost(const struct bit_allocator *p, size_t row, size_t choice)
 {
-    const double codes = p->weights[row] * p->budget->bits[choice];
+    unsigned bits = p->budget->bits[choice];
+    if (p->table_cols[row] && p->budget->unit != LDNQ_BUDGET_BITS)
+        bits = ldnq_table_code_bits(p->budget->codebooks[choice]->bits, p->table_cols[row]);
+    const double codes = p->weights[row] * bits;
     const double scales = p->scales[row * p->budget->count + choice];
     return p->budget->unit == LDNQ_BUDGET_BITS ? codes : (codes + 32 * scales) / 8;
 }

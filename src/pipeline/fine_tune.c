@@ -47,7 +47,8 @@ struct fine_tuning {
     struct ldnq_fine_tune_norm *norms;       /* trained norms; none in a cascade */
     size_t count, float_count, norm_count;
     bool update_codes;
-    size_t *weight_index, *bias_index;   /* by layer, in `requested`; SIZE_MAX: none */
+    size_t *weight_index, *bias_index; /* by layer, in `requested`; SIZE_MAX: none */
+    /* A layer without a weight_index stays as it is. */
     const struct ldnq_value **requested; /* values whose gradients are computed */
     size_t requested_count;
     struct ldnq_grad_feed *feeds;
@@ -149,6 +150,12 @@ static enum ldnq_status measure_held_out(struct fine_tuning *tuning, double *err
 
 /* ---- a step ------------------------------------------------------------------------------ */
 
+/* Whether steps change the layer: its index counts fitted layers first, then float ones. */
+static bool is_trained(const struct fine_tuning *tuning, size_t i)
+{
+    return tuning->weight_index[i] != SIZE_MAX;
+}
+
 static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
                                       struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -162,6 +169,8 @@ static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
     LDNQ_TRY(ldnq_grad_run(tuning->grad, tuning->feeds, graph->input_count, add_distillation_loss,
                            tuning, &value, err));
     for (size_t i = 0; i < tuning->count + tuning->float_count; i++) {
+        if (!is_trained(tuning, i))
+            continue;
         const struct ldnq_tensor *weight =
             ldnq_grad_find_gradient(tuning->grad, tuning->weight_index[i]);
         const struct ldnq_tensor *bias =
@@ -200,6 +209,8 @@ static void update_layer_parameters(void *ctx, size_t i, size_t thread)
     (void)thread;
     struct fine_tuning *tuning = ctx;
     const double rate = compute_learning_rate_factor(tuning);
+    if (!is_trained(tuning, i))
+        return;
     if (i < tuning->count)
         ldnq_fine_tune_quantized_step(&tuning->layers[i], tuning->step + 1, rate * SCALE_RATE,
                                       rate * BIAS_RATE, rate * CODE_RATE);
@@ -240,9 +251,11 @@ static enum ldnq_status save_if_held_out_improves(struct fine_tuning *tuning,
         return LDNQ_OK;
     result->error = error;
     for (size_t i = 0; i < tuning->count; i++)
-        ldnq_fine_tune_quantized_save_best(&tuning->layers[i]);
+        if (is_trained(tuning, i))
+            ldnq_fine_tune_quantized_save_best(&tuning->layers[i]);
     for (size_t i = 0; i < tuning->float_count; i++)
-        ldnq_fine_tune_float_save_best(&tuning->floats[i]);
+        if (is_trained(tuning, tuning->count + i))
+            ldnq_fine_tune_float_save_best(&tuning->floats[i]);
     for (size_t i = 0; i < tuning->norm_count; i++)
         ldnq_fine_tune_norm_save_best(&tuning->norms[i]);
     return LDNQ_OK;
@@ -276,6 +289,8 @@ static enum ldnq_status init_layer_training(struct fine_tuning *tuning, struct l
     struct ldnq_quantizer *quantizer = tuning->quantizer;
     for (size_t i = 0; i < tuning->count; i++) {
         struct ldnq_quantized_layer *result = &quantizer->result->network.layers[i];
+        if (!is_trained(tuning, i))
+            continue;
         const bool one_scale = result->granularity == LDNQ_PER_TENSOR;
         const size_t owner =
             result->shared ? (size_t)(result->shared - quantizer->result->network.layers) : i;
@@ -284,10 +299,18 @@ static enum ldnq_status init_layer_training(struct fine_tuning *tuning, struct l
             &tuning->layers[owner], one_scale, tuning->update_codes, tuning->arena, err));
     }
     for (size_t i = 0; i < tuning->float_count; i++)
-        LDNQ_TRY(ldnq_fine_tune_float_init(
-            &tuning->floats[i], &quantizer->result->network.layers[tuning->count + i].layer,
-            quantizer->first_changed > 0, tuning->arena, quantizer->arena, err));
+        if (is_trained(tuning, tuning->count + i))
+            LDNQ_TRY(ldnq_fine_tune_float_init(
+                &tuning->floats[i], &quantizer->result->network.layers[tuning->count + i].layer,
+                quantizer->first_changed > 0, tuning->arena, quantizer->arena, err));
     return LDNQ_OK;
+}
+
+/* A step would move the few rows that the samples read, and these alone. */
+static bool reads_table_codes(const struct ldnq_quantized_layer *quantized)
+{
+    return ldnq_layer_is_table(&quantized->layer) ||
+           (quantized->shared && ldnq_layer_is_table(&quantized->shared->layer));
 }
 
 static enum ldnq_status list_trained_values(struct fine_tuning *tuning, struct ldnq_error *err)
@@ -315,9 +338,11 @@ static enum ldnq_status list_trained_values(struct fine_tuning *tuning, struct l
         return LDNQ_NOMEM;
     for (size_t i = 0; i < all; i++) {
         const struct ldnq_layer *layer = &result->network.layers[i].layer;
+        tuning->weight_index[i] = tuning->bias_index[i] = SIZE_MAX;
+        if (reads_table_codes(&result->network.layers[i]))
+            continue;
         tuning->weight_index[i] = tuning->requested_count;
         tuning->requested[tuning->requested_count++] = layer->node->inputs[layer->weight_input];
-        tuning->bias_index[i] = SIZE_MAX;
         if (!layer->bias)
             continue;
         tuning->bias_index[i] = tuning->requested_count;
@@ -363,10 +388,12 @@ static enum ldnq_status run_fine_tuning(struct fine_tuning *tuning, struct ldnq_
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
     for (size_t i = 0; i < tuning->count; i++)
-        LDNQ_TRY(
-            ldnq_fine_tune_quantized_apply_best(&tuning->layers[i], tuning->quantizer->arena, err));
+        if (is_trained(tuning, i))
+            LDNQ_TRY(ldnq_fine_tune_quantized_apply_best(&tuning->layers[i],
+                                                         tuning->quantizer->arena, err));
     for (size_t i = 0; i < tuning->float_count; i++)
-        ldnq_fine_tune_float_apply_best(&tuning->floats[i]);
+        if (is_trained(tuning, tuning->count + i))
+            ldnq_fine_tune_float_apply_best(&tuning->floats[i]);
     LDNQ_TRY(
         ldnq_fine_tune_norms_apply_best(tuning->quantizer, tuning->norms, tuning->norm_count, err));
     if (tuning->float_count > 0)

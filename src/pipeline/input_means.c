@@ -55,6 +55,8 @@ enum ldnq_status ldnq_input_means_create(const struct ldnq_layer *layers, size_t
     if (!means->sums || !means->sums_of_value || !means->sums_of_layer)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++) {
+        if (ldnq_layer_is_table(&layers[i]))
+            continue;
         const struct ldnq_value *value = find_layer_input(graph, &layers[i]);
         const size_t known = means->sums_of_value[value->index];
         means->sums_of_layer[i] = known ? known - 1 : means->sum_count;

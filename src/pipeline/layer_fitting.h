@@ -53,6 +53,30 @@ enum ldnq_status ldnq_fitting_check_statistics(const struct ldnq_layer_fitting *
 /* Returns E[y^] (G, K) of the current layer. */
 const double *ldnq_fitting_get_column_means(const struct ldnq_layer_fitting *fitting);
 
+/* ---- steps 3 and 4 (quantize_layers.c) -------------------------------------------------- */
+
+/* Copies codes, scales and bias into the arena of the quantizer. Errors: NOMEM. */
+enum ldnq_status ldnq_fitting_store_solution(const struct ldnq_layer_fitting *fitting,
+                                             struct ldnq_quantized_layer *quantized,
+                                             const struct ldnq_layer_solution *solution,
+                                             struct ldnq_error *err);
+
+/* ---- tables (fit_table.c) --------------------------------------------------------------- */
+
+/* Finds an earlier table with the elements of the current layer's weight, in matrix order; NULL:
+ * none. */
+const struct ldnq_quantized_layer *
+ldnq_fitting_find_tied_table(const struct ldnq_layer_fitting *fitting);
+
+/* Whether the layer takes the codes of the table that it is tied to. */
+bool ldnq_fitting_shares_table(const struct ldnq_quantized_layer *quantized,
+                               const struct ldnq_quantized_layer *table);
+
+/* Rounds the current layer, a table, and makes its node compute with the codes. Errors: NUMERIC,
+ * NOMEM. */
+enum ldnq_status ldnq_fitting_fit_table(struct ldnq_layer_fitting *fitting,
+                                        struct ldnq_arena *arena, struct ldnq_error *err);
+
 /* ---- a layer's problem and its diagnostics (layer_diagnostics.c) ------------------------ */
 
 /* The problem refers to weight and bias and to the moments of the current layer. */

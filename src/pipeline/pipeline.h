@@ -74,6 +74,8 @@ struct ldnq_quantize_options {
      * held-out samples is dropped. Turns error compensation off. 0: no cascade. */
     size_t cascade;
     const struct ldnq_codebook *codebook; /* for the layers that the plan does not match */
+    /* For the tables that the plan does not match; NULL: `codebook`. */
+    const struct ldnq_codebook *table_codebook;
     const struct ldnq_plan_entry *plan;
     size_t plan_count;
     enum ldnq_granularity granularity;

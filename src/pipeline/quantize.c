@@ -40,13 +40,15 @@ static void choose_codebook_and_granularity(const struct ldnq_quantize_options *
     const struct ldnq_target *target = options->activations.target;
     quantized->layer = *layer;
     quantized->codebook = ldnq_select_codebook(layer->node, options);
-    quantized->granularity = options->granularity;
+    /* The scales of rows are gathered with them. */
+    const bool is_table = ldnq_layer_is_table(layer);
+    quantized->granularity = is_table ? LDNQ_PER_CHANNEL : options->granularity;
     if (!target)
         return;
-    quantized->power_of_two = target->power_of_two;
+    quantized->power_of_two = target->power_of_two && !is_table;
     if (target->narrow_weights)
         quantized->codebook = ldnq_codebook_find_symmetric(quantized->codebook);
-    if (ldnq_target_is_per_tensor(target, layer->node->op_type))
+    if (!is_table && ldnq_target_is_per_tensor(target, layer->node->op_type))
         quantized->granularity = LDNQ_PER_TENSOR;
 }
 

@@ -34,13 +34,16 @@
 /* ---- step 3: codes and scales ------------------------------------------------------------ */
 
 /* Finds an earlier layer that reads the same weight in the same way: both keep one set of
- * codes. */
+ * codes. Tables are compared by their elements (fit_table.c). */
 static const struct ldnq_quantized_layer *
 find_layer_with_same_weight(const struct ldnq_layer_fitting *fitting)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_quantized_layer *layers = quantizer->result->network.layers;
     const struct ldnq_layer_geometry *own = &layers[fitting->index].layer.geometry;
+    const struct ldnq_quantized_layer *tied = layers[fitting->index].tied;
+    if (tied)
+        return ldnq_fitting_shares_table(&layers[fitting->index], tied) ? tied : NULL;
     for (size_t i = 0; i < fitting->index; i++) {
         const struct ldnq_layer_geometry *other = &layers[i].layer.geometry;
         if (quantizer->file_weight[i] == quantizer->file_weight[fitting->index] &&
@@ -101,10 +104,10 @@ static enum ldnq_status solve_as_chosen(struct ldnq_layer_fitting *fitting,
 
 /* ---- step 4: the result ------------------------------------------------------------------ */
 
-static enum ldnq_status store_solution(const struct ldnq_layer_fitting *fitting,
-                                       struct ldnq_quantized_layer *quantized,
-                                       const struct ldnq_layer_solution *solution,
-                                       struct ldnq_error *err)
+enum ldnq_status ldnq_fitting_store_solution(const struct ldnq_layer_fitting *fitting,
+                                             struct ldnq_quantized_layer *quantized,
+                                             const struct ldnq_layer_solution *solution,
+                                             struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     struct ldnq_arena *arena = fitting->quantizer->arena;
@@ -140,8 +143,11 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     const size_t rows = ldnq_layer_rows(layer), elements = ldnq_layer_elements(layer);
     const double start = ldnq_now();
     struct ldnq_error reason;
+    quantized->tied = ldnq_fitting_find_tied_table(fitting);
     if (options->layer_start)
         options->layer_start(options->layer_ctx, layer);
+    if (ldnq_layer_is_table(layer))
+        return ldnq_fitting_fit_table(fitting, arena, err);
     *diagnostics = (struct ldnq_layer_diagnostics){ .remaining_error = NAN,
                                                     .cascade_start = NAN,
                                                     .cascade_error = NAN };
@@ -199,7 +205,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     diagnostics->rho = solution.rho;
 
     /* ---- 4: write back: later layers see this one quantized ---- */
-    LDNQ_TRY(store_solution(fitting, quantized, &solution, err));
+    LDNQ_TRY(ldnq_fitting_store_solution(fitting, quantized, &solution, err));
     LDNQ_TRY(
         ldnq_fitting_compute_weight_error(fitting, quantized, &solution, diagnostics, arena, err));
     LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "ops/norm/batchnormalization_training.h"
 #include "ops/op.h"
+#include "ops/op_layer.h"
 
 /* Compares as a name first: names may contain characters of patterns. */
 bool ldnq_select_matches(const struct ldnq_node *node, const char *pattern)
@@ -48,25 +49,42 @@ static enum ldnq_status check_options(const struct ldnq_graph *graph,
     return LDNQ_OK;
 }
 
+static bool is_table(const struct ldnq_node *node)
+{
+    return node->op && node->op->layer && node->op->layer->is_table;
+}
+
 const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
                                                  const struct ldnq_quantize_options *options)
 {
     for (size_t i = 0; i < options->plan_count; i++)
         if (ldnq_select_matches(node, options->plan[i].node))
             return options->plan[i].codebook;
-    return options->codebook;
+    return is_table(node) && options->table_codebook ? options->table_codebook : options->codebook;
 }
 
 unsigned ldnq_select_stored_bits(const struct ldnq_node *node,
                                  const struct ldnq_quantize_options *options)
 {
     const unsigned bits = ldnq_select_codebook(node, options)->bits;
+    if (is_table(node))
+        return ldnq_table_code_bits(bits, (size_t)node->inputs[0]->constant->shape.dim[1]);
     return bits > options->least_code_bits ? bits : options->least_code_bits;
 }
 
-static bool is_product(const struct ldnq_node *node)
+/* Layers whose columns are the inputs themselves; rows of a table are like those of a product. */
+static bool has_product_blocks(const struct ldnq_node *node)
 {
-    return strcmp(node->op_type, "MatMul") == 0 || strcmp(node->op_type, "Gemm") == 0;
+    return is_table(node) || strcmp(node->op_type, "MatMul") == 0 ||
+           strcmp(node->op_type, "Gemm") == 0;
+}
+
+/* Blocks of a table are an axis of the file's tensors: they are of one size, and the rows that
+ * were gathered are brought back to one axis, for which the axes of the ids must be known. */
+static bool can_cut_table_rows(const struct ldnq_layer *layer, size_t block)
+{
+    return block && layer->geometry.cols % block == 0 && layer->node->inputs[1] &&
+           layer->node->inputs[1]->shape.rank >= 0;
 }
 
 size_t ldnq_select_block(const struct ldnq_layer *layer,
@@ -75,9 +93,13 @@ size_t ldnq_select_block(const struct ldnq_layer *layer,
     size_t block = 0;
     if (options->granularity == LDNQ_PER_BLOCK)
         block = options->block;
-    else if (options->granularity == LDNQ_PER_CHANNEL && is_product(layer->node) &&
+    else if (options->granularity == LDNQ_PER_CHANNEL && has_product_blocks(layer->node) &&
              ldnq_select_stored_bits(layer->node, options) < 8)
         block = options->product_block;
+    /* With 8 bits a row's own scale leaves nothing to gain. */
+    if (ldnq_layer_is_table(layer) &&
+        (ldnq_select_stored_bits(layer->node, options) == 8 || !can_cut_table_rows(layer, block)))
+        return 0;
     return block && ldnq_layer_has_blocks(layer, block) ? block : 0;
 }
 
@@ -85,7 +107,7 @@ bool ldnq_select_fits_integers(const struct ldnq_layer *layer,
                                const struct ldnq_quantize_options *options)
 {
     const unsigned bits = ldnq_select_stored_bits(layer->node, options);
-    return ldnq_target_has_default_attributes(layer->node) &&
+    return !ldnq_layer_is_table(layer) && ldnq_target_has_default_attributes(layer->node) &&
            ldnq_select_block(layer, options) == 0 &&
            options->activations.target->weight_bits >> bits & 1;
 }
@@ -101,7 +123,7 @@ static enum ldnq_status fail_without_layer(const struct ldnq_graph *graph,
         ldnq_text_append_item(&text, "; ", "'%s': %s", layers[i].node->label, layers[i].refusal);
     ldnq_text_append_omitted_count(&text);
     return ldnq_fail(err, LDNQ_USAGE, "%s: no layer to quantize%s%s", graph->file,
-                     count ? ": " : ": no Conv, Gemm or MatMul has a constant weight", list);
+                     count ? ": " : ": no Conv, Gemm, MatMul or table has a constant weight", list);
 }
 
 /* In training mode a normalization uses the statistics of its batch: results would depend on how
@@ -156,6 +178,8 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
             !options->only_count || matches_any_pattern(node, options->only, options->only_count);
         if (!wanted || matches_any_pattern(node, options->skip, options->skip_count))
             all[i].refusal = "left out by skip or only";
+        if (!all[i].refusal && target && ldnq_layer_is_table(&all[i]) && !target->gathers_codes)
+            all[i].refusal = "the target has no form for the codes of a table";
         if (!all[i].refusal && !ldnq_select_codebook(node, options))
             all[i].refusal = "left float by its codebook";
         else if (!all[i].refusal && target &&

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ops/op.h"
+#include "ops/op_layer.h"
 #include "target/placement_workspace.h"
 
 /* ---- 5.: which values have a pair ----------------------------------------------------------- */
@@ -232,7 +233,8 @@ static enum ldnq_status allocate_placement_arrays(struct ldnq_placement_workspac
         const struct ldnq_node *node = graph->nodes[n];
         const struct ldnq_operator_rule *rule = ldnq_target_rule(work->options->target, node);
         /* A node that the file has elsewhere (in a function) can't be changed there. */
-        if (node->within ||
+        const bool is_table = work->options->target->gathers_codes && ldnq_op_reads_table(node);
+        if (node->within || is_table ||
             (rule && (rule->class == LDNQ_TAKES_NO_PAIR || rule->class == LDNQ_RUNS_FLOAT)))
             rule = NULL;
         if (rule && rule->activations &&

@@ -129,6 +129,9 @@ struct ldnq_target {
     bool drops_unread_codes;
     /* The runtime executes any file: what has no integer kernel computes in float. */
     bool falls_back;
+    /* It has Gather of codes and the operators that dequantize the rows: tables are quantized by
+     * row. Else a table has at most a Q/DQ pair with one scale. */
+    bool gathers_codes;
     /* Bit b: a MatMul or Gemm of float activations and a weight of b bits runs in one kernel. */
     unsigned product_bits;
     /* The rows M of 2-bit weights that this kernel computes right are a multiple of this. */

@@ -60,6 +60,7 @@ const struct ldnq_target ldnq_target_openvino = {
     .residual = LDNQ_RESIDUAL_BOTH,
     .absorbs_clamps = true,
     .falls_back = true,
+    .gathers_codes = true,
     .per_channel = true,
     .narrow_weights = true,
     .symmetric_weights = true,

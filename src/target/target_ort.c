@@ -132,6 +132,7 @@ const struct ldnq_target ldnq_target_ort = {
     .absorbs_clamps = true,
     .drops_unread_codes = true,
     .falls_back = true,
+    .gathers_codes = true,
     .product_bits = 1u << 2 | 1u << 4 | 1u << 8,
     .product_rows_of_2_bits = 4,
     .product_block_of_2_bits = 256,

@@ -358,7 +358,7 @@ def test_json_of_quantize(tmp_path):
             "metadata": {f"ldnq.{name}": "str" for name in ("version", "options", "kernels", "model",
                                                        "data")}}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
-                                   "distillation": "NoneType", "not_quantized": [],
+                                   "distillation": "NoneType", "not_quantized": [], "tied": [],
                                    "warnings": []}
     assert result["metadata"] == {name: text for name, text
                                   in support.metadata(tmp_path / "q.onnx").items()

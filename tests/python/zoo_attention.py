@@ -100,7 +100,7 @@ class Gpt(nn.Module):
 
 species("encoder-by-hand", Handwritten, 10, x=floats(10, 6))
 species("vit", VisionTransformer, 10, image=floats(3, 32, 32))
-species("gpt-tied", Gpt, 9, tokens=ids(12, 37))
+species("gpt-tied", Gpt, 10, tokens=ids(12, 37))
 
 
 # ---- torch's own attention

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "ops/op_layer.h"
 
 #define INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
@@ -158,6 +159,53 @@ static enum ldnq_status gather_backward(const struct ldnq_op_grad *grad, struct 
     return LDNQ_OK;
 }
 
+/* ---- as a table ----------------------------------------------------------------------- */
+
+/* Each row has a scale of 4 bytes of its own. */
+#define FEWEST_ROW_ELEMENTS 8
+
+static enum ldnq_status gather_describe_weight(const struct ldnq_node *node,
+                                               const struct ldnq_tensor *weight,
+                                               const struct ldnq_tensor *bias,
+                                               struct ldnq_layer_geometry *geometry,
+                                               struct ldnq_error *err)
+{
+    (void)bias;
+    const int64_t axis = ldnq_attr_int(node, "axis", 0);
+    if (weight->shape.rank != 2)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its table has %d axes, not 2", weight->shape.rank);
+    if (axis != 0 && axis != -2)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "it looks up columns of its table, not rows");
+    if (weight->shape.dim[1] < FEWEST_ROW_ELEMENTS)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "rows of its table have fewer than %d elements, and a scale each",
+                         FEWEST_ROW_ELEMENTS);
+    *geometry = (struct ldnq_layer_geometry){ .groups = 1,
+                                              .rows = (size_t)weight->shape.dim[0],
+                                              .cols = (size_t)weight->shape.dim[1],
+                                              .kernel = 1,
+                                              .layout = LDNQ_WEIGHT_OUT_IN };
+    return LDNQ_OK;
+}
+
+static const struct ldnq_op_layer gather_layer = {
+    .is_table = true,
+    .weight_input = 0,
+    .bias_input = -1,
+    .describe_weight = gather_describe_weight,
+};
+
+bool ldnq_op_reads_table(const struct ldnq_node *node)
+{
+    struct ldnq_layer_geometry geometry;
+    struct ldnq_error reason;
+    if (!node->op || !node->op->layer || !node->op->layer->is_table)
+        return false;
+    const struct ldnq_value *table = node->inputs[0];
+    return table && table->constant && table->constant->dtype == LDNQ_FLOAT &&
+           gather_describe_weight(node, table->constant, NULL, &geometry, &reason) == LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_gather = {
     .type = "Gather",
     .since = 1,
@@ -171,5 +219,5 @@ const struct ldnq_op ldnq_op_gather = {
     .differentiable = 1,
     .saved_inputs = 2,
     .backward = gather_backward,
-    .why_not_quantized = "rows are looked up in it; only products are quantized",
+    .layer = &gather_layer,
 };

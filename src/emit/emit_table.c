@@ -1,0 +1,180 @@
+#include "emit/emit_table.h"
+
+#include "onnx/edit.h"
+
+/* Added to codes of 4 bits, so that they are not negative. */
+#define CODE_OFFSET 8
+
+struct table_emitter {
+    struct ldnq_model *model;
+    const struct ldnq_quantized_layer *quantized;
+    struct ldnq_arena *arena;
+};
+
+unsigned ldnq_emit_table_bits(const struct ldnq_quantized_layer *quantized)
+{
+    return ldnq_table_code_bits(quantized->codebook->bits, quantized->layer.geometry.cols);
+}
+
+/* ---- tensors ----------------------------------------------------------------------------- */
+
+static enum ldnq_status add_tensor(struct table_emitter *emitter, const char *suffix,
+                                   const struct ldnq_tensor *tensor, const char **name,
+                                   struct ldnq_error *err)
+{
+    const char *wanted = ldnq_arena_printf(emitter->arena, err, "%s%s",
+                                           emitter->quantized->layer.weight_name, suffix);
+    if (!wanted)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, wanted, name, err));
+    return ldnq_edit_add_initializer(emitter->model, *name, tensor, err);
+}
+
+static enum ldnq_status add_scalar(struct table_emitter *emitter, const char *suffix, float value,
+                                   const char **name, struct ldnq_error *err)
+{
+    const struct ldnq_tensor tensor = { .dtype = LDNQ_FLOAT, .data = &value };
+    return add_tensor(emitter, suffix, &tensor, name, err);
+}
+
+/* (rows, last), or (rows, S, last) with blocks. */
+static struct ldnq_shape make_table_shape(const struct ldnq_quantized_layer *quantized, size_t last)
+{
+    struct ldnq_shape shape = { .rank = 1, .dim = { (int64_t)quantized->layer.geometry.rows } };
+    if (quantized->block_index)
+        shape.dim[shape.rank++] = (int64_t)quantized->block_count;
+    shape.dim[shape.rank++] = (int64_t)last;
+    return shape;
+}
+
+/* Columns under one scale. */
+static size_t count_scale_columns(const struct ldnq_quantized_layer *quantized)
+{
+    return quantized->layer.geometry.cols / ldnq_quantized_scales_per_row(quantized);
+}
+
+/* Byte k of a part holds its codes k and k + half. */
+static void pack_codes(const int8_t *codes, size_t parts, size_t half, uint8_t *bytes)
+{
+    for (size_t part = 0; part < parts; part++)
+        for (size_t k = 0; k < half; k++) {
+            const int low = codes[part * 2 * half + k] + CODE_OFFSET;
+            const int high = codes[part * 2 * half + half + k] + CODE_OFFSET;
+            bytes[part * half + k] = (uint8_t)(high << 4 | low);
+        }
+}
+
+static enum ldnq_status add_codes(struct table_emitter *emitter, const char **name,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_quantized_layer *quantized = emitter->quantized;
+    const size_t width = count_scale_columns(quantized);
+    const size_t elements = ldnq_layer_elements(&quantized->layer);
+    struct ldnq_tensor tensor = { .dtype = LDNQ_INT8,
+                                  .shape = make_table_shape(quantized, width),
+                                  .data = quantized->codes };
+    if (ldnq_emit_table_bits(quantized) == 4) {
+        uint8_t *bytes = ldnq_arena_alloc(emitter->arena, elements / 2, sizeof *bytes, err);
+        if (!bytes)
+            return LDNQ_NOMEM;
+        pack_codes(quantized->codes, elements / width, width / 2, bytes);
+        tensor = (struct ldnq_tensor){ .dtype = LDNQ_UINT8,
+                                       .shape = make_table_shape(quantized, width / 2),
+                                       .data = bytes };
+    }
+    return add_tensor(emitter, "_quantized", &tensor, name, err);
+}
+
+static enum ldnq_status add_table_tensors(struct table_emitter *emitter,
+                                          struct ldnq_table_names *names, struct ldnq_error *err)
+{
+    const struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT,
+                                        .shape = make_table_shape(emitter->quantized, 1),
+                                        .data = emitter->quantized->scales };
+    LDNQ_TRY(add_codes(emitter, &names->codes, err));
+    return add_tensor(emitter, "_scale", &scales, &names->scales, err);
+}
+
+/* ---- nodes ------------------------------------------------------------------------------- */
+
+/* Inserts a node before the table's own. b: NULL for a node with one input. */
+static enum ldnq_status insert_node(struct table_emitter *emitter, const char *op_type,
+                                    const char *a, const char *b,
+                                    const struct ldnq_edit_int_attr *attr, const char **output,
+                                    struct ldnq_error *err)
+{
+    const char *inputs[] = { a, b }, *name;
+    const struct ldnq_layer *layer = &emitter->quantized->layer;
+    const char *wanted =
+        ldnq_arena_printf(emitter->arena, err, "%s_%s", layer->weight_name, op_type);
+    if (!wanted)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, wanted, &name, err));
+    wanted = ldnq_arena_printf(emitter->arena, err, "%s_output", name);
+    if (!wanted)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, wanted, output, err));
+    return ldnq_edit_insert_node(emitter->model, layer->node->origin, op_type, name, inputs,
+                                 b ? 2 : 1, *output, attr, attr ? 1 : 0, err);
+}
+
+/* *value: bytes as floats; becomes the codes. */
+static enum ldnq_status insert_unpacking(struct table_emitter *emitter, const char **value,
+                                         struct ldnq_error *err)
+{
+    const struct ldnq_edit_int_attr last_axis = { .name = "axis", .value = -1 };
+    const char *sixteenth, *sixteen, *offset, *high, *low;
+    LDNQ_TRY(add_scalar(emitter, "_sixteenth", 1.0f / 16, &sixteenth, err));
+    LDNQ_TRY(add_scalar(emitter, "_sixteen", 16.0f, &sixteen, err));
+    LDNQ_TRY(add_scalar(emitter, "_offset", CODE_OFFSET, &offset, err));
+    LDNQ_TRY(insert_node(emitter, "Mul", *value, sixteenth, NULL, &high, err));
+    LDNQ_TRY(insert_node(emitter, "Floor", high, NULL, NULL, &high, err));
+    LDNQ_TRY(insert_node(emitter, "Mul", high, sixteen, NULL, &low, err));
+    LDNQ_TRY(insert_node(emitter, "Sub", *value, low, NULL, &low, err));
+    LDNQ_TRY(insert_node(emitter, "Concat", low, high, &last_axis, value, err));
+    return insert_node(emitter, "Sub", *value, offset, NULL, value, err);
+}
+
+/* The shape that joins blocks: the axes of the ids as they are, then all columns. */
+static enum ldnq_status add_joined_shape(struct table_emitter *emitter, const char **name,
+                                         struct ldnq_error *err)
+{
+    const struct ldnq_layer *layer = &emitter->quantized->layer;
+    const int axes = layer->node->inputs[1]->shape.rank;
+    int64_t dims[LDNQ_MAX_RANK] = { 0 };
+    dims[axes] = (int64_t)layer->geometry.cols;
+    const struct ldnq_tensor shape = { .dtype = LDNQ_INT64,
+                                       .shape = { .rank = 1, .dim = { axes + 1 } },
+                                       .data = dims };
+    return add_tensor(emitter, "_shape", &shape, name, err);
+}
+
+static enum ldnq_status insert_nodes(struct table_emitter *emitter,
+                                     const struct ldnq_table_names *names, struct ldnq_error *err)
+{
+    const struct ldnq_node *node = emitter->quantized->layer.node;
+    const char *ids = ldnq_edit_find_input(emitter->model, node->origin, 1);
+    const struct ldnq_edit_int_attr to_float = { .name = "to", .value = LDNQ_FLOAT };
+    const char *value, *last[2];
+    LDNQ_TRY(insert_node(emitter, "Gather", names->codes, ids, NULL, &value, err));
+    LDNQ_TRY(insert_node(emitter, "Gather", names->scales, ids, NULL, &last[1], err));
+    LDNQ_TRY(insert_node(emitter, "Cast", value, NULL, &to_float, &last[0], err));
+    if (ldnq_emit_table_bits(emitter->quantized) == 4)
+        LDNQ_TRY(insert_unpacking(emitter, &last[0], err));
+    if (!emitter->quantized->block_index)
+        return ldnq_edit_replace_node(emitter->model, node->origin, "Mul", last, 2, NULL, 0, err);
+    LDNQ_TRY(insert_node(emitter, "Mul", last[0], last[1], NULL, &last[0], err));
+    LDNQ_TRY(add_joined_shape(emitter, &last[1], err));
+    return ldnq_edit_replace_node(emitter->model, node->origin, "Reshape", last, 2, NULL, 0, err);
+}
+
+enum ldnq_status ldnq_emit_table(struct ldnq_model *model,
+                                 const struct ldnq_quantized_layer *quantized,
+                                 struct ldnq_table_names *names, struct ldnq_arena *arena,
+                                 struct ldnq_error *err)
+{
+    struct table_emitter emitter = { .model = model, .quantized = quantized, .arena = arena };
+    if (!names->codes)
+        LDNQ_TRY(add_table_tensors(&emitter, names, err));
+    return insert_nodes(&emitter, names, err);
+}
