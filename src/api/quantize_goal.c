@@ -105,7 +105,9 @@ enum ldnq_status ldnq_job_goal_reach(struct ldnq_job_goal *goal, const struct ld
 
 bool ldnq_json_add_accuracy(cJSON *item, const struct ldnq_accuracy *accuracy)
 {
-    return ldnq_json_add_number(item, "sqnr", accuracy->sqnr) &&
+    return ldnq_json_add_number(item, "outputs", (double)accuracy->outputs) &&
+           ldnq_json_add_text(item, "worst_output", accuracy->worst_output) &&
+           ldnq_json_add_number(item, "sqnr", accuracy->sqnr) &&
            cJSON_AddBoolToObject(item, "exact", isinf(accuracy->sqnr) && accuracy->sqnr > 0) &&
            ldnq_json_add_number(item, "noise_to_signal", accuracy->noise_to_signal) &&
            ldnq_json_add_number(item, "agreement", accuracy->agreement) &&

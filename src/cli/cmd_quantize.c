@@ -199,14 +199,22 @@ static void print_accuracy(const cJSON *accuracy)
     const double sqnr = cli_json_number(accuracy, "sqnr");
     const double agreement = cli_json_number(accuracy, "agreement");
     const double drop = cli_json_number(accuracy, "drop");
+    char output[CLI_PLAIN_SIZE];
     if (!cli_json_text(accuracy, "measured_on"))
         return;
-    if (cli_json_flag(accuracy, "exact"))
-        printf("output: exact");
-    else if (!isnan(sqnr))
-        printf("output: SQNR %.1f dB", sqnr);
-    else
+    if (!cli_json_read_count(accuracy, "outputs"))
         return;
+    if (cli_json_read_count(accuracy, "outputs") > 1)
+        printf("worst of %zu outputs, '%s': ", cli_json_read_count(accuracy, "outputs"),
+               cli_copy_printable(cli_json_text(accuracy, "worst_output"), output));
+    else
+        printf("output: ");
+    if (cli_json_flag(accuracy, "exact"))
+        printf("exact");
+    else if (isnan(sqnr))
+        printf("noise where the float network's output is 0");
+    else
+        printf("SQNR %.1f dB", sqnr);
     if (!isnan(agreement))
         printf(", top-1 agreement %.1f %% (95 %% interval %.1f to %.1f)", agreement,
                cli_json_number(accuracy, "agreement_low"),

@@ -146,8 +146,14 @@ static void summarize_outputs(const struct accuracy_measurement *measurement,
     for (size_t o = 0; o < measurement->graphs[1]->output_count; o++) {
         const struct ldnq_output_metrics metrics =
             ldnq_output_metrics_compute(&measurement->sums[o]);
-        out->sqnr = fmin(out->sqnr, metrics.sqnr); /* fmin ignores NaN */
-        if (isfinite(metrics.noise_to_signal)) {   /* infinite where t is 0 */
+        if (isnan(metrics.sqnr))
+            continue;
+        out->outputs++;
+        if (!(out->sqnr <= metrics.sqnr)) { /* it starts as NaN */
+            out->sqnr = metrics.sqnr;
+            out->worst_output = measurement->graphs[1]->outputs[o]->name;
+        }
+        if (isfinite(metrics.noise_to_signal)) { /* infinite where t is 0 */
             sum += metrics.noise_to_signal;
             compared++;
         }

@@ -35,11 +35,13 @@ void ldnq_describe_samples(enum ldnq_sample_role role, size_t samples, char *tex
 /* NaN where it was not measured. */
 struct ldnq_accuracy {
     enum ldnq_sample_role role;
-    size_t samples;                          /* 0: nothing was measured */
-    double sqnr;                             /* SQNR of the worst output, in dB */
-    double noise_to_signal;                  /* |y - t|^2 / |t|^2, the mean over the outputs */
-    double agreement;                        /* agreement of the worst output that is a classifier's
-                                                (output_metrics.h) */
+    size_t samples;           /* 0: nothing was measured */
+    size_t outputs;           /* those that could be compared */
+    const char *worst_output; /* name in the reference of the one with the least SQNR; NULL: none */
+    double sqnr;              /* its SQNR, in dB */
+    double noise_to_signal;   /* |y - t|^2 / |t|^2, the mean over the outputs */
+    double agreement;         /* agreement of the worst output that is a classifier's
+                                 (output_metrics.h) */
     struct ldnq_interval agreement_interval; /* in percent, as interval.h has it */
     double top1, reference_top1;
     double drop; /* reference_top1 - top1 */

@@ -345,9 +345,9 @@ def test_json_of_quantize(tmp_path):
     top |= {name: "number" for name in ("weight_count", "bits", "opset", "opset_latest", "samples",
                                         "held_out_samples", "bytes_before", "bytes_after",
                                         "data_bytes_before", "data_bytes_after", "seconds")}
-    accuracy = dict.fromkeys(["samples", "sqnr", "noise_to_signal", "noise_to_signal_bound",
+    accuracy = dict.fromkeys(["samples", "outputs", "sqnr", "noise_to_signal", "noise_to_signal_bound",
                               "agreement", "agreement_low", "agreement_high"], "number")
-    accuracy |= {"role": "str", "measured_on": "str", "exact": "bool"}
+    accuracy |= {"role": "str", "worst_output": "str", "measured_on": "str", "exact": "bool"}
     accuracy |= dict.fromkeys(["top1", "reference_top1", "drop"], "NoneType")
     top |= {"accuracy": accuracy, "storage_is_auto": "bool", "plan": "NoneType",
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",
