@@ -147,6 +147,13 @@ static bool add_layers(cJSON *root, const struct ldnq_quantization *result)
 }
 
 /* What the samples are, in words too, so that nobody takes the figures for more than they are. */
+static bool add_network_choice(cJSON *root, const struct ldnq_network_choice *choice)
+{
+    return ldnq_json_add_number(root, "fitted_noise_to_signal", choice->fitted_noise) &&
+           ldnq_json_add_number(root, "rounded_noise_to_signal", choice->rounded_noise) &&
+           cJSON_AddBoolToObject(root, "is_rounded", choice->is_rounded);
+}
+
 static bool add_accuracy(cJSON *root, const struct ldnq_quantization *result)
 {
     const struct ldnq_accuracy *accuracy = &result->accuracy;
@@ -346,6 +353,7 @@ bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *sum
            ldnq_json_add_number(root, "data_bytes_before", (double)summary->data_bytes_before) &&
            ldnq_json_add_number(root, "data_bytes_after", (double)summary->data_bytes_after) &&
            ldnq_json_add_number(root, "seconds", summary->seconds) && add_accuracy(root, result) &&
+           add_network_choice(root, &result->choice) &&
            add_estimate(root, &result->output_estimate) && add_layers(root, result) &&
            add_distillation(root, &result->fine_tune) && add_layers_left_float(root, result) &&
            add_tied_layers(root, summary) && add_warnings(root, summary->job) &&

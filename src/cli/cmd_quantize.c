@@ -246,6 +246,25 @@ static void print_sizes(const cJSON *root)
         printf(", of which %zu -> %zu in data files", data_before, data_after);
 }
 
+/* Held-out samples decide against fits that are to chance. */
+static void print_rounded_layers(const cJSON *root)
+{
+    const cJSON *layers = cli_json_item(root, "layers"), *layer;
+    size_t rounded = 0;
+    cJSON_ArrayForEach(layer, layers) rounded +=
+        strcmp(cli_json_text(layer, "fit"), "rounded") == 0;
+    if (cli_json_flag(root, "is_rounded"))
+        printf(
+            "all layers are rounded: on held-out samples the output is then no worse than fitted "
+            "(SQNR %.1f dB for %.1f)\n",
+            compute_sqnr(cli_json_number(root, "rounded_noise_to_signal")),
+            compute_sqnr(cli_json_number(root, "fitted_noise_to_signal")));
+    else if (rounded > 0)
+        printf("%zu of %d layers are rounded: on held-out samples their output is then no worse "
+               "than fitted\n",
+               rounded, cJSON_GetArraySize(layers));
+}
+
 static void print_summary(const cJSON *root)
 {
     const cJSON *layers = cli_json_item(root, "layers"), *worst = find_worst_layer(layers);
@@ -271,6 +290,7 @@ static void print_summary(const cJSON *root)
         printf("worst layer on the samples that it was fitted to: SQNR %.1f dB at '%s'\n",
                compute_sqnr(cli_json_number(worst, "error")),
                cli_copy_printable(cli_json_text(worst, "node"), node));
+    print_rounded_layers(root);
     print_accuracy(cli_json_item(root, "accuracy"));
     print_estimate(cli_json_item(root, "output_estimate"));
     if (cJSON_IsObject(distillation))

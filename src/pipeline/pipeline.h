@@ -192,8 +192,16 @@ struct ldnq_output_estimate {
     double seconds;
 };
 
+/* The noise-to-signal ratio of the outputs on held-out samples, the mean over the outputs, with the
+ * layers as they were fitted and with all of them rounded. NaN where it can't be measured. */
+struct ldnq_network_choice {
+    double fitted_noise, rounded_noise;
+    bool is_rounded;
+};
+
 struct ldnq_quantization {
     struct ldnq_quantized_network network;
+    struct ldnq_network_choice choice;
     struct ldnq_layer_diagnostics *diagnostics; /* by layer of the network */
     struct ldnq_fine_tune_result fine_tune;
     /* Of the result, against the float network. It has no figure where no output is a float, or

@@ -233,6 +233,7 @@ enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_sampl
     LDNQ_TRY(ldnq_graph_clone(graph, arena, &quantizer.reference, err));
     LDNQ_TRY(ldnq_quantizer_connect_layers(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));
+    LDNQ_TRY(ldnq_quantizer_choose_network(&quantizer, err));
     if (options->fine_tune.steps > 0)
         LDNQ_TRY(ldnq_quantizer_fine_tune(&quantizer, err));
     LDNQ_TRY(measure_output(&quantizer, err));

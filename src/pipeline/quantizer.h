@@ -33,6 +33,11 @@ double ldnq_quantizer_seconds_left(const struct ldnq_quantizer *quantizer);
 enum ldnq_status ldnq_quantizer_fit_layers(struct ldnq_quantizer *quantizer,
                                            struct ldnq_error *err);
 
+/* Rounds all layers where the output on the held-out samples is then nearer to the float
+ * network's. Errors: NOMEM, those of the solvers. */
+enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
+                                               struct ldnq_error *err);
+
 /* Fine-tunes scales, biases and (if asked) codes of all layers together: gradients of the
  * distillation loss, the distance of the outputs to the reference's, are propagated
  * back through the quantized network. The state with the least loss on the held-out samples

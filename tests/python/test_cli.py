@@ -343,13 +343,15 @@ def test_json_of_quantize(tmp_path):
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
     top |= {name: "number" for name in ("weight_count", "bits", "opset", "opset_latest", "samples",
-                                        "held_out_samples", "bytes_before", "bytes_after",
+                                        "held_out_samples", "fitted_noise_to_signal",
+                                        "rounded_noise_to_signal", "bytes_before", "bytes_after",
                                         "data_bytes_before", "data_bytes_after", "seconds")}
     accuracy = dict.fromkeys(["samples", "outputs", "sqnr", "noise_to_signal", "noise_to_signal_bound",
                               "agreement", "agreement_low", "agreement_high"], "number")
     accuracy |= {"role": "str", "worst_output": "str", "measured_on": "str", "exact": "bool"}
     accuracy |= dict.fromkeys(["top1", "reference_top1", "drop"], "NoneType")
-    top |= {"accuracy": accuracy, "storage_is_auto": "bool", "plan": "NoneType",
+    top |= {"accuracy": accuracy, "is_rounded": "bool", "storage_is_auto": "bool",
+            "plan": "NoneType",
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",
                           "bytes_saved": "number"},
             "activations": "NoneType", "goal": "NoneType",

@@ -53,3 +53,51 @@ def test_few_samples_of_many_inputs_should_not_be_fitted_by_chance(weights, solv
     layers = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert all(layer["fit"] in ("fitted", "damped", "rounded") for layer in layers
                if "held_out_rounded" in layer)
+
+
+def mel_spectrogram(folder):
+    """A DFT as two MatMul, squares, sums over bands, Log."""
+    length, bins, bands = 64, 33, 12
+    angle = 2 * np.pi * np.outer(np.arange(length), np.arange(bins)) / length
+    window = np.hanning(length)[:, None]
+    band = np.maximum(0, 1 - np.abs(np.arange(bins)[:, None] - np.linspace(2, 30, bands)) / 3)
+    values = {"c": (window * np.cos(angle)).astype(np.float32),
+              "s": (window * np.sin(angle)).astype(np.float32),
+              "m": band.astype(np.float32), "e": np.float32([1e-5])}
+    nodes = [small.node("MatMul", "x c", "re"), small.node("MatMul", "x s", "im"),
+             small.node("Mul", "re re", "re2"), small.node("Mul", "im im", "im2"),
+             small.node("Add", "re2 im2", "p"), small.node("MatMul", "p m", "b"),
+             small.node("Add", "b e", "be"), small.node("Log", "be", "y")]
+    return support.save(small.chain(nodes, (length,), (bands,), values), folder / "mel.onnx")
+
+
+def loud_and_quiet(count, seed):
+    rng = np.random.default_rng(seed)
+    loudness = 10 ** rng.uniform(-2, 0, (count, 1))
+    time = np.arange(64)
+    tone = np.sin(rng.uniform(.1, 1.5, (count, 1)) * time + rng.uniform(0, 6, (count, 1)))
+    return (loudness * (tone + 0.1 * rng.standard_normal((count, 64)))).astype(np.float32)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("solver", ["auto", "gptq"])
+def test_loud_samples_before_a_logarithm_should_not_decide_alone(weights, solver, tmp_path):
+    model = mel_spectrogram(tmp_path)
+    np.save(tmp_path / "x.npy", loud_and_quiet(40, 1))
+    options = [] if solver == "auto" else ["--solver", solver]
+    fitted, rounded = compare(model, tmp_path / "x.npy", loud_and_quiet(300, 2), tmp_path, weights,
+                              *options)
+    assert fitted > rounded - CHANCE
+
+
+def test_a_network_that_is_rounded_should_be_named_so(tmp_path):
+    model = mel_spectrogram(tmp_path)
+    np.save(tmp_path / "x.npy", loud_and_quiet(40, 1))
+    command = ["quantize", model, "-o", tmp_path / "q.onnx", "--calib", tmp_path / "x.npy",
+               "--target", "weights", "--weights", "ternary", "--solver", "gptq"]
+    said = support.answer(*command)
+    assert said["is_rounded"] and {layer["fit"] for layer in said["layers"]} == {"rounded"}
+    fitted = said["fitted_noise_to_signal"]  # null where the fitted network computes NaN
+    assert fitted is None or fitted > 0.6 * said["rounded_noise_to_signal"]
+    assert "all layers are rounded" in support.succeed(*command).stdout
+    assert "are rounded" not in support.succeed(*command[:-2], "--solver", "mse").stdout

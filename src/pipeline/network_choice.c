@@ -1,0 +1,194 @@
+/* Whether the network keeps its fitted layers, by its output on samples that none was fitted to.
+ *
+ * A layer's squared error counts loud samples and outputs most; what follows it, such as a Log, may
+ * count all the same. Then the fitted network can be worse at its output than one whose weights
+ * are rounded, although every layer is better. */
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "metric/accuracy.h"
+#include "pipeline/quantizer.h"
+#include "quant/quant.h"
+
+/* More would decide the same. */
+#define MOST_SAMPLES ((size_t)64)
+/* With less noise than that part of the rounded network's, few samples suffice to tell. */
+#define MOST_CHANCE 0.5
+
+static enum ldnq_status measure_output_noise(const struct ldnq_quantizer *quantizer,
+                                             struct ldnq_samples *samples, double *noise,
+                                             struct ldnq_error *err)
+{
+    const struct ldnq_accuracy_options options = {
+        .quantized = quantizer->graph,
+        .reference = quantizer->reference,
+        .measured = { samples, LDNQ_SAMPLES_HELD_OUT_OF_FIT, false },
+        .pool = quantizer->options->pool,
+    };
+    struct ldnq_accuracy accuracy;
+    struct ldnq_error reason;
+    const enum ldnq_status status = ldnq_accuracy_measure(&options, &accuracy, &reason);
+    *noise = status == LDNQ_OK ? accuracy.noise_to_signal : NAN;
+    return status == LDNQ_NOMEM ? ldnq_fail(err, status, "%s", reason.message) : LDNQ_OK;
+}
+
+/* ---- the rounded network -------------------------------------------------------------------- */
+
+static enum ldnq_status round_weight(const struct ldnq_quantizer *quantizer,
+                                     const struct ldnq_quantized_layer *quantized,
+                                     const char *rounding, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
+{
+    const struct ldnq_quantize_options *options = quantizer->options;
+    const struct ldnq_layer *layer = &quantized->layer;
+    const size_t columns = layer->geometry.groups * layer->geometry.cols;
+    float *weight = ldnq_arena_alloc(arena, ldnq_layer_elements(layer), sizeof *weight, err);
+    double *diagonal = ldnq_arena_alloc(arena, columns, sizeof *diagonal, err);
+    if (!weight || !diagonal)
+        return LDNQ_NOMEM;
+    ldnq_layer_read_weight(layer, weight);
+    for (size_t i = 0; i < columns; i++)
+        diagonal[i] = 1;
+    const bool is_per_tensor = quantized->granularity == LDNQ_PER_TENSOR;
+    const struct ldnq_layer_problem problem = {
+        .groups = layer->geometry.groups,
+        .rows = layer->geometry.rows,
+        .cols = layer->geometry.cols,
+        .weight = weight,
+        .diagonal = diagonal,
+        .codebook = quantized->codebook,
+        .granularity = is_per_tensor            ? LDNQ_PER_TENSOR
+                       : quantized->block_index ? LDNQ_PER_BLOCK
+                                                : LDNQ_PER_CHANNEL,
+        .power_of_two = quantized->power_of_two,
+        .block_index = quantized->block_index,
+        .block_count = quantized->block_count,
+    };
+    struct ldnq_layer_solution solution = { .codes = quantized->codes,
+                                            .scales = quantized->scales };
+    return ldnq_solve(ldnq_solver_find(rounding), &problem, &options->solver_options, options->pool,
+                      &solution, err);
+}
+
+static enum ldnq_status copy_file_bias(struct ldnq_quantized_layer *quantized,
+                                       struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer *layer = &quantized->layer;
+    if (!layer->bias)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &layer->bias->shape, &quantized->bias, err));
+    ldnq_layer_read_bias(layer, quantized->bias->data);
+    float *bias = quantized->bias->data;
+    for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
+        bias[row] /= layer->geometry.bias_factor;
+    return LDNQ_OK;
+}
+
+/* Replaces a layer's codes, scales and bias by new ones in `arena`. Tables are rounded anyway. */
+static enum ldnq_status round_layer(const struct ldnq_quantizer *quantizer, size_t index,
+                                    struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    struct ldnq_quantized_layer *quantized = &quantizer->result->network.layers[index];
+    const struct ldnq_layer_choice *choice = &quantizer->result->diagnostics[index].choice;
+    const struct ldnq_quantized_layer *shared = quantized->shared;
+    const size_t elements = ldnq_layer_elements(&quantized->layer);
+    const size_t scales =
+        ldnq_layer_rows(&quantized->layer) * ldnq_quantized_scales_per_row(quantized);
+    quantized->codes = ldnq_arena_alloc(arena, elements, sizeof *quantized->codes, err);
+    quantized->scales = ldnq_arena_alloc(arena, scales, sizeof *quantized->scales, err);
+    quantized->bias_codes = NULL;
+    if (!quantized->codes || !quantized->scales)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(copy_file_bias(quantized, arena, err));
+    if (shared) {
+        memcpy(quantized->codes, shared->codes, elements * sizeof *quantized->codes);
+        memcpy(quantized->scales, shared->scales, scales * sizeof *quantized->scales);
+    } else {
+        struct ldnq_arena *scratch;
+        LDNQ_TRY(ldnq_arena_create(&scratch, err));
+        const enum ldnq_status status = round_weight(
+            quantizer, quantized, choice->rounding ? choice->rounding : "mse", scratch, err);
+        ldnq_arena_destroy(scratch);
+        LDNQ_TRY(status);
+    }
+    return ldnq_quantized_layer_apply(quantized, arena, err);
+}
+
+/* ---- the choice ------------------------------------------------------------------------------ */
+
+static enum ldnq_status restore_layers(const struct ldnq_quantizer *quantizer,
+                                       const struct ldnq_quantized_layer *fitted,
+                                       struct ldnq_error *err)
+{
+    struct ldnq_quantized_network *network = &quantizer->result->network;
+    for (size_t i = 0; i < network->count; i++) {
+        network->layers[i] = fitted[i];
+        LDNQ_TRY(ldnq_quantized_layer_apply(&network->layers[i], quantizer->arena, err));
+    }
+    return LDNQ_OK;
+}
+
+/* What was measured of the fitted layers does not hold for these. */
+static void mark_as_rounded(const struct ldnq_quantizer *quantizer)
+{
+    struct ldnq_quantization *result = quantizer->result;
+    for (size_t i = 0; i < result->network.count; i++) {
+        struct ldnq_layer_diagnostics *diagnostics = &result->diagnostics[i];
+        if (ldnq_layer_is_table(&result->network.layers[i].layer))
+            continue;
+        diagnostics->choice.fit = LDNQ_LAYER_ROUNDED;
+        diagnostics->choice.damping = 0;
+        diagnostics->choice.keeps_bias = true;
+        diagnostics->lambda = diagnostics->damping = 0;
+        diagnostics->change = NAN;
+        result->network.layers[i].error = diagnostics->error_start;
+    }
+}
+
+/* The part of the noise that may be chance: that of one sample is about as far from the mean as the
+ * mean is large. */
+static double estimate_chance(const struct ldnq_samples *samples)
+{
+    return fmin(1 / sqrt((double)ldnq_samples_count(samples)), MOST_CHANCE);
+}
+
+static bool may_be_rounded(const struct ldnq_quantizer *quantizer)
+{
+    const struct ldnq_quantize_options *options = quantizer->options;
+    return options->held_out && options->solver->fits_bias && !options->solver->is_published &&
+           options->cascade == 0;
+}
+
+enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
+                                               struct ldnq_error *err)
+{
+    struct ldnq_quantized_network *network = &quantizer->result->network;
+    struct ldnq_network_choice *choice = &quantizer->result->choice;
+    struct ldnq_arena *arena = quantizer->arena;
+    struct ldnq_samples *samples;
+    *choice = (struct ldnq_network_choice){ .fitted_noise = NAN, .rounded_noise = NAN };
+    if (!may_be_rounded(quantizer))
+        return LDNQ_OK;
+    const size_t held_out = ldnq_samples_count(quantizer->options->held_out);
+    LDNQ_TRY(ldnq_samples_slice(quantizer->options->held_out, 0,
+                                ldnq_size_min(held_out, MOST_SAMPLES), arena, &samples, err));
+    struct ldnq_quantized_layer *fitted =
+        ldnq_arena_alloc(arena, network->count, sizeof *fitted, err);
+    if (!fitted)
+        return LDNQ_NOMEM;
+    memcpy(fitted, network->layers, network->count * sizeof *fitted);
+    LDNQ_TRY(measure_output_noise(quantizer, samples, &choice->fitted_noise, err));
+    for (size_t i = 0; i < network->count; i++)
+        if (!ldnq_layer_is_table(&network->layers[i].layer))
+            LDNQ_TRY(round_layer(quantizer, i, arena, err));
+    LDNQ_TRY(measure_output_noise(quantizer, samples, &choice->rounded_noise, err));
+    /* A fitted network without a figure may compute NaN. */
+    choice->is_rounded =
+        isfinite(choice->rounded_noise) &&
+        !(choice->fitted_noise <= (1 - estimate_chance(samples)) * choice->rounded_noise);
+    if (!choice->is_rounded)
+        return restore_layers(quantizer, fitted, err);
+    mark_as_rounded(quantizer);
+    return LDNQ_OK;
+}
