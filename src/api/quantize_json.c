@@ -204,6 +204,28 @@ static bool add_layers_left_float(cJSON *root, const struct ldnq_quantization *r
     return list != NULL;
 }
 
+static bool add_tied_layer(cJSON *list, const struct ldnq_layer *layer,
+                           const struct ldnq_layer *table, const char *reason)
+{
+    cJSON *item = ldnq_json_append_object(list);
+    return item && ldnq_json_add_text(item, "node", layer->node->label) &&
+           ldnq_json_add_text(item, "table", table->node->label) &&
+           ldnq_json_add_text(item, "reason", reason);
+}
+
+/* Adds the layers whose codes the file has besides a table in float. */
+static bool add_layers_of_float_table(cJSON *list, const struct ldnq_quantized_network *network,
+                                      const struct ldnq_layer *table)
+{
+    if (!ldnq_layer_is_table(table) || table->weight->dtype != LDNQ_FLOAT)
+        return true;
+    for (size_t i = 0; i < network->count; i++)
+        if (ldnq_layers_have_same_elements(&network->layers[i].layer, table) &&
+            !add_tied_layer(list, &network->layers[i].layer, table, table->refusal))
+            return false;
+    return true;
+}
+
 /* Layers that have the elements of a table: `reason` says why they have codes of their own, and is
  * null where both read one tensor. */
 static bool add_tied_layers(cJSON *root, const struct ldnq_quantize_summary *summary)
@@ -213,13 +235,13 @@ static bool add_tied_layers(cJSON *root, const struct ldnq_quantize_summary *sum
     for (size_t i = 0; list && i < network->count; i++) {
         if (!network->layers[i].tied)
             continue;
-        cJSON *item = ldnq_json_append_object(list);
-        if (!item || !ldnq_json_add_text(item, "node", network->layers[i].layer.node->label) ||
-            !ldnq_json_add_text(item, "table", network->layers[i].tied->layer.node->label) ||
-            !ldnq_json_add_text(item, "reason",
-                                ldnq_emit_explain_copy(network, summary->choice, i)))
+        if (!add_tied_layer(list, &network->layers[i].layer, &network->layers[i].tied->layer,
+                            ldnq_emit_explain_copy(network, summary->choice, i)))
             return false;
     }
+    for (size_t i = 0; list && i < summary->result->kept_count; i++)
+        if (!add_layers_of_float_table(list, network, &summary->result->kept[i]))
+            return false;
     return list != NULL;
 }
 

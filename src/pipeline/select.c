@@ -154,6 +154,85 @@ static enum ldnq_status check_finite(const struct ldnq_graph *graph, const struc
     return LDNQ_OK;
 }
 
+/* ---- tables ------------------------------------------------------------------------------ */
+
+static bool only_moves_elements(const struct ldnq_node *node)
+{
+    return node->input_count > 0 &&
+           (strcmp(node->op_type, "Transpose") == 0 || strcmp(node->op_type, "Reshape") == 0 ||
+            strcmp(node->op_type, "Identity") == 0);
+}
+
+/* The value of the file that has the elements of this one. */
+static const struct ldnq_value *find_stored_value(const struct ldnq_value *value)
+{
+    while (value->folded_from && only_moves_elements(value->folded_from) &&
+           value->folded_from->inputs[0])
+        value = value->folded_from->inputs[0];
+    return value;
+}
+
+static void count_reads_of_node(const struct ldnq_node *node, size_t *reads)
+{
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i])
+            reads[find_stored_value(node->inputs[i])->index]++;
+}
+
+/* Counts what reads each value of the file, nodes included that folding has computed: they are in
+ * the file still. */
+static void count_reads(const struct ldnq_graph *graph, size_t *reads)
+{
+    for (size_t n = 0; n < graph->node_count; n++)
+        count_reads_of_node(graph->nodes[n], reads);
+    for (size_t v = 0; v < graph->value_count; v++) {
+        const struct ldnq_node *folded = graph->values[v]->folded_from;
+        if (folded && !only_moves_elements(folded))
+            count_reads_of_node(folded, reads);
+    }
+    for (size_t o = 0; o < graph->output_count; o++)
+        reads[find_stored_value(graph->outputs[o])->index]++;
+}
+
+/* Infinities are a mask's, which has to have them exactly. */
+static bool is_finite(const struct ldnq_tensor *tensor)
+{
+    const float *data = tensor->data;
+    for (size_t i = 0, count = ldnq_tensor_count(tensor); i < count; i++)
+        if (!isfinite(data[i]))
+            return false;
+    return true;
+}
+
+static size_t find_weight_index(const struct ldnq_layer *layer)
+{
+    return find_stored_value(layer->node->inputs[layer->weight_input])->index;
+}
+
+/* A table that something reads in float stays: the file would have its codes besides it. */
+static enum ldnq_status refuse_tables(const struct ldnq_graph *graph, struct ldnq_layer *layers,
+                                      size_t count, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
+{
+    size_t *reads = ldnq_arena_alloc(arena, graph->value_count, sizeof *reads, err);
+    if (!reads)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        if (!layers[i].refusal && ldnq_layer_is_table(&layers[i]) && !is_finite(layers[i].weight))
+            layers[i].refusal = "its table has elements that are not finite";
+    count_reads(graph, reads);
+    for (size_t i = 0; i < count; i++)
+        if (!layers[i].refusal)
+            reads[find_weight_index(&layers[i])]--;
+    for (size_t i = 0; i < count; i++)
+        if (!layers[i].refusal && ldnq_layer_is_table(&layers[i]) &&
+            reads[find_weight_index(&layers[i])] > 0)
+            layers[i].refusal = "another reader of its table stays float";
+    return LDNQ_OK;
+}
+
+/* ---- all layers -------------------------------------------------------------------------- */
+
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     const struct ldnq_quantize_options *options,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,
@@ -188,6 +267,9 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         else if (!all[i].refusal && target && !target->falls_back &&
                  !ldnq_target_has_default_attributes(node))
             all[i].refusal = "the target has no integer kernel with its alpha, beta or transA";
+    }
+    LDNQ_TRY(refuse_tables(graph, all, count, arena, err));
+    for (size_t i = 0; i < count; i++) {
         if (!all[i].refusal)
             selection->layers[selection->count++] = all[i];
         else if (all[i].weight)

@@ -276,6 +276,34 @@ def test_a_tied_table_should_be_stored_once_in_8_bits(kind, tmp_path, calib):
     assert "stored once: the table of 'embed' and 'head'" in printed
 
 
+def test_codes_should_not_be_stored_besides_a_table_that_stays(tmp_path, calib):
+    other = looked_up()
+    other.graph.node.extend([node("Transpose", "table", "turned"),
+                             node("ReduceSum", "turned", "sums", name="sums")])
+    other.graph.output.append(support.info("sums", [1, 1]))
+    shown = looked_up()
+    shown.graph.output.append(support.info("table", [ROWS, WIDTH]))
+    masks = looked_up()
+    table = numpy_helper.to_array(masks.graph.initializer[0]).copy()
+    table[3, 3] = -np.inf
+    masks.graph.initializer[0].CopyFrom(support.tensor("table", table))
+    for proto, reason in ((other, "another reader of its table"),
+                          (shown, "another reader of its table"), (masks, "not finite")):
+        source = save(proto, tmp_path / "m.onnx")
+        np.savez(calib, ids=feeds(calib)["ids"] % 3)
+        said = quantize(source, tmp_path / "q.onnx", calib, "int8")
+        assert reason in {kept["node"]: kept["reason"] for kept in said["not_quantized"]}["embed"]
+        assert said["bytes_after"] < said["bytes_before"] + 1024
+    # The output layer alone: the summary says what it costs.
+    source = save(tied("transpose"), tmp_path / "m.onnx")
+    said = quantize(source, tmp_path / "q.onnx", calib, "int8", "weights", "--skip", "embed")
+    assert [(t["node"], t["table"]) for t in said["tied"]] == [("head", "embed")]
+    assert "skip" in said["tied"][0]["reason"]
+    said = quantize(save(tied("transpose"), tmp_path / "m.onnx"), tmp_path / "q.onnx", calib,
+                    "int8", "weights", "--layer", "head=int4", *GPTQ)
+    assert "different codebooks" in said["tied"][0]["reason"]
+
+
 @pytest.mark.parametrize("kind", TIED)
 @pytest.mark.parametrize("codebook, target, why", [
     ("int4", "weights", "packed bytes"), ("int8", "ort", "weight of its own"),
