@@ -163,15 +163,22 @@ struct ldnq_progress {
     size_t done, total; /* steps of about equal cost */
 };
 
+/* What a progress callback returns, beside 0 to go on. */
+#define LDNQ_CANCEL 1
+/* A quantization with the option "checkpoint" first stores the layer that it is fitting. */
+#define LDNQ_CANCEL_AFTER_LAYER 2
+
 /* `progress` is called in the job's own thread as the work goes on; any result but 0 cancels
- * the job, which then returns LDNQ_CANCELED and leaves no file behind. NULL: none. */
+ * the job, which then returns LDNQ_CANCELED and leaves no file behind but those of a checkpoint.
+ * NULL: none. */
 LDNQ_API void ldnq_options_on_progress(struct ldnq_options *options,
                                        int (*progress)(void *ctx,
                                                        const struct ldnq_progress *progress),
                                        void *ctx);
 
 /* `event` is called in the job's own thread with one line of JSON, an object with a text
- * "event": "warning" ("text"); of quantize also "run" at the end, and with the option "verbose"
+ * "event": "warning" ("text"); of quantize also "checkpoint" with the option "resume", "run" at the
+ * end, and with the option "verbose"
  * "layer_start", "iteration" and "layer", as events.schema.json has them. NULL: none. */
 LDNQ_API void ldnq_options_on_event(struct ldnq_options *options,
                                     void (*event)(void *ctx, const char *json), void *ctx);

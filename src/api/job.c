@@ -16,8 +16,11 @@
 
 static int report_progress(void *ctx, const struct ldnq_progress *progress)
 {
-    const struct ldnq_options *options = ((const struct ldnq_job *)ctx)->options;
-    return options->progress(options->progress_ctx, progress);
+    const struct ldnq_job *job = ctx;
+    const int result = job->options->progress(job->options->progress_ctx, progress);
+    return result == LDNQ_CANCEL_AFTER_LAYER && ldnq_checkpoint_end_after_layer(job->checkpoint)
+               ? 0
+               : result;
 }
 
 void ldnq_job_report_event(const struct ldnq_job *job, const cJSON *event)

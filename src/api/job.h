@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/pool.h"
 #include "base/sink.h"
+#include "pipeline/checkpoint.h"
 
 struct ldnq_job {
     const struct ldnq_options *options;
@@ -18,8 +19,9 @@ struct ldnq_job {
     struct ldnq_pool *pool;
     struct ldnq_sink sink; /* calls the options' callbacks */
     bool has_blas, is_portable;
-    size_t blas_threads; /* reserved in OpenBLAS */
-    cJSON *warnings;     /* list of the texts so far; NULL: none */
+    size_t blas_threads;                /* reserved in OpenBLAS */
+    struct ldnq_checkpoint *checkpoint; /* of a quantization with one; NULL */
+    cJSON *warnings;                    /* list of the texts so far; NULL: none */
 };
 
 /* A model that was read for a job, and its graph, which lives in the job's arena. */

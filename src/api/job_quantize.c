@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "api/layer_rules.h"
 #include "api/page.h"
+#include "api/quantize_checkpoint.h"
 #include "api/quantize_events.h"
 #include "api/quantize_goal.h"
 #include "api/quantize_json.h"
@@ -32,6 +33,7 @@ struct quantize_job {
     struct ldnq_quantize_events events;
     struct ldnq_job_plan plan;
     struct ldnq_job_goal goal;
+    struct ldnq_job_checkpoint checkpoint;
     struct ldnq_quantize_options options;
     struct ldnq_emit_options emit;
     struct ldnq_emit_choice choice;
@@ -261,6 +263,26 @@ static enum ldnq_status hold_out_samples(struct quantize_job *quantize, struct l
                     : LDNQ_OK;
 }
 
+static enum ldnq_status open_checkpoint(struct quantize_job *quantize, uint64_t model_hash,
+                                        uint64_t data_hash, struct ldnq_error *err)
+{
+    const bool is_made =
+        quantize->plan.budget.count > 0 || ldnq_job_goal_is_set(quantize->job.options);
+    const struct ldnq_checkpoint_inputs inputs = {
+        .model_name = ldnq_onnx_name(quantize->onnx),
+        .model_hash = model_hash,
+        .data_hash = data_hash,
+        .sample_count = ldnq_samples_count(quantize->samples),
+        .held_out = quantize->goal.measured.samples ? quantize->goal.measured.samples
+                                                    : quantize->held_out_part,
+        .plan = is_made ? NULL : ldnq_option_text(quantize->job.options, OPTION_PLAN),
+    };
+    LDNQ_TRY(ldnq_job_checkpoint_open(&quantize->checkpoint, &quantize->job, &inputs, err));
+    if (quantize->checkpoint.is_open)
+        quantize->job.checkpoint = quantize->options.checkpoint = &quantize->checkpoint.records;
+    return LDNQ_OK;
+}
+
 /* ---- the job ----------------------------------------------------------------------------------
  */
 
@@ -311,6 +333,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(wanted.part == LDNQ_SAMPLES_FITTED ? open_held_out_part(quantize, dataset, err)
                                                 : hold_out_samples(quantize, err));
     options->held_out = quantize->held_out;
+    LDNQ_TRY(open_checkpoint(quantize, model_hash, data_hash, err));
     LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
     summary->samples = ldnq_samples_count(quantize->samples);
     summary->held_out = quantize->held_out ? ldnq_samples_count(quantize->held_out) : 0;
@@ -382,6 +405,7 @@ static enum ldnq_status run_quantize_job(const struct ldnq_onnx *onnx,
     };
     if (status == LDNQ_OK)
         status = quantize_model(&quantize, samples, result, err);
+    ldnq_job_checkpoint_finish(&quantize.checkpoint, status, err);
     ldnq_quantize_events_finish(&quantize.events, status);
     ldnq_model_writer_destroy(quantize.writer);
     ldnq_samples_destroy(quantize.samples);

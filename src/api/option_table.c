@@ -495,6 +495,22 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                      .help = "write a line of JSON when a layer is done, and one for the run at "
                              "the end",
                      .since = "0.1.0" },
+    [OPTION_CHECKPOINT] = { .name = "checkpoint",
+                            .type = LDNQ_OPTION_PATH,
+                            .jobs = QUANTIZE,
+                            .value = "DIR",
+                            .help = "store each layer in this folder as soon as it is fitted, so "
+                                    "that a run that was ended can go on (resume); the folder is "
+                                    "emptied when the result is written",
+                            .since = "0.2.0" },
+    [OPTION_RESUME] = { .name = "resume",
+                        .type = LDNQ_OPTION_FLAG,
+                        .jobs = QUANTIZE,
+                        .default_value = "0",
+                        .help = "go on with the checkpoint of an earlier run with the same inputs "
+                                "and options, to the result that it would have had; where the "
+                                "folder has none, start from the beginning",
+                        .since = "0.2.0" },
     [OPTION_JSON] = { .name = "json",
                       .type = LDNQ_OPTION_FLAG,
                       PROGRAM,

@@ -45,6 +45,19 @@ static void print_layer(const cJSON *event)
             cli_json_number(event, "lambda"), cli_json_number(event, "seconds"));
 }
 
+static void print_checkpoint(const cJSON *event, bool is_quiet)
+{
+    char folder[CLI_PLAIN_SIZE];
+    const size_t layers = cli_json_read_count(event, "layers");
+    cli_copy_printable(cli_json_text(event, "folder"), folder);
+    if (layers == 0)
+        fprintf(stderr, "ldnq: %s has no layers to resume with: starts from the beginning\n",
+                folder);
+    else if (!is_quiet)
+        fprintf(stderr, "ldnq: resumes with %zu layer%s of %s\n", layers, layers == 1 ? "" : "s",
+                folder);
+}
+
 void cli_print_event(const char *json, bool is_quiet)
 {
     cJSON *event = cJSON_Parse(json);
@@ -57,6 +70,8 @@ void cli_print_event(const char *json, bool is_quiet)
     if (strcmp(kind, "warning") == 0)
         fprintf(stderr, "ldnq: warning: %s\n",
                 cli_copy_printable(cli_json_text(event, "text"), text));
+    else if (strcmp(kind, "checkpoint") == 0)
+        print_checkpoint(event, is_quiet);
     else if (!is_quiet && strcmp(kind, "layer_start") == 0)
         print_start(event);
     else if (!is_quiet && strcmp(kind, "iteration") == 0)

@@ -248,6 +248,7 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
         .max_bytes = p->options->max_bytes,
         .pool = p->options->pool,
         .sink = &p->sink,
+        .checkpoint = p->options->checkpoint,
         .skips_output_error = true,
     };
     struct ldnq_quantization *result;

@@ -34,10 +34,11 @@ enum ldnq_status ldnq_fitting_compute_rank(const struct ldnq_layer_fitting *fitt
                                            const struct ldnq_layer_problem *problem,
                                            struct ldnq_error *err)
 {
+    const struct ldnq_quantize_options *options = fitting->quantizer->options;
     diagnostics->varying = diagnostics->rank = problem->cols;
-    if (!fitting->quantizer->options->solver->needs_gram)
+    if (!options->solver->needs_gram)
         return LDNQ_OK;
-    if (!fitting->quantizer->options->layer_done && diagnostics->positions > problem->cols)
+    if (!options->layer_done && !options->checkpoint && diagnostics->positions > problem->cols)
         return LDNQ_OK;
     return ldnq_problem_compute_rank(problem, &diagnostics->varying, &diagnostics->rank, err);
 }

@@ -45,6 +45,7 @@ struct ldnq_plan_entry {
     const struct ldnq_codebook *codebook; /* NULL: the layer stays float */
 };
 
+struct ldnq_checkpoint;
 struct ldnq_layer_diagnostics;
 
 /* Which activations are quantized, and how. */
@@ -116,6 +117,7 @@ struct ldnq_quantize_options {
     size_t max_bytes; /* memory for activations, the rest goes to a file; 0: 256 MiB */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
+    struct ldnq_checkpoint *checkpoint; /* has and gets the fitted layers (checkpoint.h); or NULL */
     /* Called before and after each layer is fitted; either may be NULL. */
     void (*layer_start)(void *ctx, const struct ldnq_layer *layer);
     void (*layer_done)(void *ctx, const struct ldnq_quantized_layer *layer,
@@ -166,7 +168,8 @@ struct ldnq_layer_diagnostics {
     size_t positions; /* columns of the layer's input that it was fitted to, in all samples */
     double positions_per_sample; /* positions of one sample, sampled or not */
     /* Inputs that vary, and the rank of their correlations, in the group with the fewest.
-     * Measured with layer_done, or where there are no more positions than cols; else K. */
+     * Measured with layer_done or a checkpoint, or where there are no more positions than cols;
+     * else K. */
     size_t varying, rank;
     double seconds, solver_seconds; /* time for the whole layer, and for the solver alone */
 };

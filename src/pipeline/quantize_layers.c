@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/size.h"
+#include "pipeline/checkpoint.h"
 #include "pipeline/layer_choice.h"
 #include "pipeline/select.h"
 #include "quant/problem.h"
@@ -102,6 +103,35 @@ static enum ldnq_status solve_as_chosen(struct ldnq_layer_fitting *fitting,
                                            arena, err);
 }
 
+/* Finds out whose codes the layer has, and its blocks. */
+static enum ldnq_status share_or_set_blocks(const struct ldnq_layer_fitting *fitting,
+                                            struct ldnq_quantized_layer *quantized,
+                                            struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    if (quantized->tied || !ldnq_layer_is_table(&quantized->layer))
+        quantized->shared = find_layer_with_same_weight(fitting);
+    const size_t block = ldnq_select_block(
+        quantized->shared ? &quantized->shared->layer : &quantized->layer, quantizer->options);
+    return block ? ldnq_quantized_set_blocks(quantized, block, quantizer->arena, err) : LDNQ_OK;
+}
+
+static enum ldnq_status allocate_solution(const struct ldnq_quantized_layer *quantized,
+                                          struct ldnq_arena *arena,
+                                          struct ldnq_layer_solution *solution,
+                                          struct ldnq_error *err)
+{
+    const size_t rows = ldnq_layer_rows(&quantized->layer);
+    const size_t elements = ldnq_layer_elements(&quantized->layer);
+    const size_t scales = rows * ldnq_quantized_scales_per_row(quantized);
+    *solution = (struct ldnq_layer_solution){
+        .codes = ldnq_arena_alloc(arena, elements, sizeof *solution->codes, err),
+        .scales = ldnq_arena_alloc(arena, scales, sizeof *solution->scales, err),
+        .bias = ldnq_arena_alloc(arena, rows, sizeof *solution->bias, err),
+    };
+    return solution->codes && solution->scales && solution->bias ? LDNQ_OK : LDNQ_NOMEM;
+}
+
 /* ---- step 4: the result ------------------------------------------------------------------ */
 
 enum ldnq_status ldnq_fitting_store_solution(const struct ldnq_layer_fitting *fitting,
@@ -159,11 +189,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         return LDNQ_NOMEM;
     ldnq_layer_read_weight(layer, weight);
     ldnq_layer_read_bias(layer, bias);
-    quantized->shared = find_layer_with_same_weight(fitting);
-    const size_t block =
-        ldnq_select_block(quantized->shared ? &quantized->shared->layer : layer, options);
-    if (block)
-        LDNQ_TRY(ldnq_quantized_set_blocks(quantized, block, quantizer->arena, err));
+    LDNQ_TRY(share_or_set_blocks(fitting, quantized, err));
 
     /* ---- 1: H = E[y^ y^'] and E[y^], with the layers before this one quantized ----
      * ---- 2: W* = W + lambda E[W (y - y^) y^'] C^-1, and its bias ---- */
@@ -177,14 +203,8 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     LDNQ_TRY(ldnq_fitting_check_statistics(fitting, layer, diagnostics->positions, err));
 
     /* ---- 3: min over codes q, scales a of  tr((G - W*) H (G - W*)'),  G = a q ---- */
-    const size_t scales = rows * ldnq_quantized_scales_per_row(quantized);
-    struct ldnq_layer_solution solution = {
-        .codes = ldnq_arena_alloc(arena, elements, sizeof *solution.codes, err),
-        .scales = ldnq_arena_alloc(arena, scales, sizeof *solution.scales, err),
-        .bias = ldnq_arena_alloc(arena, rows, sizeof *solution.bias, err),
-    };
-    if (!solution.codes || !solution.scales || !solution.bias)
-        return LDNQ_NOMEM;
+    struct ldnq_layer_solution solution;
+    LDNQ_TRY(allocate_solution(quantized, arena, &solution, err));
     const struct ldnq_layer_problem problem =
         ldnq_fitting_make_problem(fitting, quantized, weight, bias);
     if (options->fine_tune.steps > 0 || options->cascade > 0)
@@ -210,9 +230,52 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         ldnq_fitting_compute_weight_error(fitting, quantized, &solution, diagnostics, arena, err));
     LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));
     diagnostics->seconds = ldnq_now() - start;
+    const struct ldnq_layer_record record = { fitting->index, quantized, &solution, diagnostics };
+    LDNQ_TRY(ldnq_checkpoint_write_layer(options->checkpoint, &record, options->sink, err));
     const size_t steps = quantizer->means ? 1 : fitting->runner.batch_count + 1;
     return ldnq_sink_progress(options->sink, "quantize", layer->node->label,
                               (fitting->index + 1) * steps, network->count * steps, err);
+}
+
+static enum ldnq_status skip_statistics(void *ctx, const struct ldnq_exec *exec, size_t batch,
+                                        struct ldnq_error *err)
+{
+    (void)exec;
+    struct ldnq_layer_fitting *fitting = ctx;
+    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
+    const size_t steps = fitting->runner.batch_count + 1;
+    return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
+                              network->layers[fitting->index].layer.node->label,
+                              fitting->index * steps + batch + 1, network->count * steps, err);
+}
+
+/* The same for a layer that an earlier run has fitted. The runner takes the steps that it takes
+ * for a layer that is fitted, and none where no layer is left to fit, or a cascade starts again
+ * from the network's inputs. */
+static enum ldnq_status replay_layer(struct ldnq_layer_fitting *fitting, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_quantize_options *options = quantizer->options;
+    struct ldnq_quantized_layer *quantized = &quantizer->result->network.layers[fitting->index];
+    struct ldnq_layer_diagnostics *diagnostics = &quantizer->result->diagnostics[fitting->index];
+    struct ldnq_layer_solution solution;
+    quantized->tied = ldnq_fitting_find_tied_table(fitting);
+    if (options->layer_start)
+        options->layer_start(options->layer_ctx, &quantized->layer);
+    *diagnostics = (struct ldnq_layer_diagnostics){ .cascade_start = NAN, .cascade_error = NAN };
+    if (!quantizer->means && options->cascade == 0 && !ldnq_layer_is_table(&quantized->layer) &&
+        !ldnq_checkpoint_has_all_layers(options->checkpoint))
+        LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, quantized->layer.node_index,
+                                           skip_statistics, fitting, err));
+    LDNQ_TRY(share_or_set_blocks(fitting, quantized, err));
+    if (quantized->shared)
+        quantized->codebook = quantized->shared->codebook;
+    LDNQ_TRY(allocate_solution(quantized, arena, &solution, err));
+    const struct ldnq_layer_record record = { fitting->index, quantized, &solution, diagnostics };
+    LDNQ_TRY(ldnq_checkpoint_read_layer(options->checkpoint, &record, quantizer->arena, err));
+    LDNQ_TRY(ldnq_fitting_store_solution(fitting, quantized, &solution, err));
+    return ldnq_quantized_layer_apply(quantized, quantizer->arena, err);
 }
 
 /* ---- all layers -------------------------------------------------------------------------- */
@@ -260,6 +323,7 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
     struct ldnq_quantization *result = quantizer->result;
     const size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
     const bool compensates = options->lambda != 0 && options->cascade == 0;
+    LDNQ_TRY(ldnq_checkpoint_begin_fit(options->checkpoint, quantizer, err));
     LDNQ_TRY(ldnq_fitting_allocate_call(fitting, err));
     if (!quantizer->means)
         LDNQ_TRY(init_runner(quantizer, quantizer->graph, max_bytes / (compensates ? 2 : 1),
@@ -272,7 +336,10 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
     for (fitting->index = 0; fitting->index < result->network.count; fitting->index++) {
         struct ldnq_arena *arena;
         LDNQ_TRY(ldnq_arena_create(&arena, err));
-        const enum ldnq_status status = fit_layer(fitting, arena, err);
+        const enum ldnq_status status =
+            ldnq_checkpoint_has_layer(options->checkpoint, fitting->index)
+                ? replay_layer(fitting, arena, err)
+                : fit_layer(fitting, arena, err);
         ldnq_layer_moments_release(&fitting->moments);
         ldnq_arena_destroy(arena);
         LDNQ_TRY(status);
@@ -296,7 +363,12 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
 enum ldnq_status ldnq_quantizer_fit_layers(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
 {
     struct ldnq_layer_fitting fitting = { .quantizer = quantizer };
+    const struct ldnq_quantize_options *const options = quantizer->options;
+    struct ldnq_quantize_options traced = *options;
+    ldnq_checkpoint_trace_solver(options->checkpoint, &traced.solver_options);
+    quantizer->options = &traced;
     const enum ldnq_status status = fit_layers(&fitting, err);
+    quantizer->options = options;
     ldnq_calib_runner_finish(&fitting.runner);
     ldnq_calib_runner_finish(&fitting.reference);
     return status;
