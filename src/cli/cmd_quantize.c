@@ -5,6 +5,7 @@
 
 #include "cli/failure.h"
 #include "cli/handles.h"
+#include "cli/interrupt.h"
 #include "cli/json.h"
 #include "cli/plain.h"
 
@@ -326,6 +327,21 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
     return status;
 }
 
+/* Says how to go on. */
+static enum ldnq_status fail_interrupted(const struct cli_line *line, struct ldnq_error *err)
+{
+    const char *folder = cli_line_text(line, "checkpoint");
+    if (!folder)
+        return cli_fail(err, LDNQ_CANCELED,
+                        "ended by %s; nothing was written, and the same command starts from the "
+                        "beginning: with --checkpoint DIR a run can go on where it was",
+                        cli_interrupt_name());
+    return cli_fail(err, LDNQ_CANCELED,
+                    "ended by %s; the same command%s goes on after the layers that are in '%s'",
+                    cli_interrupt_name(), cli_line_has_flag(line, "resume") ? "" : " with --resume",
+                    folder);
+}
+
 static enum ldnq_status run_quantize(const struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
@@ -336,11 +352,14 @@ static enum ldnq_status run_quantize(const struct cli_line *line, struct ldnq_er
         return cli_fail(err, LDNQ_USAGE,
                         "quantize: --calib PATH is missing: the samples that the weights are "
                         "fitted on");
+    cli_interrupt_catch();
     enum ldnq_status status = cli_handles_init(&handles, line, calib, err);
     if (status == LDNQ_OK)
         status =
             ldnq_quantize(handles.models[0], handles.samples, line->options, &handles.result, err);
     cli_progress_finish(&handles.progress);
+    if (status == LDNQ_CANCELED && cli_interrupt_signal())
+        status = fail_interrupted(line, err);
     if (status == LDNQ_OK)
         status = print_result(line, handles.result, err);
     cli_handles_finish(&handles);

@@ -41,7 +41,7 @@ struct cli_general_option {
 extern const struct cli_general_option cli_general_options[];
 
 struct cli_exit_code {
-    enum ldnq_status status;
+    int code; /* an enum ldnq_status, or 128 and a signal */
     const char *meaning;
 };
 

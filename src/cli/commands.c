@@ -26,5 +26,7 @@ const struct cli_exit_code cli_exit_codes[] = {
     { LDNQ_NUMERIC, "NaN or infinity was computed, or a factorization failed" },
     { LDNQ_NOMEM, "out of memory" },
     { LDNQ_GATE, "a limit of a --fail- option is exceeded" },
+    { 130, "quantize was ended by SIGINT" },
+    { 143, "quantize was ended by SIGTERM" },
     { LDNQ_OK, NULL },
 };

@@ -7,6 +7,7 @@
 
 #include "cli/failure.h"
 #include "cli/help.h"
+#include "cli/interrupt.h"
 #include "cli/line.h"
 #include "cli/start.h"
 
@@ -21,7 +22,7 @@ static void print_overview(FILE *stream)
         fprintf(stream, "  %-12s %s\n", cli_general_options[i].name, cli_general_options[i].help);
     fprintf(stream, "\nexit codes:\n");
     for (size_t i = 0; cli_exit_codes[i].meaning; i++)
-        fprintf(stream, "  %d  %s\n", (int)cli_exit_codes[i].status, cli_exit_codes[i].meaning);
+        fprintf(stream, "  %-3d  %s\n", cli_exit_codes[i].code, cli_exit_codes[i].meaning);
 }
 
 static void print_version(void)
@@ -52,7 +53,8 @@ static int flush_output_and_report(enum ldnq_status status, struct ldnq_error *e
         status = cli_fail(err, LDNQ_IO, "standard output can't be written");
     if (status != LDNQ_OK)
         fprintf(stderr, "ldnq: %s\n", err->message);
-    return (int)status;
+    return status == LDNQ_CANCELED && cli_interrupt_signal() ? cli_interrupt_exit_code()
+                                                             : (int)status;
 }
 
 static const struct cli_command *find_command(const char *name)

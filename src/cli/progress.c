@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/events.h"
+#include "cli/interrupt.h"
 #include "cli/plain.h"
 
 #define BAR_CELLS 24
@@ -51,10 +52,24 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
     fflush(stderr);
 }
 
+/* A layer may take minutes to its end. */
+static int end_after_signal(struct cli_progress *progress)
+{
+    if (!progress->is_ending && !progress->is_quiet) {
+        cli_progress_finish(progress);
+        fprintf(stderr, "ldnq: %s: it ends as soon as nothing is lost; a second one ends it now\n",
+                cli_interrupt_name());
+    }
+    progress->is_ending = true;
+    return LDNQ_CANCEL_AFTER_LAYER;
+}
+
 static int show_progress(void *ctx, const struct ldnq_progress *at)
 {
     struct cli_progress *progress = ctx;
     const double time = read_monotonic_seconds();
+    if (cli_interrupt_signal())
+        return end_after_signal(progress);
     if (progress->is_quiet)
         return 0;
     if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0) {

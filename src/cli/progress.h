@@ -9,7 +9,7 @@
 #include "cli/line.h"
 
 struct cli_progress {
-    bool is_quiet, is_terminal, bar_is_up;
+    bool is_quiet, is_terminal, bar_is_up, is_ending;
     double start, last_shown; /* seconds */
     size_t width;             /* columns of the terminal */
     char stage[32];

@@ -154,7 +154,7 @@ static void write_exit_codes(void)
 {
     printf(".SH EXIT STATUS\n");
     for (size_t i = 0; cli_exit_codes[i].meaning; i++) {
-        printf(".TP\n\\fB%d\\fR\n", (int)cli_exit_codes[i].status);
+        printf(".TP\n\\fB%d\\fR\n", cli_exit_codes[i].code);
         write_text_with_bold_names(cli_exit_codes[i].meaning, false);
         printf("\n");
     }
