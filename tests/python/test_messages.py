@@ -125,3 +125,27 @@ def test_what_is_no_model_should_be_named_as_what_it_is(contents, words, tmp_pat
     path.write_bytes(contents)
     said = refused(MODEL, "inspect", path)
     assert words in said and said.startswith(f"ldnq: {path}: ")
+
+
+# ---- what belongs to quantization
+
+
+def test_copies_of_floats_should_not_count_as_quantizations(tmp_path):
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Identity", ["h"], ["i"]),
+             helper.make_node("Dropout", ["i"], ["y"])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    path = save(tmp_path, nodes, [x], {"w": weights(4, 4)})
+    assert support.answer("diff", path, path)["a"]["qdq_nodes"] == 0
+
+
+def test_copies_of_codes_should_count_as_quantizations(tmp_path):
+    nodes = [helper.make_node("Identity", ["codes"], ["copied"]),
+             helper.make_node("DequantizeLinear", ["copied", "scale"], ["w"]),
+             helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+             helper.make_node("Identity", ["q"], ["p"]),
+             helper.make_node("DequantizeLinear", ["p", "scale", "zero"], ["d"]),
+             helper.make_node("MatMul", ["d", "w"], ["y"])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    path = save(tmp_path, nodes, [x], {"codes": np.ones((4, 4), np.int8), "scale": np.float32(.5),
+                                       "zero": np.int8(0)})
+    assert support.answer("diff", path, path)["a"]["qdq_nodes"] == 5
