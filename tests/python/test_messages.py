@@ -149,3 +149,38 @@ def test_copies_of_codes_should_count_as_quantizations(tmp_path):
     path = save(tmp_path, nodes, [x], {"codes": np.ones((4, 4), np.int8), "scale": np.float32(.5),
                                        "zero": np.int8(0)})
     assert support.answer("diff", path, path)["a"]["qdq_nodes"] == 5
+
+
+# ---- what a file stores
+
+
+def test_a_weight_behind_a_cast_should_count_as_it_is_stored(tmp_path):
+    half = weights(4, 6).astype(np.float16)
+    nodes = [helper.make_node("Cast", ["half"], ["w"], to=TensorProto.FLOAT),
+             helper.make_node("MatMul", ["x", "w"], ["h"]),
+             helper.make_node("Cast", ["codes"], ["float"], to=TensorProto.FLOAT),
+             helper.make_node("Mul", ["float", "scale"], ["v"]),
+             helper.make_node("MatMul", ["h", "v"], ["y"])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    path = save(tmp_path, nodes, [x], {"half": half, "codes": np.ones((6, 3), np.int8),
+                                       "scale": np.float32(.5)})
+    first, second = support.answer("inspect", path)["layers"]
+    assert (first["type"], first["bytes"]) == ("float16", 4 * 6 * 2)
+    assert (second["type"], second["bytes"]) == ("int8", 6 * 3)
+    first, second = support.answer("diff", path, path)["layers"]
+    assert (first["bits"], second["bits"]) == (16, 8)
+
+
+def test_float8_weights_should_have_eight_bits(tmp_path):
+    graph = helper.make_graph(
+        [helper.make_node("DequantizeLinear", ["codes", "scale"], ["w"]),
+         helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor("codes", TensorProto.FLOAT8E4M3FN, [8, 16], bytes(range(128)), raw=True),
+         numpy_helper.from_array(np.float32(.5), "scale")])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9),
+              path)
+    tensor, = support.answer("inspect", path)["tensors"]
+    assert (tensor["type"], tensor["bytes"]) == ("float8e4m3fn", 8 * 16 + 4)
