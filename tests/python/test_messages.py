@@ -184,3 +184,28 @@ def test_float8_weights_should_have_eight_bits(tmp_path):
               path)
     tensor, = support.answer("inspect", path)["tensors"]
     assert (tensor["type"], tensor["bytes"]) == ("float8e4m3fn", 8 * 16 + 4)
+
+
+# ---- newer opsets
+
+
+@pytest.mark.parametrize("opset", [26, 27])
+def test_operators_that_have_not_changed_should_be_read_from_newer_opsets(opset, tmp_path):
+    nodes = [helper.make_node("Range", ["zero", "four", "one"], ["r"]),
+             helper.make_node("Add", ["x", "r"], ["s"]),
+             helper.make_node("Gemm", ["s", "w"], ["y"], name="fc")]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    path = save(tmp_path, nodes, [x], {"w": weights(4, 8), "zero": np.float32(0),
+                                       "four": np.float32(4), "one": np.float32(1)})
+    model = onnx.load(path)
+    model.opset_import[0].version, model.ir_version = opset, 13
+    onnx.save(model, path)
+    data = weights(6, 4)
+    np.save(tmp_path / "x.npy", data)
+    support.succeed("run", path, "--input", tmp_path / "x.npy", "--output", tmp_path / "out")
+    expected = (data + np.arange(4, dtype=np.float32)) @ numpy_helper.to_array(
+        next(t for t in model.graph.initializer if t.name == "w"))
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "y.npy"), expected, rtol=1e-5, atol=1e-5)
+    support.succeed("quantize", path, "--calib", tmp_path / "x.npy", "-o", tmp_path / "q.onnx",
+                    "--target", "weights", "--weights", "int8")
+    assert onnx.load(tmp_path / "q.onnx").opset_import[0].version == opset
