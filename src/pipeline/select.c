@@ -231,6 +231,109 @@ static enum ldnq_status refuse_tables(const struct ldnq_graph *graph, struct ldn
     return LDNQ_OK;
 }
 
+/* ---- layers that pay in float ------------------------------------------------------------------
+ */
+
+/* Which values come from integer kernels, as far as the nodes before `node_index`: the placement
+ * finds the same later, from the layers that are selected. */
+struct code_flow {
+    const struct ldnq_graph *graph;
+    const struct ldnq_target *target; /* NULL: activations stay float */
+    bool *has_codes;                  /* by value */
+    size_t node_index;
+};
+
+static enum ldnq_status init_code_flow(struct code_flow *flow, const struct ldnq_graph *graph,
+                                       const struct ldnq_activation_options *activations,
+                                       struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const bool has_pairs = activations->target && activations->dtype != LDNQ_UNDEFINED;
+    *flow = (struct code_flow){ .graph = graph, .target = has_pairs ? activations->target : NULL };
+    flow->has_codes = ldnq_arena_alloc(arena, graph->value_count, sizeof *flow->has_codes, err);
+    return flow->has_codes ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+/* Pairs that are inserted already, and clamps, pass on what comes from an integer kernel. */
+static bool passes_codes(const struct ldnq_node *node)
+{
+    static const char *const types[] = { "QuantizeLinear", "DequantizeLinear", "Relu", "Clip" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (*node->domain == '\0' && strcmp(node->op_type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool computes_on_codes(const struct code_flow *flow, const struct ldnq_node *node)
+{
+    const struct ldnq_operator_rule *rule = ldnq_target_rule(flow->target, node);
+    const bool only_first = passes_codes(node);
+    size_t with = 0, without = 0;
+    for (size_t i = 0; i < (only_first ? 1 : node->input_count); i++) {
+        const struct ldnq_value *value = node->inputs[i];
+        if (!value || value->constant || (!only_first && (!rule || !(rule->data_inputs >> i & 1))))
+            continue;
+        with += flow->has_codes[value->index];
+        without += !flow->has_codes[value->index];
+    }
+    return with > 0 && (without == 0 || !rule || !rule->needs_all_codes);
+}
+
+static void follow_codes_to(struct code_flow *flow, size_t node_index)
+{
+    for (; flow->node_index < node_index; flow->node_index++) {
+        const struct ldnq_node *node = flow->graph->nodes[flow->node_index];
+        const bool found = computes_on_codes(flow, node);
+        for (size_t o = 0; o < node->output_count; o++)
+            if (node->outputs[o])
+                flow->has_codes[node->outputs[o]->index] |= found;
+    }
+}
+
+static const char faster_in_float[] =
+    "the target computes it faster in float, as its input is float";
+
+/* Where no other layer is left, what was asked for counts more than time. */
+static void accept_rather_than_nothing(struct ldnq_layer *layers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!layers[i].refusal)
+            return;
+    for (size_t i = 0; i < count; i++)
+        if (layers[i].refusal == faster_in_float)
+            layers[i].refusal = NULL;
+}
+
+/* Whether the layer, all before it decided, is one that the target runs faster in float. A plan
+ * that names it has the last word. */
+static bool is_faster_in_float(struct code_flow *flow, const struct ldnq_layer *layer,
+                               const struct ldnq_quantize_options *options)
+{
+    const struct ldnq_node *node = layer->node;
+    if (!flow->target || !layer->weight || !ldnq_select_fits_integers(layer, options) ||
+        !ldnq_target_floats_depthwise(flow->target, node, &layer->weight->shape))
+        return false;
+    for (size_t i = 0; i < options->plan_count; i++)
+        if (ldnq_select_matches(node, options->plan[i].node))
+            return false;
+    follow_codes_to(flow, layer->node_index);
+    return node->inputs[0] && !flow->has_codes[node->inputs[0]->index];
+}
+
+/* Its node, whose weight says nothing of it, is followed by its decision. */
+static void add_decided_layer(struct code_flow *flow, const struct ldnq_layer *layer,
+                              const struct ldnq_quantize_options *options)
+{
+    const struct ldnq_operator_rule *rule =
+        flow->target ? ldnq_target_rule(flow->target, layer->node) : NULL;
+    if (!rule || !rule->weight || flow->graph->nodes[layer->node_index] != layer->node)
+        return;
+    follow_codes_to(flow, layer->node_index);
+    if (layer->node->outputs[0])
+        flow->has_codes[layer->node->outputs[0]->index] =
+            !layer->refusal && ldnq_select_fits_integers(layer, options);
+    flow->node_index = layer->node_index + 1;
+}
+
 /* ---- all layers -------------------------------------------------------------------------- */
 
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
@@ -240,8 +343,10 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
 {
     const struct ldnq_target *target = options->activations.target;
     struct ldnq_layer *all;
+    struct code_flow flow;
     size_t count;
     LDNQ_TRY(refuse_training(graph, err));
+    LDNQ_TRY(init_code_flow(&flow, graph, &options->activations, arena, err));
     LDNQ_TRY(ldnq_layers_list(graph, arena, &all, &count, err));
     LDNQ_TRY(check_options(graph, options,
                            &(struct ldnq_selection){ .layers = all, .count = count }, err));
@@ -267,7 +372,11 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         else if (!all[i].refusal && target && !target->falls_back &&
                  !ldnq_target_has_default_attributes(node))
             all[i].refusal = "the target has no integer kernel with its alpha, beta or transA";
+        else if (!all[i].refusal && is_faster_in_float(&flow, &all[i], options))
+            all[i].refusal = faster_in_float;
+        add_decided_layer(&flow, &all[i], options);
     }
+    accept_rather_than_nothing(all, count);
     LDNQ_TRY(refuse_tables(graph, all, count, arena, err));
     for (size_t i = 0; i < count; i++) {
         if (!all[i].refusal)

@@ -44,6 +44,33 @@ static bool is_too_small(const struct ldnq_linter *linter, const struct ldnq_nod
     return weight && ldnq_target_skips_small_layer(linter->target, node, &weight->constant->shape);
 }
 
+static bool is_floated_depthwise(const struct ldnq_linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_value *weight = find_constant_weight(linter, node);
+    return weight && ldnq_target_floats_depthwise(linter->target, node, &weight->constant->shape);
+}
+
+/* Whether the node before the pair that the layer reads computes on floats, past clamps. */
+static bool quantizes_float_result(const struct ldnq_linter *linter, const struct ldnq_node *layer)
+{
+    const struct ldnq_node *dequantize = ldnq_lint_find_dequantize(layer->inputs[0]);
+    const struct ldnq_node *quantize = dequantize ? dequantize->inputs[0]->producer : NULL;
+    float low, high;
+    if (!quantize || !ldnq_lint_is_quantize(quantize))
+        return false;
+    const struct ldnq_node *node = quantize->inputs[0]->producer;
+    while (node && ldnq_placement_read_clamp(node, &low, &high))
+        node = node->inputs[0]->producer;
+    const struct ldnq_operator_rule *rule = node ? ldnq_target_rule(linter->target, node) : NULL;
+    if (!rule)
+        return !ldnq_lint_is_dequantize(node);
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && !node->inputs[i]->constant && rule->data_inputs >> i & 1 &&
+            ldnq_lint_find_dequantize(node->inputs[i]))
+            return false;
+    return true;
+}
+
 bool ldnq_check_no_pairs(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     if (ldnq_lint_list_activations(linter, node).quantized > 0)
@@ -51,7 +78,7 @@ bool ldnq_check_no_pairs(struct ldnq_linter *linter, const struct ldnq_node *nod
     if (!ldnq_target_has_default_attributes(node))
         ldnq_lint_report(linter, node, LDNQ_NOTE, "fold them into its weight and its bias",
                          "integer kernels have no alpha, beta and transA: it computes in float");
-    else if (!is_too_small(linter, node))
+    else if (!is_too_small(linter, node) && !is_floated_depthwise(linter, node))
         ldnq_lint_report(linter, node, linter->target->every_tensor ? LDNQ_SLOWER : LDNQ_NOTE,
                          "quantize its inputs",
                          "nothing that it reads has codes: it computes in float");
@@ -103,6 +130,11 @@ bool ldnq_check_input_pair(struct ldnq_linter *linter, const struct ldnq_node *n
 
 bool ldnq_check_small_layer(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
+    if (is_floated_depthwise(linter, node) && quantizes_float_result(linter, node))
+        ldnq_lint_report(linter, node, LDNQ_SLOWER, "leave it in float, without pairs",
+                         "it has one input channel per group and its input is computed in float: "
+                         "target %s computes it faster in float",
+                         linter->target->name);
     if (!is_too_small(linter, node))
         return true;
     ldnq_lint_report(linter, node, LDNQ_SLOWER, "leave it in float, without pairs",

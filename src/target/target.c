@@ -64,6 +64,13 @@ bool ldnq_target_skips_small_layer(const struct ldnq_target *target, const struc
     return false;
 }
 
+bool ldnq_target_floats_depthwise(const struct ldnq_target *target, const struct ldnq_node *node,
+                                  const struct ldnq_shape *weight)
+{
+    return target->floats_depthwise_after_float && strcmp(node->op_type, "Conv") == 0 &&
+           weight->rank == 4 && weight->dim[1] == 1;
+}
+
 /* Whether a Pad fills with zeros, or with other elements. */
 static bool pads_with_zero(const struct ldnq_node *node)
 {

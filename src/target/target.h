@@ -121,6 +121,9 @@ struct ldnq_target {
      * number is a multiple of `channel_multiple`; so does a product with fewer rows or columns
      * in its weight. 0: no limit. */
     int64_t least_channels, channel_multiple;
+    /* A 2-D convolution of one input channel per group runs faster in float where its input comes
+     * from float operators, so that a QuantizeLinear before it would be for its sake alone. */
+    bool floats_depthwise_after_float;
     /* Relu and Clip after a quantized operator disappear into its output's range, with no
      * pair between them. */
     bool absorbs_clamps;
@@ -166,6 +169,11 @@ bool ldnq_target_has_default_attributes(const struct ldnq_node *node);
  * in float. */
 bool ldnq_target_skips_small_layer(const struct ldnq_target *target, const struct ldnq_node *node,
                                    const struct ldnq_shape *weight);
+
+/* Whether it is a 2-D Conv whose weight, of this shape, has one input channel per group, and the
+ * target runs such layers faster in float after float operators. */
+bool ldnq_target_floats_depthwise(const struct ldnq_target *target, const struct ldnq_node *node,
+                                  const struct ldnq_shape *weight);
 
 /* Why a node without a weight computes in float although it has a rule; NULL: it does not. */
 const char *ldnq_target_refuse_operator(const struct ldnq_operator_rule *rule,

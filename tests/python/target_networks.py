@@ -62,6 +62,18 @@ def depthwise_separable():
     return chain(nodes, (16, 8, 8), (24, 8, 8), values), (16, 8, 8)
 
 
+def depthwise_after_float():
+    """A depthwise convolution whose input no integer kernel computes, and one after a Relu."""
+    nodes = [conv("x w0 b0", "a"), node("Elu", "a", "b"),
+             conv("b w1 b1", "c", group=16, pads=SAME, name="after_elu"), node("Elu", "c", "d"),
+             conv("d w2 b2", "e"), node("Relu", "e", "f"),
+             conv("f w3 b3", "y", group=24, pads=SAME, name="after_relu")]
+    values = {"w0": weights(16, 16, 1, 1), "b0": weights(16), "w1": weights(16, 1, 3, 3),
+              "b1": weights(16), "w2": weights(24, 16, 1, 1), "b2": weights(24),
+              "w3": weights(24, 1, 3, 3), "b3": weights(24)}
+    return chain(nodes, (16, 8, 8), (24, 8, 8), values), (16, 8, 8)
+
+
 def resized():
     """Resize, Pad, MaxPool, AveragePool and Slice between convolutions."""
     resize = helper.make_node("Resize", ["b", "", "factors"], ["c"], mode="nearest",

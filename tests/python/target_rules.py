@@ -281,6 +281,22 @@ def quantize_a_small_convolution(w):
     w.graph.node.insert(at, networks.node_of("DequantizeLinear", inputs, "small_weight"))
 
 
+def depthwise_convolutions_follow_codes(w):
+    codes = {n.name: w.weight(n) is not None and w.pair_before(n) is not None
+             for n in w.all("Conv")}
+    assert not codes["after_elu"] and codes["after_relu"]
+
+
+def quantize_a_depthwise_convolution(w):
+    layer = next(n for n in w.all("Conv") if n.name == "after_elu")
+    w.add_pair(layer, 0, 0.05, np.uint8(0))
+    layer = next(n for n in w.all("Conv") if n.name == "after_elu")
+    inputs = [w.own(np.ones((16, 1, 3, 3), np.int8)), w.own(np.float32(0.01)), w.own(np.int8(0))]
+    at = list(w.graph.node).index(layer)
+    layer.input[1] = "depthwise_weight"
+    w.graph.node.insert(at, networks.node_of("DequantizeLinear", inputs, "depthwise_weight"))
+
+
 def opset_is_at_least(least):
     def holds(w):
         assert w.opset >= least
@@ -362,6 +378,8 @@ def cut_a_bias(w):
 RULES = [
     Rule("biases fit 32 bits", "ort", networks.switched_off_channels, biases_fit_32_bits,
          cut_a_bias, "bias-saturated"),
+    Rule("depthwise convolutions follow codes", "ort", networks.depthwise_after_float,
+         depthwise_convolutions_follow_codes, quantize_a_depthwise_convolution, "small-layer"),
     Rule("no pair follows a pair", "ort", RESIDUAL, no_pair_reads_a_pair, repeat_a_pair,
          "double-pair"),
     # ---- tensorrt
