@@ -295,12 +295,13 @@ static void print_summary(const cJSON *root)
     print_accuracy(cli_json_item(root, "accuracy"));
     print_estimate(cli_json_item(root, "output_estimate"));
     if (cJSON_IsObject(distillation))
-        printf("fine-tuning: SQNR of the output on %zu held-out samples %.1f dB, after %zu steps "
-               "%.1f dB\n",
-               cli_json_read_count(distillation, "held_out"),
-               compute_sqnr(cli_json_number(distillation, "error_start")),
-               cli_json_read_count(distillation, "steps"),
-               compute_sqnr(cli_json_number(distillation, "error")));
+        printf(
+            "fine-tuning: SQNR of the output %.1f dB, after %zu steps %.1f dB, on the %zu samples "
+            "that chose when to stop\n",
+            compute_sqnr(cli_json_number(distillation, "error_start")),
+            cli_json_read_count(distillation, "steps"),
+            compute_sqnr(cli_json_number(distillation, "error")),
+            cli_json_read_count(distillation, "held_out"));
     print_goal(cli_json_item(root, "goal"));
     if (is_mixed)
         print_codebooks(root);

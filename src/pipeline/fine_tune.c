@@ -117,7 +117,7 @@ static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_
     return LDNQ_OK;
 }
 
-/* Measures the relative error on the held-out samples, and the outputs' power. */
+/* Measures the noise-to-signal ratio on the held-out samples, and the outputs' power. */
 static enum ldnq_status measure_held_out(struct fine_tuning *tuning, double *error,
                                          struct ldnq_error *err)
 {
