@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ops/op_layer.h"
+
 const char *ldnq_severity_name(enum ldnq_severity severity)
 {
     static const char *const names[] = { "note", "slower", "broken" };
@@ -61,6 +63,9 @@ static const struct ldnq_lint_check checks[] = {
     { "relu-range", LDNQ_LINT_COMPUTING, false, ldnq_check_relu_range, FLOAT_KERNEL },
     { "fixed-range", LDNQ_LINT_COMPUTING, false, ldnq_check_fixed_range, REFUSED },
     { "near-scale", LDNQ_LINT_COMPUTING, false, ldnq_check_near_scale, "a pass over the codes" },
+
+    { "whole-table", LDNQ_LINT_TABLES, true, ldnq_check_whole_table,
+      "a pass over the table on every run" },
 
     { "move-codes", LDNQ_LINT_MOVING, true, ldnq_check_move_codes, "a conversion on each side" },
     { "move-pair", LDNQ_LINT_MOVING, true, ldnq_check_move_pair, "a conversion" },
@@ -204,6 +209,8 @@ static void check_node(struct ldnq_linter *linter, const struct ldnq_node *node)
         return;
     }
     linter->rule = ldnq_target_rule(linter->target, node);
+    if (ldnq_op_reads_table(node))
+        run_checks(linter, LDNQ_LINT_TABLES, node);
     if (linter->rule && ldnq_target_refuse_operator(linter->rule, node))
         linter->rule = NULL;
     if (!linter->rule || linter->rule->class == LDNQ_TAKES_NO_PAIR ||

@@ -18,6 +18,7 @@ enum ldnq_lint_subject {
     LDNQ_LINT_COMPUTING = 2, /* operators that the target can compute on codes */
     LDNQ_LINT_MOVING = 4,    /* operators that move codes */
     LDNQ_LINT_FLOAT = 8,     /* all others but Q/DQ nodes */
+    LDNQ_LINT_TABLES = 32,   /* those that look up rows of a constant table */
     LDNQ_LINT_MODEL = 16,    /* the model, once, after all nodes; the node is NULL */
 };
 
@@ -133,6 +134,7 @@ LDNQ_LINT_RULE(bias_scale);
 LDNQ_LINT_RULE(bias_saturated);
 
 LDNQ_LINT_RULE(double_pair);
+LDNQ_LINT_RULE(whole_table);
 LDNQ_LINT_RULE(product_rows);
 LDNQ_LINT_RULE(rounded_input);
 LDNQ_LINT_RULE(weights_only);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ops/op.h"
+#include "ops/op_layer.h"
 #include "target/fused_product.h"
 
 /* The bits that every such kernel takes, to ask for the kernel apart from the type. */
@@ -136,5 +137,24 @@ bool ldnq_check_weights_only(struct ldnq_linter *linter, const struct ldnq_node 
                      "its weight has codes and its input has none: the weight is dequantized on "
                      "every run%s",
                      obstacle ? obstacle : "");
+    return false;
+}
+
+/* ---- tables ----------------------------------------------------------------------------------
+ */
+
+/* A table that is dequantized before rows are looked up in it. Where a QuantizeLinear follows, the
+ * runtime looks up codes. */
+bool ldnq_check_whole_table(struct ldnq_linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_node *clamp;
+    if (!linter->target->dequantize_once || !ldnq_op_reads_table(node) ||
+        !ldnq_lint_find_dequantize(node->inputs[0]) ||
+        ldnq_lint_find_quantize(linter, node->outputs[0], &clamp))
+        return true;
+    ldnq_lint_report(linter, node, LDNQ_SLOWER,
+                     "look up codes and scales, and dequantize the rows that were found",
+                     "its table of %zu elements is dequantized before rows are looked up in it",
+                     ldnq_tensor_count(node->inputs[0]->constant));
     return false;
 }

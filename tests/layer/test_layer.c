@@ -174,6 +174,61 @@ static void a_shared_weight_should_have_one_owner_which_can_be_quantized_if_any_
         assert_int_equal(ldnq_layer_owns_weight(layers, sizeof owns, i), owns[i]);
 }
 
+/* ---- tables ------------------------------------------------------------------------------------
+ */
+
+/* A table of `rows` rows of 8 elements, and a product that reads `weight` (8, rows). */
+static struct ldnq_graph *build_table_graph(int64_t rows, bool is_tied, struct ldnq_layer **layers)
+{
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *ids = build_input(graph, "ids", SHAPE(3));
+    ids->dtype = LDNQ_INT64;
+    struct ldnq_value *table = build_weight(graph, "table", SHAPE(rows, 8), 1);
+    struct ldnq_value *weight = build_weight(graph, "weight", SHAPE(8, rows), 2);
+    struct ldnq_value *found = NODE(graph, "Gather", "embed", table, ids);
+    graph->outputs[graph->output_count++] = NODE(graph, "MatMul", "head", found, weight);
+    for (int64_t row = 0; is_tied && row < rows; row++)
+        for (int64_t col = 0; col < 8; col++)
+            ((float *)weight->constant->data)[col * rows + row] =
+                ((const float *)table->constant->data)[row * 8 + col];
+    size_t count;
+    assert_ok(ldnq_ops_bind(graph, &err));
+    assert_ok(ldnq_layers_list(graph, graph->arena, layers, &count, &err));
+    assert_int_equal(count, 2);
+    return graph;
+}
+
+static void a_table_should_be_a_layer_by_rows_without_multiplications(void **state)
+{
+    (void)state;
+    struct ldnq_layer *layers;
+    uint64_t macs = 1;
+    struct ldnq_graph *graph = build_table_graph(512, false, &layers);
+    assert_null(layers[0].refusal);
+    assert_true(ldnq_layer_is_table(&layers[0]));
+    assert_false(ldnq_layer_is_table(&layers[1]));
+    assert_int_equal(layers[0].geometry.rows, 512);
+    assert_int_equal(layers[0].geometry.cols, 8);
+    assert_true(ldnq_layer_count_macs(&layers[0], &macs));
+    assert_int_equal(macs, 0);
+    assert_false(ldnq_layers_have_same_elements(&layers[0], &layers[1]));
+    build_free(graph);
+}
+
+static void a_small_table_should_be_refused_unless_a_layer_has_its_elements(void **state)
+{
+    (void)state;
+    struct ldnq_layer *layers;
+    struct ldnq_graph *graph = build_table_graph(511, false, &layers);
+    assert_non_null(layers[0].refusal);
+    assert_non_null(strstr(layers[0].refusal, "fewer than 4096 elements"));
+    build_free(graph);
+    graph = build_table_graph(511, true, &layers);
+    assert_null(layers[0].refusal);
+    assert_true(ldnq_layers_have_same_elements(&layers[0], &layers[1]));
+    build_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +240,8 @@ int main(void)
         cmocka_unit_test(a_transposed_convolution_of_groups_should_be_refused),
         cmocka_unit_test(layers_of_bodies_should_be_listed_with_the_node_that_runs_them),
         cmocka_unit_test(a_shared_weight_should_have_one_owner_which_can_be_quantized_if_any_can),
+        cmocka_unit_test(a_table_should_be_a_layer_by_rows_without_multiplications),
+        cmocka_unit_test(a_small_table_should_be_refused_unless_a_layer_has_its_elements),
     };
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

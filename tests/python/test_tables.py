@@ -464,6 +464,20 @@ def test_lint_should_find_nothing_wrong_with_a_table(tmp_path, calib):
         assert [found for found in said["findings"] if "table" in str(found)] == []
 
 
+def test_lint_should_name_a_table_that_is_dequantized_as_a_whole(tmp_path):
+    proto = looked_up(opset=21)
+    proto.graph.initializer[0].CopyFrom(
+        support.tensor("codes", np.ones((ROWS, WIDTH), np.int8)))
+    proto.graph.initializer.append(support.tensor("scales", weights(ROWS) ** 2 + 0.1))
+    proto.graph.node.insert(0, node("DequantizeLinear", "codes scales", "table", axis=0))
+    source = save(proto, tmp_path / "m.onnx")
+    found = support.answer("lint", source, "--target", "ort")["findings"]
+    assert [(f["rule"], f["node"]) for f in found if f["rule"] == "whole-table"] == [
+        ("whole-table", "embed")]
+    found = support.answer("lint", source, "--target", "openvino")["findings"]
+    assert "whole-table" not in [f["rule"] for f in found]
+
+
 def test_a_target_without_the_form_should_keep_its_own(tmp_path, calib):
     source = save(looked_up(), tmp_path / "m.onnx")
     said = quantize(source, tmp_path / "q.onnx", calib, "int8", "qnn")
