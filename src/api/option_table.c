@@ -187,7 +187,9 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                 "with several branches, then coordinate descent: quick), cd (gptq, "
                                 "then descent), gptq, admm-paper (L-DNQ), nearest (rounding, then "
                                 "the best bias: one pass over the samples), mse or rtn (rounding, "
-                                "as baselines); auto is nearest for weights of 8 bits, else best",
+                                "as baselines); auto is nearest for weights of 8 bits, best for up "
+                                "to 8 "
+                                "codes (ternary, int2, int3), else beam",
                         .since = "0.1.0" },
     [OPTION_RHO] = { .name = "rho",
                      .type = LDNQ_OPTION_NUMBER,

@@ -20,8 +20,10 @@
 
 /* The searches, in this order. */
 struct search_plan {
+    const struct ldnq_beam_search *first; /* beam searches from the start */
+    size_t first_count;
     const char *solver;                    /* name of the solver, or NULL */
-    const struct ldnq_beam_search *rounds; /* beam searches */
+    const struct ldnq_beam_search *rounds; /* beam searches from the best so far */
     size_t round_count;
     int steps; /* scales on each side in the search over all codes */
 };
@@ -129,13 +131,12 @@ static enum ldnq_status try_beam(struct search_state *best, const struct ldnq_be
     return descend_from_trial(best, err);
 }
 
-static enum ldnq_status try_beams(struct search_state *best, const struct search_plan *plan,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status try_beams(struct search_state *best, const struct ldnq_beam *beam,
+                                  const struct ldnq_beam_search *rounds, size_t count,
+                                  struct ldnq_error *err)
 {
-    struct ldnq_beam beam;
-    LDNQ_TRY(ldnq_beam_init(&beam, best->problem, best->pool, arena, err));
-    for (size_t i = 0; i < plan->round_count; i++)
-        LDNQ_TRY(try_beam(best, &beam, &plan->rounds[i], err));
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(try_beam(best, beam, &rounds[i], err));
     return LDNQ_OK;
 }
 
@@ -161,6 +162,7 @@ static enum ldnq_status improve_by_plan(const struct ldnq_solver_task *task,
     struct ldnq_layer_solution *solution = task->solution;
     const struct ldnq_choice start = { solution->codes, solution->scales, NULL };
     struct ldnq_layer_problem reduced;
+    struct ldnq_beam beam;
     struct search_state best = {
         .problem = &reduced, .options = task->options, .pool = task->pool, .solution = solution
     };
@@ -168,10 +170,12 @@ static enum ldnq_status improve_by_plan(const struct ldnq_solver_task *task,
     LDNQ_TRY(allocate_search_arrays(&best, task->arena, err));
     ldnq_compute_total_error(&reduced, task->pool, &start, best.errors);
     LDNQ_TRY(ldnq_compute_descent_target(&reduced, task->pool, best.target, err));
+    if (plan->first_count + plan->round_count > 0)
+        LDNQ_TRY(ldnq_beam_init(&beam, &reduced, task->pool, task->arena, err));
+    LDNQ_TRY(try_beams(&best, &beam, plan->first, plan->first_count, err));
     if (plan->solver)
         LDNQ_TRY(try_solver(&best, ldnq_solver_find(plan->solver), err));
-    if (plan->round_count > 0)
-        LDNQ_TRY(try_beams(&best, plan, task->arena, err));
+    LDNQ_TRY(try_beams(&best, &beam, plan->rounds, plan->round_count, err));
     return ldnq_search_exactly(&reduced, plan->steps, task->pool, solution->codes, solution->scales,
                                best.errors, err);
 }
@@ -186,22 +190,37 @@ static int choose_scale_step_count(const struct ldnq_layer_problem *problem)
     return problem->codebook->count <= FEW_CODES ? 24 : 6;
 }
 
-/* ADMM finds the scales that the beam searches start from. */
+static const double near[] = { 1, 1.05 }, around[] = { 0.98, 1.02 };
+static const struct ldnq_beam_search many_codes[] = { { 4, near, COUNT(near) },
+                                                      { 16, around, COUNT(around) } };
+
+/* ADMM finds the scales that the beam searches start from. Where there are more codes, the scales
+ * of least squares are a start as good, in a sixth of the time, and both are tried. In blocks they
+ * are the only one: ADMM has one scale for the whole row. */
 enum ldnq_status ldnq_improve_by_admm_and_beam(const struct ldnq_solver_task *task,
                                                struct ldnq_error *err)
 {
     static const double wide[] = { 0.96, 1, 1.04 }, narrow[] = { 0.98, 1.02 };
     static const struct ldnq_beam_search rounds[] = { { 16, wide, COUNT(wide) },
                                                       { 16, narrow, COUNT(narrow) } };
-    const struct search_plan plan = { "admm", rounds, COUNT(rounds),
-                                      choose_scale_step_count(task->problem) };
+    const bool is_few = task->problem->codebook->count <= FEW_CODES;
+    const bool has_blocks = task->problem->block_index != NULL;
+    const struct search_plan plan = {
+        .first = many_codes,
+        .first_count = is_few ? 0 : COUNT(many_codes),
+        .solver = is_few || !has_blocks ? "admm" : NULL,
+        .rounds = rounds,
+        .round_count = COUNT(rounds),
+        .steps = choose_scale_step_count(task->problem),
+    };
     return improve_by_plan(task, &plan, err);
 }
 
 enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
                                          struct ldnq_error *err)
 {
-    const struct search_plan plan = { "gptq", NULL, 0, choose_scale_step_count(task->problem) };
+    const struct search_plan plan = { .solver = "gptq",
+                                      .steps = choose_scale_step_count(task->problem) };
     return improve_by_plan(task, &plan, err);
 }
 
@@ -211,12 +230,11 @@ enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
 enum ldnq_status ldnq_improve_by_beam(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     static const double wide[] = { 1, 1.1, 1.3 }, same[] = { 1 };
-    static const double near[] = { 1, 1.05 }, around[] = { 0.98, 1.02 };
-    static const struct ldnq_beam_search few[] = { { 4, wide, COUNT(wide) },
-                                                   { 16, same, COUNT(same) } };
-    static const struct ldnq_beam_search many[] = { { 4, near, COUNT(near) },
-                                                    { 16, around, COUNT(around) } };
+    static const struct ldnq_beam_search few_codes[] = { { 4, wide, COUNT(wide) },
+                                                         { 16, same, COUNT(same) } };
     const bool is_few = task->problem->codebook->count <= FEW_CODES;
-    const struct search_plan plan = { NULL, is_few ? few : many, 2, 6 };
+    const struct search_plan plan = { .rounds = is_few ? few_codes : many_codes,
+                                      .round_count = 2,
+                                      .steps = 6 };
     return improve_by_plan(task, &plan, err);
 }

@@ -79,7 +79,7 @@ static const struct ldnq_solver admm = {
 
 static const struct ldnq_solver best = {
     .name = "best",
-    .summary = "admm, then beam from its scales; the best per channel",
+    .summary = "admm and beam, then beam from their scales; the best per channel",
     .fits_bias = true,
     .needs_gram = true,
     .blocks = true,

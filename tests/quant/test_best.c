@@ -36,6 +36,22 @@ static void best_should_be_no_worse_than_each_of_its_parts(void **state)
     assert_true(exp(over_gptq) < 0.8 && exp(beam_over_cd) < 0.95);
 }
 
+/* ADMM has one scale for a row: with many codes its start must not take the place of the blocks'
+ * own scales. */
+static void best_should_be_no_worse_than_beam_in_blocks_of_many_codes(void **state)
+{
+    (void)state;
+    const char *codebooks[] = { "int4", "pot9", "pot11" };
+    for (size_t i = 0; i < 9; i++) {
+        struct layer layer = layer_make(1, 12, 48, codebooks[i % 3], LDNQ_PER_BLOCK, 300 + i);
+        for (size_t k = 0; k < 12 * 48; k++) /* blocks of weights of different sizes */
+            layer.weight[k] *= (float)(1 + k % 48 / 4 % 5);
+        const double beam = error_of(&layer, "beam"), best = error_of(&layer, "best");
+        assert_true(best <= beam * (1 + 1e-6));
+        layer_free(&layer);
+    }
+}
+
 /* As quant.h promises of all solvers: also of what is reported. */
 static void error_and_bias_should_be_those_of_the_codes(void **state)
 {
@@ -109,6 +125,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(best_should_be_no_worse_than_each_of_its_parts),
+        cmocka_unit_test(best_should_be_no_worse_than_beam_in_blocks_of_many_codes),
         cmocka_unit_test(error_and_bias_should_be_those_of_the_codes),
         cmocka_unit_test(inputs_that_never_vary_should_not_decide),
         cmocka_unit_test(any_number_of_threads_should_give_the_same_bits),
