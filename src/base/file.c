@@ -151,20 +151,26 @@ static enum ldnq_status open_device_or_pipe(struct ldnq_file_writer *writer,
     return LDNQ_OK;
 }
 
-/* Creates a file that does not exist yet, with the permissions that the umask leaves, and puts
- * its name's end in the place of the X's. mkostemp leaves only the owner's, and the umask can't
- * be read without being set, for other threads too. */
-static int create_exclusively(char *name)
+/* Replaces the letters at the end of a temporary name. */
+static void choose_suffix(char *name)
 {
     static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyz";
     static atomic_ulong calls;
     char *end = name + strlen(name) - SUFFIX_LETTERS;
     struct ldnq_rng rng = { (uint64_t)getpid() << 32 ^ atomic_fetch_add(&calls, 1) ^
                             (uint64_t)(1e9 * ldnq_now()) };
+    for (size_t i = 0; i < SUFFIX_LETTERS; i++)
+        end[i] = letters[ldnq_rng_below(&rng, sizeof letters - 1)];
+}
+
+/* Creates a file that does not exist yet, with the permissions that the umask leaves, and puts
+ * its name's end in the place of the X's. mkostemp leaves only the owner's, and the umask can't
+ * be read without being set, for other threads too. */
+static int create_exclusively(char *name)
+{
     int fd = -1;
     for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-        for (size_t i = 0; i < SUFFIX_LETTERS; i++)
-            end[i] = letters[ldnq_rng_below(&rng, sizeof letters - 1)];
+        choose_suffix(name);
         fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
         if (fd >= 0 || errno != EEXIST)
             break;
@@ -172,9 +178,55 @@ static int create_exclusively(char *name)
     return move_above_standard_descriptors(fd);
 }
 
+/* Creates a file without a name in the folder of `path`, so that a process that is killed leaves
+ * nothing behind. -1 where the file system has no such files, or nothing could name them later. */
+static int create_unnamed_beside(const char *path)
+{
+#ifdef O_TMPFILE
+    char folder[4096], link[64];
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+    if (length >= sizeof folder)
+        return -1;
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+    const int fd = move_above_standard_descriptors(
+        open(length ? folder : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666));
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (fd < 0 || access(link, F_OK) == 0)
+        return fd;
+    close(fd);
+#else
+    (void)path;
+#endif
+    return -1;
+}
+
+/* Gives the unnamed file its temporary name. */
+static bool link_unnamed(struct ldnq_file_writer *writer)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", writer->unnamed);
+    for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+        choose_suffix(writer->temporary);
+        if (linkat(AT_FDCWD, link, AT_FDCWD, writer->temporary, AT_SYMLINK_FOLLOW) == 0)
+            return true;
+        if (errno != EEXIST)
+            return false;
+    }
+    return false;
+}
+
 static enum ldnq_status open_temporary_file(struct ldnq_file_writer *writer, struct ldnq_error *err)
 {
-    const int fd = create_exclusively(writer->temporary);
+    int fd = create_unnamed_beside(writer->path);
+    if (fd >= 0) {
+        writer->unnamed = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (writer->unnamed < 0)
+            close(fd);
+    }
+    if (writer->unnamed < 0)
+        fd = create_exclusively(writer->temporary);
     if (fd < 0) {
         int reason = errno;
         ldnq_free(writer->temporary);
@@ -193,7 +245,8 @@ enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const ch
     static const char suffix[] = ".tmpXXXXXX";
     size_t length = strlen(path);
     *writer = (struct ldnq_file_writer){ .path = ldnq_malloc(length + 1),
-                                         .temporary = ldnq_malloc(length + sizeof suffix) };
+                                         .temporary = ldnq_malloc(length + sizeof suffix),
+                                         .unnamed = -1 };
     if (!writer->path || !writer->temporary) {
         ldnq_free(writer->temporary);
         writer->temporary = NULL;
@@ -250,6 +303,13 @@ enum ldnq_status ldnq_file_writer_commit(struct ldnq_file_writer *writer, struct
 {
     if (writer->stream)
         LDNQ_TRY(ldnq_file_writer_close(writer, err));
+    if (writer->temporary && writer->unnamed >= 0) {
+        if (!link_unnamed(writer))
+            return ldnq_fail(err, LDNQ_IO, "%s: can't be put in place: %s", writer->path,
+                             strerror(errno));
+        close(writer->unnamed);
+        writer->unnamed = -1;
+    }
     if (writer->temporary && rename(writer->temporary, writer->path) != 0)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be put in place: %s", writer->path,
                          strerror(errno));
@@ -262,7 +322,9 @@ void ldnq_file_writer_finish(struct ldnq_file_writer *writer)
 {
     if (writer->stream)
         fclose(writer->stream);
-    if (writer->temporary)
+    if (writer->temporary && writer->unnamed >= 0)
+        close(writer->unnamed);
+    else if (writer->temporary)
         unlink(writer->temporary);
     ldnq_free(writer->temporary);
     ldnq_free(writer->path);

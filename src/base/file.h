@@ -31,11 +31,13 @@ enum ldnq_status ldnq_file_read_prefix(const char *path, void *bytes, size_t cap
 enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void **bytes,
                                 size_t *size, struct ldnq_error *err);
 
-/* A file that is written under a temporary name and renamed at the end. Devices and
+/* A file that has no name while it is written, where the file system allows that, or else a
+ * temporary one, and gets its own at the end. Devices and
  * pipes (/dev/null) are written to directly. */
 struct ldnq_file_writer {
     FILE *stream;
     char *path, *temporary;
+    int unnamed; /* descriptor of the file while it has no name; else -1 */
 };
 
 /* Creates the temporary file in the folder of `path`. Errors: IO, NOMEM. */
@@ -46,7 +48,7 @@ enum ldnq_status ldnq_file_writer_write(struct ldnq_file_writer *writer, const v
 /* Changes the path that commit renames to; in the same folder. Errors: NOMEM. */
 enum ldnq_status ldnq_file_writer_set_path(struct ldnq_file_writer *writer, const char *path,
                                            struct ldnq_error *err);
-/* Flushes, syncs and closes; the file keeps its temporary name. Errors: IO (disk full among
+/* Flushes, syncs and closes; the file does not get its name yet. Errors: IO (disk full among
  * them). */
 enum ldnq_status ldnq_file_writer_close(struct ldnq_file_writer *writer, struct ldnq_error *err);
 /* Closes if that has not been done, and renames. Errors: IO. */

@@ -157,7 +157,7 @@ static void a_writer_that_is_given_up_should_leave_nothing(void **state)
     put(fixture->path, "old");
     assert_ok(ldnq_file_writer_init(&writer, fixture->path, &err));
     assert_ok(ldnq_file_writer_write(&writer, "new", 3, &err));
-    assert_int_equal(count_files(fixture, false), 2);
+    assert_in_range(count_files(fixture, false), 1, 2); /* unnamed, or temporary */
     ldnq_file_writer_finish(&writer);
     assert_int_equal(count_files(fixture, false), 1);
     assert_content(fixture, fixture->path, "old");
