@@ -160,6 +160,23 @@ static bool may_be_rounded(const struct ldnq_quantizer *quantizer)
            options->cascade == 0;
 }
 
+static enum ldnq_status compare_with_rounded(struct ldnq_quantizer *quantizer,
+                                             struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    const struct ldnq_quantized_network *network = &quantizer->result->network;
+    struct ldnq_network_choice *choice = &quantizer->result->choice;
+    LDNQ_TRY(measure_output_noise(quantizer, samples, &choice->fitted_noise, err));
+    for (size_t i = 0; i < network->count; i++)
+        if (!ldnq_layer_is_table(&network->layers[i].layer))
+            LDNQ_TRY(round_layer(quantizer, i, quantizer->arena, err));
+    LDNQ_TRY(measure_output_noise(quantizer, samples, &choice->rounded_noise, err));
+    /* A fitted network without a figure may compute NaN. */
+    choice->is_rounded =
+        isfinite(choice->rounded_noise) &&
+        !(choice->fitted_noise <= (1 - estimate_chance(samples)) * choice->rounded_noise);
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
                                                struct ldnq_error *err)
 {
@@ -178,15 +195,14 @@ enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
     if (!fitted)
         return LDNQ_NOMEM;
     memcpy(fitted, network->layers, network->count * sizeof *fitted);
-    LDNQ_TRY(measure_output_noise(quantizer, samples, &choice->fitted_noise, err));
-    for (size_t i = 0; i < network->count; i++)
-        if (!ldnq_layer_is_table(&network->layers[i].layer))
-            LDNQ_TRY(round_layer(quantizer, i, arena, err));
-    LDNQ_TRY(measure_output_noise(quantizer, samples, &choice->rounded_noise, err));
-    /* A fitted network without a figure may compute NaN. */
-    choice->is_rounded =
-        isfinite(choice->rounded_noise) &&
-        !(choice->fitted_noise <= (1 - estimate_chance(samples)) * choice->rounded_noise);
+    struct ldnq_error reason;
+    const enum ldnq_status status = compare_with_rounded(quantizer, samples, &reason);
+    /* The layers are fitted: a sample that has vanished since then does not undo that. */
+    if (status == LDNQ_IO || status == LDNQ_DATA)
+        ldnq_sink_warn(quantizer->options->sink,
+                       "the fitted layers were not compared with rounded ones: %s", reason.message);
+    else if (status != LDNQ_OK)
+        return ldnq_fail(err, status, "%s", reason.message);
     if (!choice->is_rounded)
         return restore_layers(quantizer, fitted, err);
     mark_as_rounded(quantizer);

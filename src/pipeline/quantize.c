@@ -167,7 +167,7 @@ static void warn_activations_cost_much(const struct ldnq_quantizer *quantizer)
 /* The result is good without its figures: a sample that can't be read or run is a warning. */
 static enum ldnq_status measure_accuracy(const struct ldnq_quantizer *quantizer,
                                          const struct ldnq_measured_samples *measured,
-                                         double *powers, struct ldnq_error *err)
+                                         double *powers, bool *is_measured, struct ldnq_error *err)
 {
     struct ldnq_accuracy *accuracy = &quantizer->result->accuracy;
     const struct ldnq_accuracy_options options = {
@@ -179,9 +179,10 @@ static enum ldnq_status measure_accuracy(const struct ldnq_quantizer *quantizer,
     };
     struct ldnq_error reason;
     const enum ldnq_status status = ldnq_accuracy_measure(&options, accuracy, &reason);
+    *is_measured = status == LDNQ_OK;
     if (status == LDNQ_OK)
         return LDNQ_OK;
-    if (status == LDNQ_NOMEM || status == LDNQ_IO)
+    if (status == LDNQ_NOMEM)
         return ldnq_fail(err, status, "%s", reason.message);
     ldnq_sink_warn(quantizer->options->sink, "the accuracy could not be measured: %s",
                    reason.message);
@@ -205,7 +206,8 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
     result->noise_to_signal_bound = NAN;
     if (options->skips_output_error)
         return LDNQ_OK;
-    LDNQ_TRY(measure_accuracy(quantizer, &measured, powers, err));
+    bool is_measured;
+    LDNQ_TRY(measure_accuracy(quantizer, &measured, powers, &is_measured, err));
     warn_activations_cost_much(quantizer);
     const struct ldnq_estimate_inputs inputs = {
         .graph = quantizer->graph,
@@ -214,7 +216,7 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
         .powers = powers,
         .samples = measured.samples,
         .options = options,
-        .draws = ldnq_estimate_choose_draws(options, result),
+        .draws = is_measured ? ldnq_estimate_choose_draws(options, result) : 0,
     };
     LDNQ_TRY(ldnq_estimate_output_error(&inputs, quantizer->arena, &result->output_estimate, err));
     return compute_bound(quantizer, err);

@@ -52,6 +52,26 @@ def test_a_picture_that_changes_should_be_named(tmp_path, pictures, content):
     assert code == support.DATA and "07.png: has changed since it was first read" in text
 
 
+@pytest.mark.parametrize("change", ["vanish", "other"])
+def test_pictures_that_change_after_the_last_layer_should_lose_no_work(tmp_path, pictures, change):
+    """The layers are written, and the run names what it could not measure on."""
+    os.mkfifo(tmp_path / "log")
+    line = ["quantize", MODEL, "--calib", pictures, "--target", "weights", "--weights", "int4",
+            "--solver", "gptq", "-o", tmp_path / "q.onnx", "--log", tmp_path / "log"]
+    with subprocess.Popen([support.LDNQ, *map(str, line)], stderr=subprocess.PIPE,
+                          stdout=subprocess.DEVNULL, encoding="utf-8") as run:
+        with open(tmp_path / "log", encoding="utf-8") as log:
+            for _ in range(3):  # layers after the second read no samples
+                log.readline()
+            for path in pictures.iterdir():
+                path.unlink() if change == "vanish" else path.write_bytes(b"nothing")
+            log.read()
+        text = run.stderr.read()
+    assert run.returncode == support.OK, text
+    assert ("has vanished" if change == "vanish" else "has changed") in text and ".png" in text
+    onnx.checker.check_model(tmp_path / "q.onnx")
+
+
 def test_a_copy_of_a_picture_should_be_as_good(tmp_path, pictures):
     def replace():
         shutil.copy(pictures / "07.png", tmp_path / "copy")
@@ -70,11 +90,11 @@ def test_an_array_that_changes_should_be_named_and_may_lose_its_name(tmp_path):
 
     def change():
         with open(tmp_path / "x.npy", "r+b") as file:
-            file.seek(-4 * 64, os.SEEK_END)
-            file.write(np.ones(64, np.float32).tobytes())
+            file.seek(-4 * 12 * 64, os.SEEK_END)
+            file.write(np.ones(12 * 64, np.float32).tobytes())
 
     code, text = quantize_while(tmp_path, tmp_path / "x.npy", change)
-    assert code == support.DATA and "x.npy[11]: has changed since it was first read" in text
+    assert code == support.DATA and "]: has changed since it was first read" in text
     (tmp_path / "log").unlink()
     code, text = quantize_while(tmp_path, tmp_path / "x.npy", (tmp_path / "x.npy").unlink)
     assert code == support.OK
