@@ -503,7 +503,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                             .value = "DIR",
                             .help = "store each layer in this folder as soon as it is fitted, so "
                                     "that a run that was ended can go on (resume); the folder is "
-                                    "emptied when the result is written",
+                                    "removed when the result is written",
                             .since = "0.2.0" },
     [OPTION_RESUME] = { .name = "resume",
                         .type = LDNQ_OPTION_FLAG,

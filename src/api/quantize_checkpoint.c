@@ -132,8 +132,7 @@ static enum ldnq_status write_header(const struct ldnq_job_checkpoint *checkpoin
     const char *path = ldnq_arena_printf(arena, err, "%s/" HEADER, checkpoint->folder);
     if (!path)
         return LDNQ_NOMEM;
-    if (!cJSON_AddBoolToObject(header, "made_folder", checkpoint->made_folder) ||
-        !hash_header(header, &hash) || !add_hash(header, "hash", hash))
+    if (!hash_header(header, &hash) || !add_hash(header, "hash", hash))
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     char *text = ldnq_json_print(header, LDNQ_JSON_INDENTED);
     if (!text)
@@ -318,7 +317,7 @@ static enum ldnq_status list_folder(const char *folder, struct folder_content *c
 }
 
 /* The header goes first: what is left of a removal that was cut short is no checkpoint. */
-static void remove_checkpoint(const struct ldnq_job_checkpoint *checkpoint)
+static void remove_files(const struct ldnq_job_checkpoint *checkpoint)
 {
     const struct dirent *entry;
     unlinkat(checkpoint->lock, HEADER, 0);
@@ -328,8 +327,13 @@ static void remove_checkpoint(const struct ldnq_job_checkpoint *checkpoint)
             unlinkat(checkpoint->lock, entry->d_name, 0);
     if (dir)
         closedir(dir);
-    if (checkpoint->made_folder)
-        rmdir(checkpoint->folder);
+}
+
+/* The folder stays if it has other files by now. */
+static void remove_checkpoint(const struct ldnq_job_checkpoint *checkpoint)
+{
+    remove_files(checkpoint);
+    rmdir(checkpoint->folder);
 }
 
 /* Some file systems have no locks; there two runs at once are not noticed. */
@@ -360,13 +364,12 @@ static void report_found(const struct ldnq_job *job, const char *folder, size_t 
     cJSON_Delete(event);
 }
 
-static enum ldnq_status go_on(struct ldnq_job_checkpoint *checkpoint, const struct ldnq_job *job,
-                              const cJSON *now, struct ldnq_error *err)
+static enum ldnq_status go_on(const struct ldnq_job_checkpoint *checkpoint,
+                              const struct ldnq_job *job, const cJSON *now, struct ldnq_error *err)
 {
     cJSON *then;
     LDNQ_TRY(read_header(checkpoint, job->arena, &then, err));
     const enum ldnq_status status = compare_headers(checkpoint, then, now, err);
-    checkpoint->made_folder = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(then, "made_folder"));
     cJSON_Delete(then);
     return status;
 }
@@ -391,10 +394,7 @@ static enum ldnq_status open_in_folder(struct ldnq_job_checkpoint *checkpoint,
                          "%s: has files that are no checkpoint; choose a new or an empty folder",
                          folder);
     } else {
-        const bool made_folder = checkpoint->made_folder;
-        checkpoint->made_folder = false; /* keeps it */
-        remove_checkpoint(checkpoint);
-        checkpoint->made_folder = made_folder;
+        remove_files(checkpoint);
         content.layers = 0;
         LDNQ_TRY(write_header(checkpoint, header, job->arena, err));
     }

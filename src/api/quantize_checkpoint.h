@@ -4,7 +4,7 @@
  * ldnq-checkpoint.json says what the checkpoint was made of: the version, the kernels, hashes of
  * the model, the samples and the plan, and all options that decide what is written. A run with
  * others is refused. Beside it are the layers (pipeline/checkpoint.h). The folder is locked while
- * a run uses it, and emptied when the job has ended as it was meant to.
+ * a run uses it, and removed when the job has ended as it was meant to.
  */
 #ifndef LDNQ_API_QUANTIZE_CHECKPOINT_H
 #define LDNQ_API_QUANTIZE_CHECKPOINT_H
@@ -27,7 +27,7 @@ struct ldnq_job_checkpoint {
     const char *folder;
     int lock;         /* descriptor of the folder while is_open */
     bool is_open;     /* the folder has the header of this run */
-    bool made_folder; /* by this run, or by the one that it goes on with */
+    bool made_folder; /* by this run */
 };
 
 /* Creates the folder and its header, or with "resume" finds them, and reports how much is there.

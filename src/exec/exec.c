@@ -177,11 +177,7 @@ static enum ldnq_status allocate_output(struct ldnq_exec *exec, size_t node_inde
         if (*buffer)
             (*buffer)->users++;
     } else {
-        const enum ldnq_status status =
-            ldnq_buffer_pool_acquire(&exec->buffers, bytes, buffer, err);
-        if (status != LDNQ_OK)
-            return ldnq_fail_within(err, status, "its output '%s'",
-                                    node->outputs[i] ? node->outputs[i]->name : "");
+        LDNQ_TRY(ldnq_buffer_pool_acquire(&exec->buffers, bytes, buffer, err));
         call->out[i].data = (*buffer)->data;
     }
     if (value)
