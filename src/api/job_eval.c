@@ -10,6 +10,7 @@
 #include "base/json_add.h"
 #include "base/size.h"
 #include "exec/exec.h"
+#include "metric/batch_check.h"
 #include "metric/output_metrics.h"
 #include "metric/sample_failure.h"
 #include "passes/passes.h"
@@ -122,13 +123,19 @@ static enum ldnq_status score_model(struct evaluation *eval, const struct ldnq_o
     const struct ldnq_job_samples wanted = { .need_labels = true };
     LDNQ_TRY(ldnq_job_open_samples(&eval->job, dataset, eval->loaded.graph, &wanted, &eval->samples,
                                    err));
+    LDNQ_TRY(ldnq_check_batch(eval->loaded.graph, eval->samples, eval->job.pool, NULL, err));
     score->file = ldnq_onnx_name(onnx);
     score->samples = ldnq_samples_count(eval->samples);
     score->predicted = ldnq_calloc(score->samples, sizeof *score->predicted);
     if (!score->predicted)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     LDNQ_TRY(ldnq_exec_create(eval->loaded.graph, eval->job.pool, &eval->exec, err));
-    return score_all_batches(eval, err);
+    LDNQ_TRY(score_all_batches(eval, err));
+    /* Not before: a model without scores is refused in one line. */
+    const char *reason = ldnq_samples_single_reason(eval->samples);
+    if (reason)
+        ldnq_sink_warn(&eval->job.sink, "%s: samples run one at a time: %s", score->file, reason);
+    return LDNQ_OK;
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include "api/target_check.h"
 #include "compare/compare.h"
 #include "emit/rewrite_operators.h"
+#include "metric/batch_check.h"
 #include "passes/passes.h"
 
 /* More samples would draw the same page. */
@@ -283,6 +284,22 @@ static enum ldnq_status open_checkpoint(struct quantize_job *quantize, uint64_t 
     return LDNQ_OK;
 }
 
+/* All sets of samples run one at a time where those that are fitted do. */
+static enum ldnq_status check_batch(struct quantize_job *quantize, struct ldnq_error *err)
+{
+    struct ldnq_samples *const others[] = { quantize->goal.samples, quantize->fitted,
+                                            quantize->held_out };
+    const struct ldnq_job *job = &quantize->job;
+    LDNQ_TRY(
+        ldnq_check_batch(quantize->loaded.graph, quantize->samples, job->pool, &job->sink, err));
+    const char *reason = ldnq_samples_single_reason(quantize->samples);
+    for (size_t i = 0; reason && i < sizeof others / sizeof *others; i++)
+        if (others[i])
+            LDNQ_TRY(ldnq_samples_run_singly(others[i], reason, err));
+    quantize->summary.single_reason = reason;
+    return LDNQ_OK;
+}
+
 /* ---- the job ----------------------------------------------------------------------------------
  */
 
@@ -333,6 +350,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(wanted.part == LDNQ_SAMPLES_FITTED ? open_held_out_part(quantize, dataset, err)
                                                 : hold_out_samples(quantize, err));
     options->held_out = quantize->held_out;
+    LDNQ_TRY(check_batch(quantize, err));
     LDNQ_TRY(open_checkpoint(quantize, model_hash, data_hash, err));
     LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
     summary->samples = ldnq_samples_count(quantize->samples);

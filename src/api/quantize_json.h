@@ -22,6 +22,7 @@ struct ldnq_quantize_summary {
     const struct ldnq_job_goal *goal;
     size_t samples;
     size_t held_out; /* samples of those, or beside them with a goal, that nothing is fitted on */
+    const char *single_reason; /* why one run takes one sample; NULL: it takes several */
     size_t bytes_before, bytes_after; /* with external data; after: 0 for a pipe or a device */
     size_t data_bytes_before, data_bytes_after; /* those of them in data files */
     double seconds;

@@ -1,9 +1,21 @@
 #include "calib/source.h"
 
+enum ldnq_status ldnq_samples_run_singly(struct ldnq_samples *samples, const char *reason,
+                                         struct ldnq_error *err)
+{
+    samples->single_reason = ldnq_arena_strdup(samples->arena, reason, err);
+    return samples->single_reason ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+const char *ldnq_samples_single_reason(const struct ldnq_samples *samples)
+{
+    return samples->single_reason;
+}
+
 size_t ldnq_samples_choose_batch_size(const struct ldnq_samples *samples,
                                       const struct ldnq_graph *graph, size_t want)
 {
-    if (!ldnq_samples_can_stack(samples))
+    if (samples->single_reason || !ldnq_samples_can_stack(samples))
         return 1;
     for (size_t i = 0; i < graph->input_count; i++) {
         const struct ldnq_shape *shape = &graph->inputs[i]->shape;

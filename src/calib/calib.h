@@ -133,8 +133,14 @@ bool ldnq_samples_are_pictures(const struct ldnq_samples *samples);
  * input may declare. */
 bool ldnq_samples_can_stack(const struct ldnq_samples *samples);
 
-/* How many samples one run of the graph may take: `want`, or 1 where an input
- * declares its batch to be 1 or has none. */
+/* From now on one run takes one sample. `reason` is copied. Errors: NOMEM. */
+enum ldnq_status ldnq_samples_run_singly(struct ldnq_samples *samples, const char *reason,
+                                         struct ldnq_error *err);
+/* The reason given to ldnq_samples_run_singly; NULL without a call. */
+const char *ldnq_samples_single_reason(const struct ldnq_samples *samples);
+
+/* How many samples one run of the graph may take: `want`, or 1 after ldnq_samples_run_singly, and
+ * where an input declares its batch to be 1 or has none. */
 size_t ldnq_samples_choose_batch_size(const struct ldnq_samples *samples,
                                       const struct ldnq_graph *graph, size_t want);
 

@@ -33,6 +33,18 @@ static void drop_leading_axes(const struct ldnq_shape *shape, int axes, struct l
     memmove(out->dim, shape->dim + axes, (size_t)out->rank * sizeof *out->dim);
 }
 
+/* Whether an array of this shape has the rows of several runs, for an input whose first dimension
+ * is fixed above 1. */
+static bool has_rows_of_several_runs(const struct ldnq_input *input, const struct ldnq_shape *array)
+{
+    struct ldnq_shape one_run = *array;
+    if (input->batched || input->shape.rank < 1 || input->shape.dim[0] < 2 ||
+        array->dim[0] < input->shape.dim[0])
+        return false;
+    one_run.dim[0] = input->shape.dim[0];
+    return ldnq_input_accepts_shape(input, &one_run);
+}
+
 enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const char *name,
                                         const struct ldnq_shape *array, size_t *rows,
                                         struct ldnq_shape *row, struct ldnq_error *err)
@@ -47,6 +59,17 @@ enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const ch
         drop_leading_axes(array, axes, row);
     if (fits && ldnq_input_accepts_shape(input, row))
         return LDNQ_OK;
+    if (fits && axes == 0 && has_rows_of_several_runs(input, row)) {
+        const size_t have = (size_t)array->dim[0], take = (size_t)input->shape.dim[0];
+        *rows = have / take;
+        row->dim[0] = input->shape.dim[0];
+        return have % take == 0
+                   ? LDNQ_OK
+                   : ldnq_fail(err, LDNQ_DATA,
+                               "%s: has %zu rows where input '%s' takes %zu at a time: give a "
+                               "multiple of %zu",
+                               name, have, input->name, take, take);
+    }
     char text[LDNQ_SHAPE_TEXT];
     return ldnq_fail(err, LDNQ_DATA, "%s: is %s where input '%s' is %s", name,
                      ldnq_shape_print(array, NULL, text, sizeof text), input->name,

@@ -57,6 +57,7 @@ struct ldnq_samples {
     size_t *items;                            /* (count) */
     const char **names;                       /* (count) */
     const char *shape_name;                   /* name of the sample that fixed the inputs' shapes */
+    const char *single_reason;                /* why one run takes one sample; NULL: no reason */
     /* Set by ldnq_samples_hash. */
     struct ldnq_sample_stamp *stamps; /* (count, inputs) */
     uint64_t *hashes;                 /* (count) of samples that are read again for each use */

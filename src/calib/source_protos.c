@@ -1,6 +1,7 @@
 /* source_protos.c: TensorProto .pb files: input_0.pb, input_1.pb ... in the folder or
  * in its subfolders; for a model with one input, any .pb file except output_*.pb. A
- * file with several rows along the batch axis holds one sample per row. */
+ * file with several rows along the batch axis holds one sample per row, but in ONNX's folders
+ * test_data_set_N, and where the files of a folder differ in their rows, a folder is one sample. */
 #include "calib/source.h"
 
 #include <stdio.h>
@@ -28,6 +29,7 @@ struct proto_rows {
 };
 
 struct proto_source {
+    bool wants_whole; /* a folder of a data set was found whose tensors are one sample */
     size_t count, capacity;
     struct proto_set *list;
     size_t held;                 /* bytes of all decoded files in memory */
@@ -111,6 +113,35 @@ static enum ldnq_status store_decoded_set(struct ldnq_samples *samples, struct p
     return LDNQ_OK;
 }
 
+/* Whether the file is in one of ONNX's folders test_data_set_N. */
+static bool is_in_data_set(const char *path)
+{
+    const char *end = strrchr(path, '/'), *start = end;
+    while (start && start > path && start[-1] != '/')
+        start--;
+    return end && strncmp(start, "test_data_set", strlen("test_data_set")) == 0;
+}
+
+/* Whether the tensors of a set are one sample as they are: always in ONNX's folders
+ * test_data_set_N, and where their first axes count different things. */
+static bool set_is_one_sample(const struct ldnq_samples *samples, const struct proto_set *set,
+                              struct ldnq_tensor *const *tensors)
+{
+    bool is_data_set = is_in_data_set(set->paths[0]), has_rows = false;
+    for (size_t i = 0; i < samples->input_count; i++) {
+        struct ldnq_input whole = samples->inputs[i];
+        const struct ldnq_shape *shape = &tensors[i]->shape, *first = &tensors[0]->shape;
+        whole.batched = false;
+        if (whole.shape.rank < 1 || !ldnq_input_accepts_shape(&whole, shape))
+            return false;
+        if (whole.shape.dim[0] == samples->inputs[0].shape.dim[0] && shape->dim[0] != first->dim[0])
+            return false; /* the same symbol */
+        has_rows |= shape->dim[0] != 1;
+        is_data_set |= shape->dim[0] != first->dim[0];
+    }
+    return is_data_set && has_rows;
+}
+
 /* Decodes a set of files, counts their samples, and stores them when there are several. */
 static enum ldnq_status decode_file_set(struct ldnq_samples *samples, struct proto_set *set,
                                         struct ldnq_arena *scratch, struct ldnq_error *err)
@@ -121,9 +152,14 @@ static enum ldnq_status decode_file_set(struct ldnq_samples *samples, struct pro
         ldnq_arena_alloc(scratch, samples->input_count, sizeof *shapes, err);
     if (!tensors || !shapes)
         return LDNQ_NOMEM;
+    for (size_t i = 0; i < samples->input_count; i++)
+        LDNQ_TRY(read_tensor(set->paths[i], scratch, &tensors[i], err));
+    if (ldnq_samples_can_stack(samples) && set_is_one_sample(samples, set, tensors)) {
+        ((struct proto_source *)samples->state)->wants_whole = true;
+        return LDNQ_OK;
+    }
     for (size_t i = 0; i < samples->input_count; i++) {
         size_t rows;
-        LDNQ_TRY(read_tensor(set->paths[i], scratch, &tensors[i], err));
         LDNQ_TRY(ldnq_input_match_array(&samples->inputs[i], set->paths[i], &tensors[i]->shape,
                                         &rows, &shapes[i], err));
         if (i == 0)
@@ -231,6 +267,19 @@ static enum ldnq_status append_folder_samples(struct ldnq_samples *samples, cons
 
 /* ---- the source ----------------------------------------------------------------------- */
 
+/* Lists the folder, again with whole tensors as samples where the first pass asks for it. */
+static enum ldnq_status list_folder_samples(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    struct proto_source *protos = samples->state;
+    LDNQ_TRY(append_folder_samples(samples, samples->path, true, err));
+    if (!protos->wants_whole)
+        return LDNQ_OK;
+    for (size_t i = 0; i < samples->input_count; i++)
+        samples->inputs[i].batched = false;
+    protos->count = samples->item_count = 0;
+    return append_folder_samples(samples, samples->path, true, err);
+}
+
 static enum ldnq_status open_protos(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct proto_source *protos = ldnq_arena_alloc(samples->arena, 1, sizeof *protos, err);
@@ -239,7 +288,7 @@ static enum ldnq_status open_protos(struct ldnq_samples *samples, struct ldnq_er
         return LDNQ_NOMEM;
     protos->temporary.fd = -1;
     if (!ldnq_name_ends(samples->path, ".pb"))
-        LDNQ_TRY(append_folder_samples(samples, samples->path, true, err));
+        LDNQ_TRY(list_folder_samples(samples, err));
     else if (samples->input_count == 1)
         LDNQ_TRY(add_single_file(samples, samples->path, err));
     else

@@ -283,8 +283,9 @@ static void print_summary(const cJSON *root)
                ? "channel or block"
                : cli_json_text(root, "granularity"));
     print_sizes(root);
-    printf(", opset %zu, %zu sample%s, %.1f s\n", cli_json_read_count(root, "opset"), samples,
-           samples == 1 ? "" : "s", cli_json_number(root, "seconds"));
+    printf(", opset %zu, %zu sample%s%s, %.1f s\n", cli_json_read_count(root, "opset"), samples,
+           samples == 1 ? "" : "s", cli_json_text(root, "one_at_a_time") ? " one at a time" : "",
+           cli_json_number(root, "seconds"));
     if (cJSON_IsObject(activations))
         print_activations(activations);
     if (cli_json_number(worst, "error") > 0)

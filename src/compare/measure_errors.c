@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/size.h"
 #include "compare/isolated_run.h"
+#include "metric/batch_check.h"
 #include "metric/error_bound.h"
 #include "metric/output_metrics.h"
 #include "metric/sample_failure.h"
@@ -325,6 +326,8 @@ static enum ldnq_status measure_samples(struct measurement *m, struct ldnq_error
     size_t samples = ldnq_samples_count(options->samples);
     if (options->max_samples)
         samples = ldnq_size_min(samples, options->max_samples);
+    LDNQ_TRY(ldnq_check_batch(m->graph_a, options->samples, options->pool, options->sink, err));
+    LDNQ_TRY(ldnq_check_batch(m->graph_b, options->samples, options->pool, options->sink, err));
     const size_t batch =
         ldnq_size_min(ldnq_samples_choose_batch_size(options->samples, m->graph_a, BATCH),
                       ldnq_samples_choose_batch_size(options->samples, m->graph_b, BATCH));

@@ -351,7 +351,7 @@ def test_json_of_quantize(tmp_path):
     accuracy |= {"role": "str", "worst_output": "str", "measured_on": "str", "exact": "bool"}
     accuracy |= dict.fromkeys(["top1", "reference_top1", "drop"], "NoneType")
     top |= {"accuracy": accuracy, "is_rounded": "bool", "storage_is_auto": "bool",
-            "plan": "NoneType",
+            "plan": "NoneType", "one_at_a_time": "NoneType",
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",
                           "bytes_saved": "number"},
             "activations": "NoneType", "goal": "NoneType",
