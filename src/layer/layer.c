@@ -50,6 +50,27 @@ static bool is_no_table(const struct ldnq_node *node)
             table->constant->dtype == LDNQ_BOOL || table->constant->dtype == LDNQ_STRING);
 }
 
+/* A product whose constant is on the other side: the layer has that constant and no geometry, so
+ * that it is listed with its reason. */
+static bool has_weight_on_the_left(const struct ldnq_node *node)
+{
+    const struct ldnq_op_layer *op = node->op->layer;
+    const struct ldnq_value *left = find_input(node, 0), *right = find_input(node, 1);
+    return op->weight_input == 1 && left && left->constant && left->constant->shape.rank >= 2 &&
+           left->constant->dtype == LDNQ_FLOAT && right && !right->constant;
+}
+
+static enum ldnq_status refuse_weight_on_the_left(struct ldnq_layer *layer,
+                                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    layer->weight_input = 0;
+    layer->weight = layer->node->inputs[0]->constant;
+    layer->weight_name = layer->node->inputs[0]->name;
+    layer->bias_name = "";
+    return refuse_layer(layer, arena,
+                        "its weight is the left operand; weights are quantized on the right", err);
+}
+
 static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_arena *arena,
                                        struct ldnq_error *err)
 {
@@ -57,6 +78,8 @@ static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_are
     const struct ldnq_op_layer *op = node->op->layer;
     const struct ldnq_value *weight = find_input(node, op->weight_input);
     const struct ldnq_value *bias = find_input(node, op->bias_input);
+    if (!node->within && has_weight_on_the_left(node))
+        return refuse_weight_on_the_left(layer, arena, err);
     layer->weight_input = (size_t)op->weight_input;
     layer->bias_input = op->bias_input < 0 ? 0 : (size_t)op->bias_input;
     layer->weight = weight ? weight->constant : NULL;
