@@ -219,6 +219,11 @@ struct ldnq_dataset;
  * file. Nothing is opened yet. Errors: NOMEM. */
 LDNQ_API enum ldnq_status ldnq_dataset_from_path(const char *path, struct ldnq_dataset **out,
                                                  struct ldnq_error *err);
+/* Adds the samples of another path, in the forms of ldnq_dataset_from_path and for the same
+ * inputs: the job then sees one set, in the order of the paths. Pictures and arrays are not joined.
+ */
+LDNQ_API enum ldnq_status ldnq_dataset_add_path(struct ldnq_dataset *dataset, const char *path,
+                                                struct ldnq_error *err);
 
 /* One array per input. Axis 0 counts the samples where the array has one axis more than the
  * input, or as many. An array of integers named "labels" holds the classes. The data stay the

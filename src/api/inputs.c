@@ -16,7 +16,8 @@ struct ldnq_onnx {
 
 struct ldnq_dataset {
     struct ldnq_arena *arena;
-    const char *path; /* NULL for samples in memory */
+    const char **paths; /* (path_count) NULL for samples in memory */
+    size_t path_count;
     struct ldnq_samples_memory memory;
     pthread_mutex_t lock; /* guards the caller's read function, which jobs share */
 };
@@ -167,12 +168,31 @@ enum ldnq_status ldnq_dataset_from_path(const char *path, struct ldnq_dataset **
     if (!path)
         return ldnq_fail(err, LDNQ_USAGE, "no path of samples is given");
     LDNQ_TRY(create_dataset(out, err));
-    (*out)->path = ldnq_arena_strdup((*out)->arena, path, err);
-    if ((*out)->path)
+    const enum ldnq_status status = ldnq_dataset_add_path(*out, path, err);
+    if (status == LDNQ_OK)
         return LDNQ_OK;
     ldnq_dataset_destroy(*out);
     *out = NULL;
-    return LDNQ_NOMEM;
+    return status;
+}
+
+enum ldnq_status ldnq_dataset_add_path(struct ldnq_dataset *dataset, const char *path,
+                                       struct ldnq_error *err)
+{
+    if (!dataset || !path)
+        return ldnq_fail(err, LDNQ_USAGE, "no path of samples is given");
+    if (dataset->memory.arrays)
+        return ldnq_fail(err, LDNQ_USAGE, "samples in memory and those of a path are not joined");
+    const char **paths =
+        ldnq_arena_alloc(dataset->arena, dataset->path_count + 1, sizeof *paths, err);
+    char *copy = ldnq_arena_strdup(dataset->arena, path, err);
+    if (!paths || !copy)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < dataset->path_count; i++)
+        paths[i] = dataset->paths[i];
+    paths[dataset->path_count++] = copy;
+    dataset->paths = paths;
+    return LDNQ_OK;
 }
 
 static enum ldnq_status copy_array_descriptors(struct ldnq_dataset *dataset,
@@ -240,6 +260,7 @@ enum ldnq_status ldnq_dataset_open(const struct ldnq_dataset *dataset,
     *out = NULL;
     if (!dataset)
         return ldnq_fail(err, LDNQ_USAGE, "no samples are given");
-    return dataset->path ? ldnq_samples_open(dataset->path, graph, options, out, err)
-                         : ldnq_samples_open_memory(&dataset->memory, graph, options, out, err);
+    return dataset->paths ? ldnq_samples_open_joined(dataset->paths, dataset->path_count, graph,
+                                                     options, out, err)
+                          : ldnq_samples_open_memory(&dataset->memory, graph, options, out, err);
 }

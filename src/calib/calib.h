@@ -70,6 +70,12 @@ struct ldnq_samples_options {
 enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *graph,
                                    const struct ldnq_samples_options *options,
                                    struct ldnq_samples **out, struct ldnq_error *err);
+/* The same for `count` paths, at least 1: one set of all their samples, in the order of the paths.
+ * Errors: also DATA (pictures beside arrays; class folders that differ). */
+enum ldnq_status ldnq_samples_open_joined(const char *const *paths, size_t count,
+                                          const struct ldnq_graph *graph,
+                                          const struct ldnq_samples_options *options,
+                                          struct ldnq_samples **out, struct ldnq_error *err);
 void ldnq_samples_destroy(struct ldnq_samples *samples);
 
 /* ---- samples in memory ------------------------------------------------------------ */

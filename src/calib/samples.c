@@ -182,6 +182,10 @@ static enum ldnq_status store_sample_names(struct ldnq_samples *samples, struct 
 static enum ldnq_status choose_source(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
+    if (samples->path_count > 1) {
+        samples->source = &ldnq_source_joined;
+        return LDNQ_OK;
+    }
     if (samples->memory) {
         samples->source = samples->memory->read ? &ldnq_source_reader : &ldnq_source_memory;
         return LDNQ_OK;
@@ -195,6 +199,7 @@ static enum ldnq_status choose_source(struct ldnq_samples *samples, struct ldnq_
 static enum ldnq_status open_source(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     LDNQ_TRY(choose_source(samples, err));
+    samples->are_pictures = samples->source == &ldnq_source_pictures;
     LDNQ_TRY(samples->source->open(samples, err));
     if (samples->item_count == 0)
         return ldnq_fail(err, LDNQ_DATA, "%s: holds no samples", samples->path);
@@ -209,11 +214,12 @@ static enum ldnq_status open_source(struct ldnq_samples *samples, struct ldnq_er
     return LDNQ_OK;
 }
 
-static enum ldnq_status open_samples(struct ldnq_samples *samples, const char *path,
-                                     const struct ldnq_graph *graph, struct ldnq_error *err)
+static enum ldnq_status open_samples(struct ldnq_samples *samples, const struct ldnq_graph *graph,
+                                     struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_arena_create(&samples->arena, err));
-    samples->path = ldnq_arena_strdup(samples->arena, path, err);
+    samples->path = ldnq_arena_strdup(samples->arena, samples->paths[0], err);
+    samples->graph = graph;
     if (!samples->path)
         return LDNQ_NOMEM;
     LDNQ_TRY(copy_inputs(samples, graph, err));
@@ -226,10 +232,10 @@ static enum ldnq_status open_samples(struct ldnq_samples *samples, const char *p
 
 bool ldnq_samples_are_pictures(const struct ldnq_samples *samples)
 {
-    return samples->source == &ldnq_source_pictures;
+    return samples->are_pictures;
 }
 
-static enum ldnq_status create_sample_set(const char *path,
+static enum ldnq_status create_sample_set(const char *const *paths, size_t path_count,
                                           const struct ldnq_samples_memory *memory,
                                           const struct ldnq_graph *graph,
                                           const struct ldnq_samples_options *options,
@@ -241,7 +247,9 @@ static enum ldnq_status create_sample_set(const char *path,
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     samples->options = *options;
     samples->memory = memory;
-    enum ldnq_status status = open_samples(samples, path, graph, err);
+    samples->paths = paths;
+    samples->path_count = path_count;
+    enum ldnq_status status = open_samples(samples, graph, err);
     if (status == LDNQ_OK)
         *out = samples;
     else
@@ -253,7 +261,15 @@ enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *gr
                                    const struct ldnq_samples_options *options,
                                    struct ldnq_samples **out, struct ldnq_error *err)
 {
-    return create_sample_set(path, NULL, graph, options, out, err);
+    return create_sample_set(&path, 1, NULL, graph, options, out, err);
+}
+
+enum ldnq_status ldnq_samples_open_joined(const char *const *paths, size_t count,
+                                          const struct ldnq_graph *graph,
+                                          const struct ldnq_samples_options *options,
+                                          struct ldnq_samples **out, struct ldnq_error *err)
+{
+    return create_sample_set(paths, count, NULL, graph, options, out, err);
 }
 
 enum ldnq_status ldnq_samples_open_memory(const struct ldnq_samples_memory *memory,
@@ -261,7 +277,8 @@ enum ldnq_status ldnq_samples_open_memory(const struct ldnq_samples_memory *memo
                                           const struct ldnq_samples_options *options,
                                           struct ldnq_samples **out, struct ldnq_error *err)
 {
-    return create_sample_set("samples", memory, graph, options, out, err);
+    static const char *const name = "samples";
+    return create_sample_set(&name, 1, memory, graph, options, out, err);
 }
 
 void ldnq_samples_destroy(struct ldnq_samples *samples)

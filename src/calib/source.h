@@ -45,7 +45,10 @@ struct ldnq_sample_stamp {
 struct ldnq_samples {
     struct ldnq_arena *arena; /* memory of all members below and of the source's state */
     struct ldnq_samples_options options;
-    const char *path;
+    const char *path;         /* the first of `paths`; for messages */
+    const char *const *paths; /* (path_count) the caller's, as `graph`; read by open alone */
+    size_t path_count;
+    const struct ldnq_graph *graph;
     size_t input_count;
     struct ldnq_input *inputs;
     const struct ldnq_source *source;
@@ -53,11 +56,12 @@ struct ldnq_samples {
     void *state;                              /* the source's own */
     size_t item_count;                        /* set by the source's open */
     bool has_labels;                          /* set by the source's open too */
-    size_t count;                             /* samples in the set: the items that were drawn */
-    size_t *items;                            /* (count) */
-    const char **names;                       /* (count) */
-    const char *shape_name;                   /* name of the sample that fixed the inputs' shapes */
-    const char *single_reason;                /* why one run takes one sample; NULL: no reason */
+    bool are_pictures;
+    size_t count;              /* samples in the set: the items that were drawn */
+    size_t *items;             /* (count) */
+    const char **names;        /* (count) */
+    const char *shape_name;    /* name of the sample that fixed the inputs' shapes */
+    const char *single_reason; /* why one run takes one sample; NULL: no reason */
     /* Set by ldnq_samples_hash. */
     struct ldnq_sample_stamp *stamps; /* (count, inputs) */
     uint64_t *hashes;                 /* (count) of samples that are read again for each use */
@@ -97,7 +101,7 @@ struct ldnq_source {
 };
 
 extern const struct ldnq_source ldnq_source_pictures, ldnq_source_npy, ldnq_source_npz,
-    ldnq_source_protos, ldnq_source_memory, ldnq_source_reader;
+    ldnq_source_protos, ldnq_source_joined, ldnq_source_memory, ldnq_source_reader;
 
 /* Reads the first sample and fixes each input's row shape by it. */
 enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ldnq_error *err);

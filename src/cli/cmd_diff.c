@@ -28,7 +28,7 @@ static enum ldnq_status run_diff(const struct cli_line *line, struct ldnq_error 
     enum ldnq_status status = cli_gates_check(line, err);
     if (status != LDNQ_OK)
         return status;
-    status = cli_handles_init(&handles, line, cli_line_text(line, "data"), err);
+    status = cli_handles_init(&handles, line, "data", err);
     if (status == LDNQ_OK)
         status = ldnq_diff(handles.models[0], handles.models[1], handles.samples, line->options,
                            &handles.result, err);

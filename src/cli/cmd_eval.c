@@ -56,10 +56,9 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
 static enum ldnq_status run_eval(const struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
-    const char *data = cli_line_text(line, "data");
-    if (!data)
+    if (!cli_line_text(line, "data"))
         return cli_fail(err, LDNQ_USAGE, "eval: --data PATH is missing: the labelled samples");
-    enum ldnq_status status = cli_handles_init(&handles, line, data, err);
+    enum ldnq_status status = cli_handles_init(&handles, line, "data", err);
     if (status == LDNQ_OK)
         status = ldnq_eval((const struct ldnq_onnx *const *)handles.models, handles.model_count,
                            handles.samples, line->options, &handles.result, err);

@@ -5,7 +5,7 @@
 #include "cli/failure.h"
 
 enum ldnq_status cli_handles_init(struct cli_handles *handles, const struct cli_line *line,
-                                  const char *samples, struct ldnq_error *err)
+                                  const char *option, struct ldnq_error *err)
 {
     *handles = (struct cli_handles){ .models = calloc(line->model_count, sizeof *handles->models) };
     cli_progress_init(&handles->progress, line);
@@ -18,7 +18,14 @@ enum ldnq_status cli_handles_init(struct cli_handles *handles, const struct cli_
             return status;
         handles->model_count++;
     }
-    return samples ? ldnq_dataset_from_path(samples, &handles->samples, err) : LDNQ_OK;
+    const char *path = option ? cli_line_text(line, option) : NULL;
+    enum ldnq_status status = path ? ldnq_dataset_from_path(path, &handles->samples, err) : LDNQ_OK;
+    for (size_t i = 1; path && status == LDNQ_OK; i++) {
+        path = ldnq_options_get(line->options, option, i);
+        if (path)
+            status = ldnq_dataset_add_path(handles->samples, path, err);
+    }
+    return status;
 }
 
 void cli_handles_finish(struct cli_handles *handles)

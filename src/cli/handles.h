@@ -14,11 +14,12 @@ struct cli_handles {
     struct ldnq_result *result;
 };
 
-/* Creates handles for the models on the line and for the samples at `samples` (NULL: none).
+/* Creates handles for the models on the line and for the samples at the paths of
+ * `option` (NULL: none).
  * From then on the options report to handles->progress. After an error, finish still frees
  * what was created. Errors: NOMEM. */
 enum ldnq_status cli_handles_init(struct cli_handles *handles, const struct cli_line *line,
-                                  const char *samples, struct ldnq_error *err);
+                                  const char *option, struct ldnq_error *err);
 void cli_handles_finish(struct cli_handles *handles);
 
 #endif
