@@ -287,7 +287,7 @@ static enum ldnq_status open_checkpoint(struct quantize_job *quantize, uint64_t 
 /* All sets of samples run one at a time where those that are fitted do. */
 static enum ldnq_status check_batch(struct quantize_job *quantize, struct ldnq_error *err)
 {
-    struct ldnq_samples *const others[] = { quantize->goal.samples, quantize->fitted,
+    struct ldnq_samples *const others[] = { quantize->goal.measured.samples, quantize->fitted,
                                             quantize->held_out };
     const struct ldnq_job *job = &quantize->job;
     LDNQ_TRY(
@@ -351,6 +351,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
                                                 : hold_out_samples(quantize, err));
     options->held_out = quantize->held_out;
     LDNQ_TRY(check_batch(quantize, err));
+    LDNQ_TRY(ldnq_job_measure_inputs(job, loaded->graph, quantize->samples, &summary->inputs, err));
     LDNQ_TRY(open_checkpoint(quantize, model_hash, data_hash, err));
     LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
     summary->samples = ldnq_samples_count(quantize->samples);

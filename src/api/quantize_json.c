@@ -371,6 +371,7 @@ bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *sum
            ldnq_json_add_number(root, "samples", (double)summary->samples) &&
            ldnq_json_add_number(root, "held_out_samples", (double)summary->held_out) &&
            ldnq_json_add_text(root, "one_at_a_time", summary->single_reason) &&
+           ldnq_input_figures_add_json(root, &summary->inputs) &&
            ldnq_json_add_number(root, "bytes_before", (double)summary->bytes_before) &&
            ldnq_json_add_number(root, "bytes_after", (double)summary->bytes_after) &&
            ldnq_json_add_number(root, "data_bytes_before", (double)summary->data_bytes_before) &&

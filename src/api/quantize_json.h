@@ -2,6 +2,7 @@
 #ifndef LDNQ_API_QUANTIZE_JSON_H
 #define LDNQ_API_QUANTIZE_JSON_H
 
+#include "api/input_figures.h"
 #include "api/job.h"
 #include "api/quantize_goal.h"
 #include "api/quantize_plan.h"
@@ -23,6 +24,7 @@ struct ldnq_quantize_summary {
     size_t samples;
     size_t held_out; /* samples of those, or beside them with a goal, that nothing is fitted on */
     const char *single_reason; /* why one run takes one sample; NULL: it takes several */
+    struct ldnq_input_figures inputs;
     size_t bytes_before, bytes_after; /* with external data; after: 0 for a pipe or a device */
     size_t data_bytes_before, data_bytes_after; /* those of them in data files */
     double seconds;

@@ -11,6 +11,7 @@
 
 /* Layers that someone may expect to be quantized; all of them are in the JSON. */
 #define MOST_KEPT_PRINTED 8
+#define MOST_INPUTS_PRINTED 4
 
 static void print_layers_left_float(const cJSON *kept)
 {
@@ -266,6 +267,33 @@ static void print_rounded_layers(const cJSON *root)
                rounded, cJSON_GetArraySize(layers));
 }
 
+static void print_numbers(const char *what, const cJSON *numbers)
+{
+    const cJSON *number;
+    printf("%s", what);
+    cJSON_ArrayForEach(number, numbers)
+    {
+        printf(" %.3g", cJSON_GetNumberValue(number));
+    }
+}
+
+/* Prints what preprocessing has made of the samples. */
+static void print_inputs(const cJSON *inputs)
+{
+    const cJSON *input;
+    int printed = 0;
+    cJSON_ArrayForEach(input, inputs)
+    {
+        char name[CLI_PLAIN_SIZE];
+        if (printed++ == MOST_INPUTS_PRINTED)
+            break;
+        printf("input '%s':", cli_copy_printable(cli_json_text(input, "name"), name));
+        print_numbers(" mean", cli_json_item(input, "mean"));
+        print_numbers(", deviation", cli_json_item(input, "deviation"));
+        printf("\n");
+    }
+}
+
 static void print_summary(const cJSON *root)
 {
     const cJSON *layers = cli_json_item(root, "layers"), *worst = find_worst_layer(layers);
@@ -286,6 +314,7 @@ static void print_summary(const cJSON *root)
     printf(", opset %zu, %zu sample%s%s, %.1f s\n", cli_json_read_count(root, "opset"), samples,
            samples == 1 ? "" : "s", cli_json_text(root, "one_at_a_time") ? " one at a time" : "",
            cli_json_number(root, "seconds"));
+    print_inputs(cli_json_item(root, "inputs"));
     if (cJSON_IsObject(activations))
         print_activations(activations);
     if (cli_json_number(worst, "error") > 0)
@@ -347,15 +376,14 @@ static enum ldnq_status fail_interrupted(const struct cli_line *line, struct ldn
 static enum ldnq_status run_quantize(const struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
-    const char *calib = cli_line_text(line, "calib");
     if (!cli_line_text(line, "output"))
         return cli_fail(err, LDNQ_USAGE, "quantize: -o OUT is missing");
-    if (!calib)
+    if (!cli_line_text(line, "calib"))
         return cli_fail(err, LDNQ_USAGE,
                         "quantize: --calib PATH is missing: the samples that the weights are "
                         "fitted on");
     cli_interrupt_catch();
-    enum ldnq_status status = cli_handles_init(&handles, line, calib, err);
+    enum ldnq_status status = cli_handles_init(&handles, line, "calib", err);
     if (status == LDNQ_OK)
         status =
             ldnq_quantize(handles.models[0], handles.samples, line->options, &handles.result, err);

@@ -142,11 +142,15 @@ def test_independent_samples_should_run_together(target, calib, tmp_path):
     assert "one at a time" not in done.stderr
 
 
-def test_eval_should_say_that_samples_mix(tmp_path):
-    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(30, 4, C)), labels=np.arange(30) % C)
-    for make, is_mixed in ((per_sample, False), (time_first, True)):
-        done = support.succeed("eval", make(tmp_path / "x.onnx", "N"), "--data", tmp_path / "x.npz")
-        assert ("samples run one at a time" in done.stderr) == is_mixed
+@pytest.mark.parametrize("op, is_mixed", [("Relu", False), ("CumSum", True)])
+def test_eval_should_say_that_samples_mix(op, is_mixed, tmp_path):
+    np.savez(tmp_path / "x.npz", x=RNG.normal(size=(30, C)), labels=np.arange(30) % C)
+    source = save(tmp_path / "x.onnx", [product("x", "a", "first"),
+                                        helper.make_node(op, ["a", "zero"][:1 + is_mixed], ["b"]),
+                                        product("b", "y", "last", "v")],
+                  {"x": ["N", C]}, {"y": ["N", C]}, w=W, v=V, zero=np.array(0, np.int64))
+    done = support.succeed("eval", source, "--data", tmp_path / "x.npz")
+    assert ("samples run one at a time" in done.stderr) == is_mixed
 
 
 @pytest.mark.parametrize("options", [["--weights", "int8", "--solver", "nearest"],

@@ -254,7 +254,7 @@ def test_bad_values_should_be_named_with_their_option(option, values, tmp_path):
     (["--mean", "1,2,3"], ["--mean", "3", "1"]),
     (["--std", "1,2"], ["--std", "2", "1"]),
     (["--std", "0"], ["--std", "0"]),
-    (["--calib", CALIB / "more"], ["--calib", "twice", CALIB / "more"]),
+    (["--goal-data", "a", "--goal-data", "b"], ["--goal-data", "twice", "'a'", "'b'"]),
     (["--report", "a", "--report=b"], ["--report", "twice", "'a'", "'b'"]),
     (["-o", "other.onnx"], ["--output", "twice", "other.onnx"]),
     (["--dim", "nothing=3"], ["'nothing'"]),
@@ -352,6 +352,7 @@ def test_json_of_quantize(tmp_path):
     accuracy |= dict.fromkeys(["top1", "reference_top1", "drop"], "NoneType")
     top |= {"accuracy": accuracy, "is_rounded": "bool", "storage_is_auto": "bool",
             "plan": "NoneType", "one_at_a_time": "NoneType",
+            "inputs": [{"name": "str", "mean": ["number"], "deviation": ["number"]}],
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",
                           "bytes_saved": "number"},
             "activations": "NoneType", "goal": "NoneType",
