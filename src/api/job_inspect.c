@@ -104,6 +104,19 @@ static bool add_totals_json(cJSON *root, const struct inspection *found)
            ldnq_json_add_number(item, "all_macs", all_macs);
 }
 
+/* NaN for a weight of another type than float32. */
+static double compute_share_of_zeros(const struct ldnq_tensor *weight)
+{
+    if (!weight || weight->dtype != LDNQ_FLOAT || !weight->data)
+        return NAN;
+    const size_t elements = ldnq_tensor_count(weight);
+    const float *data = weight->data;
+    size_t count = 0;
+    for (size_t i = 0; i < elements; i++)
+        count += data[i] == 0;
+    return (double)count / (double)elements;
+}
+
 static bool add_layer_json(cJSON *list, const struct inspection *found, size_t i)
 {
     const struct ldnq_layer *layer = &found->layers[i];
@@ -123,6 +136,7 @@ static bool add_layer_json(cJSON *list, const struct inspection *found, size_t i
                                NULL) &&
            ldnq_json_add_text(item, "type", codes ? codes->type : type) &&
            ldnq_json_add_number(item, "parameters", parameters) &&
+           ldnq_json_add_number(item, "zeros", compute_share_of_zeros(layer->weight)) &&
            ldnq_json_add_number(item, "bytes", bytes) &&
            ldnq_json_add_number(item, "tensor", codes ? (double)(codes - found->tensors) : NAN) &&
            ldnq_json_add_number(item, "macs", has_macs ? (double)macs : NAN);

@@ -68,6 +68,16 @@ static bool add_layer_choice(cJSON *item, const struct ldnq_layer_choice *choice
            ldnq_json_add_number(item, "held_out_rounded", choice->rounded_error);
 }
 
+/* The part of the weight that is held at the code 0. */
+static double compute_share_of_zeros(const struct ldnq_quantized_layer *quantized)
+{
+    const size_t elements = ldnq_layer_elements(&quantized->layer);
+    size_t count = 0;
+    for (size_t i = 0; quantized->zeros && i < elements; i++)
+        count += quantized->zeros[i];
+    return (double)count / (double)elements;
+}
+
 bool ldnq_json_add_layer_figures(cJSON *item, const struct ldnq_quantized_layer *quantized,
                                  const struct ldnq_layer_diagnostics *diagnostics)
 {
@@ -86,6 +96,7 @@ bool ldnq_json_add_layer_figures(cJSON *item, const struct ldnq_quantized_layer 
            ldnq_json_add_number(item, "scale_max", (double)high) &&
            ldnq_json_add_number(item, "lambda", diagnostics->lambda) &&
            ldnq_json_add_number(item, "damping", diagnostics->damping) &&
+           ldnq_json_add_number(item, "zeros_kept", compute_share_of_zeros(quantized)) &&
            ldnq_json_add_number(item, "held_out_left", diagnostics->remaining_error) &&
            ldnq_json_add_text(item, "weights", quantized->codebook->name) &&
            ldnq_json_add_text(item, "solver", solver ? solver->name : "shared") &&

@@ -267,6 +267,26 @@ static void print_rounded_layers(const cJSON *root)
                rounded, cJSON_GetArraySize(layers));
 }
 
+/* Prints how much of pruned weights is 0 and stays so. */
+static void print_zeros(const cJSON *layers)
+{
+    const cJSON *layer;
+    double kept = 0, weights = 0;
+    size_t count = 0;
+    cJSON_ArrayForEach(layer, layers)
+    {
+        const double own = cli_json_number(layer, "groups") * cli_json_number(layer, "outputs") *
+                           cli_json_number(layer, "inputs");
+        const double share = cli_json_number(layer, "zeros_kept");
+        count += share > 0;
+        kept += share * own;
+        weights += share > 0 ? own : 0;
+    }
+    if (count > 0)
+        printf("zeros: %.1f %% of the weights of %zu pruned layer%s; their codes are 0\n",
+               100 * kept / weights, count, count == 1 ? "" : "s");
+}
+
 static void print_numbers(const char *what, const cJSON *numbers)
 {
     const cJSON *number;
@@ -315,6 +335,7 @@ static void print_summary(const cJSON *root)
            samples == 1 ? "" : "s", cli_json_text(root, "one_at_a_time") ? " one at a time" : "",
            cli_json_number(root, "seconds"));
     print_inputs(cli_json_item(root, "inputs"));
+    print_zeros(layers);
     if (cJSON_IsObject(activations))
         print_activations(activations);
     if (cli_json_number(worst, "error") > 0)

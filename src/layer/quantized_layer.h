@@ -25,9 +25,12 @@ struct ldnq_quantized_layer {
     /* The block of each column, 0 .. S-1; NULL where a row has one scale. */
     const uint32_t *block_index; /* (K) */
     size_t block_count;          /* S where block_index is set */
-    size_t block_size;           /* input channels per block, as ONNX has it; 0 without blocks */
-    struct ldnq_tensor *weight;  /* codes times scales, in the shape of the float weight */
-    struct ldnq_tensor *bias;    /* the fitted bias, in the shape of the float one; or NULL */
+    /* Not 0 where a pruned weight is 0 in the file, whose code is 0 too; NULL: no part of it is
+     * pruned. */
+    const uint8_t *zeros;       /* (G, M, K) */
+    size_t block_size;          /* input channels per block, as ONNX has it; 0 without blocks */
+    struct ldnq_tensor *weight; /* codes times scales, in the shape of the float weight */
+    struct ldnq_tensor *bias;   /* the fitted bias, in the shape of the float one; or NULL */
     /* The layer's input comes from a Q/DQ pair, so that the runtime computes the layer with
      * its integer kernel. */
     bool runs_on_codes;

@@ -65,7 +65,9 @@ static void round_latents(struct ldnq_fine_tune_quantized *layer)
     for (size_t i = 0; i < layer->elements; i++) {
         float *u = &layer->latent.value[i];
         *u = clamp_to_float((double)*u, low, high);
-        layer->codes[i] = (int8_t)ldnq_codebook_find_nearest(layer->codebook, (double)*u);
+        const bool is_held = layer->result->zeros && layer->result->zeros[i];
+        layer->codes[i] =
+            is_held ? 0 : (int8_t)ldnq_codebook_find_nearest(layer->codebook, (double)*u);
     }
 }
 

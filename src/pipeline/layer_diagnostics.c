@@ -24,6 +24,7 @@ struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitt
         .codebook = quantized->codebook,
         .granularity = granularity,
         .power_of_two = quantized->power_of_two,
+        .zeros = quantized->zeros,
         .block_index = quantized->block_index,
         .block_count = quantized->block_count,
     };

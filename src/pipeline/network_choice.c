@@ -62,6 +62,7 @@ static enum ldnq_status round_weight(const struct ldnq_quantizer *quantizer,
                        : quantized->block_index ? LDNQ_PER_BLOCK
                                                 : LDNQ_PER_CHANNEL,
         .power_of_two = quantized->power_of_two,
+        .zeros = quantized->zeros,
         .block_index = quantized->block_index,
         .block_count = quantized->block_count,
     };

@@ -7,6 +7,7 @@
 #include "metric/output_error.h"
 #include "pipeline/activations.h"
 #include "pipeline/output_estimate.h"
+#include "pipeline/pruned.h"
 #include "pipeline/quantizer.h"
 #include "pipeline/select.h"
 
@@ -78,6 +79,9 @@ static enum ldnq_status init_quantized_layers(struct ldnq_quantizer *quantizer,
     for (size_t i = 0; i < count; i++) {
         choose_codebook_and_granularity(quantizer->options, &layers[i], &result->network.layers[i]);
         LDNQ_TRY(copy_layer_constants(quantizer, i, err));
+        if (!ldnq_layer_is_table(&layers[i]))
+            LDNQ_TRY(ldnq_find_pruned_zeros(&result->network.layers[i], layers[i].weight,
+                                            quantizer->arena, err));
     }
     return LDNQ_OK;
 }

@@ -20,6 +20,10 @@
 #define LANES 16
 LDNQ_LANES(lanes, LANES)
 
+/* The scale, in units of the row's largest, where the code has to be 0: any other code then costs
+ * more than all branches that have it. With the inverse 0 the nearest code is 0. */
+#define HELD_SCALE 1e6f
+
 /* A candidate's index replaces the last bits of its cost, so that no two costs are equal. */
 #define INDEX_BITS 5
 
@@ -236,6 +240,10 @@ static void load_weight_row(const struct beam_search *s, const struct beam_chunk
         const double scale = (double)s->scales[ldnq_scale_index(problem, row, col)] / size;
         workspace->scales[r * s->k + i] = (float)scale;
         workspace->inverses[r * s->k + i] = (float)(1 / scale);
+        if (ldnq_is_held_at_zero(problem, row * s->k + col)) {
+            workspace->scales[r * s->k + i] = HELD_SCALE;
+            workspace->inverses[r * s->k + i] = 0;
+        }
         workspace->target[r * s->width * s->k + i] =
             (float)((double)problem->weight[row * s->k + col] / workspace->unit[r]);
     }
@@ -317,6 +325,7 @@ static void store_best_branch_codes(const struct beam_search *s, const struct be
         at = workspace->parents[stored];
         first = end;
     }
+    ldnq_hold_zeros(s->beam->problem, (chunk->row + r) * s->k, s->k, codes);
 }
 
 static void search_chunk(void *ctx, size_t index, size_t thread)

@@ -64,7 +64,7 @@ static void set_step_limits(const struct descent *d, const struct step_limits *l
     limits->below[col] = d->below[at];
 }
 
-/* A column without curvature takes no steps. */
+/* A column without curvature takes no steps, and neither does a code that has to be 0. */
 static void set_row_limits(const struct descent *d, size_t row, const struct step_limits *limits)
 {
     const double *gram = d->problem->gram + row / d->problem->rows * d->k * d->k;
@@ -72,7 +72,8 @@ static void set_row_limits(const struct descent *d, size_t row, const struct ste
     for (size_t i = 0; i < d->k; i++) {
         const double curvature = gram[i * d->k + i];
         const double scale = (double)d->scales[ldnq_scale_index(d->problem, row, i)];
-        limits->unit[i] = curvature > 0 ? -1 / (scale * curvature) : 0;
+        const bool moves = curvature > 0 && !ldnq_is_held_at_zero(d->problem, row * d->k + i);
+        limits->unit[i] = moves ? -1 / (scale * curvature) : 0;
         set_step_limits(d, limits, i, codes[i]);
     }
 }

@@ -253,6 +253,8 @@ enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem, i
     struct exact exact = {
         .problem = problem, .steps = steps, .codes = codes, .scales = scales, .errors = errors
     };
+    if (problem->zeros) /* the search knows no codes that are held */
+        return LDNQ_OK;
     if (problem->cols == 0 || problem->cols > LDNQ_EXACT_COLS || problem->rows == 0 ||
         problem->block_index)
         return LDNQ_OK;

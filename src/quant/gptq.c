@@ -72,7 +72,10 @@ static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_
     for (size_t i = count; i-- > 0;) {
         const double *x = factor + (first + i) * k + first;
         const double scale = (double)scales[ldnq_scale_index(gptq->problem, row, columns[i].col)];
-        const int16_t code = ldnq_codebook_find_nearest(gptq->problem->codebook, work[i] / scale);
+        const int16_t code =
+            ldnq_is_held_at_zero(gptq->problem, row * k + columns[i].col)
+                ? 0
+                : ldnq_codebook_find_nearest(gptq->problem->codebook, work[i] / scale);
         const double error = (work[i] - scale * code) / x[i];
         for (size_t j = 0; j < i; j++)
             work[j] -= error * x[j];

@@ -36,6 +36,7 @@ static void find_nearest_codes(struct rounding *rounding)
             rounding->trial.codes[i] = (int8_t)ldnq_codebook_find_nearest(
                 problem->codebook,
                 (double)problem->weight[i] / (double)rounding->trial.scales[row]);
+    ldnq_hold_zeros(problem, 0, problem->groups * problem->rows * k, rounding->trial.codes);
 }
 
 static void measure_distance_to_weight(struct rounding *rounding)

@@ -26,6 +26,18 @@ struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t
     };
 }
 
+bool ldnq_hold_zeros(const struct ldnq_layer_problem *problem, size_t first, size_t count,
+                     int8_t *codes)
+{
+    bool has_changed = false;
+    for (size_t i = 0; problem->zeros && i < count; i++)
+        if (problem->zeros[first + i] && codes[i] != 0) {
+            codes[i] = 0;
+            has_changed = true;
+        }
+    return has_changed;
+}
+
 /* Products of sizes can't overflow here: the caller holds arrays that large. */
 static enum ldnq_status check_floats(const char *what, const float *values, size_t groups, size_t m,
                                      size_t k, struct ldnq_error *err)

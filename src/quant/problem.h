@@ -43,6 +43,17 @@ static inline size_t ldnq_scale_index(const struct ldnq_layer_problem *problem, 
     return problem->block_index ? row * problem->block_count + problem->block_index[col] : row;
 }
 
+/* Whether element `at` of (G, M, K) has to have the code 0. */
+static inline bool ldnq_is_held_at_zero(const struct ldnq_layer_problem *problem, size_t at)
+{
+    return problem->zeros && problem->zeros[at];
+}
+
+/* Sets those of the elements first .. first+count-1 to 0, codes[0] being element `first`. Returns
+ * whether a code changed. */
+bool ldnq_hold_zeros(const struct ldnq_layer_problem *problem, size_t first, size_t count,
+                     int8_t *codes);
+
 size_t ldnq_piece_count(const struct ldnq_layer_problem *problem);
 struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t index);
 

@@ -65,7 +65,8 @@ struct ldnq_layer_problem {
     const float *bias;  /* (G, M) */
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity;
-    bool power_of_two; /* scales are powers of two; not with blocks */
+    bool power_of_two;    /* scales are powers of two; not with blocks */
+    const uint8_t *zeros; /* (G, M, K) not 0 where the code has to be 0; NULL: nowhere */
     /* The block of each column; every block 0 .. S-1 has at least one column. NULL, and S is
      * 1, unless granularity is LDNQ_PER_BLOCK. */
     const uint32_t *block_index; /* (K) */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "quant/descent.h"
 #include "quant/power_of_two.h"
 #include "quant/problem.h"
 
@@ -113,6 +114,44 @@ void ldnq_solver_defaults(struct ldnq_solver_options *options)
     };
 }
 
+/* ---- codes that have to be 0 ------------------------------------------------------------ */
+
+/* Starts know the weight alone: where the code has to be 0 they get the weight 0. */
+static enum ldnq_status start_solution(const struct ldnq_solver *solver,
+                                       struct ldnq_solver_task *task, struct ldnq_error *err)
+{
+    struct ldnq_layer_problem pruned = *task->problem;
+    const size_t count = pruned.groups * pruned.rows * pruned.cols;
+    if (!pruned.zeros)
+        return solver->start(task->problem, task->pool, task->solution, err);
+    float *weight = ldnq_arena_alloc(task->arena, count, sizeof *weight, err);
+    if (!weight)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        weight[i] = pruned.zeros[i] ? 0 : pruned.weight[i];
+    pruned.weight = weight;
+    return solver->start(&pruned, task->pool, task->solution, err);
+}
+
+/* A solver that does not know the codes that have to be 0 may have changed them: they go back to 0,
+ * and the others make up for it. */
+static enum ldnq_status restore_zeros(const struct ldnq_solver_task *task, struct ldnq_error *err)
+{
+    const struct ldnq_layer_problem *problem = task->problem;
+    const size_t rows = problem->groups * problem->rows, count = rows * problem->cols;
+    struct ldnq_layer_problem reduced;
+    if (!ldnq_hold_zeros(problem, 0, count, task->solution->codes))
+        return LDNQ_OK;
+    double *target = ldnq_arena_alloc(task->arena, count, sizeof *target, err);
+    double *errors = ldnq_arena_alloc(task->arena, rows, sizeof *errors, err);
+    if (!target || !errors)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_problem_eliminate_bias(problem, &reduced, task->arena, err));
+    LDNQ_TRY(ldnq_compute_descent_target(&reduced, task->pool, target, err));
+    return ldnq_run_coordinate_descent(&reduced, target, task->pool, task->solution->codes,
+                                       task->solution->scales, errors, err);
+}
+
 /* ---- the frame that runs every solver ------------------------------------------------- */
 
 static enum ldnq_status check_solver_supports(const struct ldnq_solver *solver,
@@ -168,7 +207,7 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
 
     /* ---- start */
     task->zero = ldnq_compute_total_error(problem, task->pool, &zero, errors);
-    LDNQ_TRY(solver->start(problem, task->pool, solution, err));
+    LDNQ_TRY(start_solution(solver, task, err));
     solution->iterations = 0;
     solution->rho = 0;
     if (!solver->improve && solver->fits_bias && problem->mean)
@@ -179,8 +218,10 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
         return LDNQ_OK;
 
     /* ---- improve */
-    if (solver->improve)
+    if (solver->improve) {
         LDNQ_TRY(solver->improve(task, err));
+        LDNQ_TRY(restore_zeros(task, err));
+    }
 
     /* ---- best bias */
     if (problem->mean)
@@ -190,7 +231,7 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
      * float32 can cost more than the codes gained */
     double after = ldnq_compute_total_error(problem, task->pool, &choice, errors);
     if (!(after <= before)) {
-        LDNQ_TRY(solver->start(problem, task->pool, solution, err));
+        LDNQ_TRY(start_solution(solver, task, err));
         after = before;
     }
     return ldnq_report_errors(task->zero, before, after, solution, err);

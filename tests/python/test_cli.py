@@ -333,8 +333,8 @@ def test_json_of_eval(count, agreement):
 def test_json_of_quantize(tmp_path):
     result = support.answer(*quantize(tmp_path / "q.onnx"))
     layer = dict.fromkeys(["groups", "outputs", "inputs", "positions", "scale_min", "scale_max",
-                           "lambda", "damping", "rho", "iterations", "error_start", "error",
-                           "block_size", "change", "seconds", "solver_seconds", "output_estimate"],
+                           "lambda", "damping", "zeros_kept", "rho", "iterations",
+                           "error_start", "error", "block_size", "change", "seconds", "solver_seconds", "output_estimate"],
                           "number")
     layer |= {"solver": "str", "weights": "str", "held_out_left": "NoneType", "fit": "str",
               "fit_damping": "number", "held_out_fitted": "number", "held_out_damped": "NoneType",
@@ -373,8 +373,8 @@ def test_json_of_quantize(tmp_path):
 def test_json_of_inspect():
     result = support.answer("inspect", MODEL)
     layer = {"node": "str", "op": "str", "quantizable": "bool", "shape": ["number"],
-             "parameters": "number", "bytes": "number", "tensor": "NoneType", "macs": "number",
-             "type": "str"}
+             "parameters": "number", "zeros": "number", "bytes": "number", "tensor": "NoneType",
+             "macs": "number", "type": "str"}
     value = {"name": "str", "dtype": "str", "shape": ["number"]}
     totals = dict.fromkeys(["quantizable", "weights", "bytes", "macs", "all_macs"], "number")
     assert keys(result) == {"file": "str", "ir_version": "number", "opset": "number",
