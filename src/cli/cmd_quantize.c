@@ -214,7 +214,7 @@ static void print_accuracy(const cJSON *accuracy)
     if (cli_json_flag(accuracy, "exact"))
         printf("exact");
     else if (isnan(sqnr))
-        printf("noise where the float network's output is 0");
+        printf("infinite, or noise where the float network's output is 0");
     else
         printf("SQNR %.1f dB", sqnr);
     if (!isnan(agreement))

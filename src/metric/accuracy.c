@@ -153,7 +153,8 @@ static void summarize_outputs(const struct accuracy_measurement *measurement,
             out->sqnr = metrics.sqnr;
             out->worst_output = measurement->graphs[1]->outputs[o]->name;
         }
-        if (isfinite(metrics.noise_to_signal)) { /* infinite where t is 0 */
+        /* Where t is 0 there is no ratio. It is infinite where y is, and counts. */
+        if (measurement->sums[o].distance.tt > 0 || metrics.noise_to_signal == 0) {
             sum += metrics.noise_to_signal;
             compared++;
         }
