@@ -57,7 +57,7 @@ struct ldnq_diff_file {
     int opset;
     int64_t ir_version;
     size_t nodes;     /* nodes of the main graph, Q/DQ nodes included */
-    size_t qdq_nodes; /* QuantizeLinear, DequantizeLinear and nodes that only copy */
+    size_t qdq_nodes; /* QuantizeLinear, DequantizeLinear and copies of codes */
     size_t weights;   /* elements of all layers' weights */
     size_t weight_bytes;
 };

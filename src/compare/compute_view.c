@@ -20,11 +20,32 @@ static bool is_clip_of_codes(const struct ldnq_node *node)
            is_node_of_type(x->producer, "QuantizeLinear");
 }
 
+/* Dropout computes nothing in a network that is not trained. */
+static bool is_copy(const struct ldnq_node *node)
+{
+    return is_node_of_type(node, "Identity") || is_node_of_type(node, "Dropout");
+}
+
 static bool is_qdq_node(const struct ldnq_node *node)
 {
     return is_node_of_type(node, "QuantizeLinear") || is_node_of_type(node, "DequantizeLinear") ||
-           is_node_of_type(node, "Identity") || is_node_of_type(node, "Dropout") ||
-           is_clip_of_codes(node);
+           is_copy(node) || is_clip_of_codes(node);
+}
+
+/* Whether the node is there because of quantization: a copy is, where it copies codes. */
+static bool belongs_to_quantization(const struct ldnq_node *node)
+{
+    if (!is_copy(node))
+        return is_qdq_node(node);
+    const struct ldnq_value *value = node->inputs[0];
+    while (value && value->producer && is_copy(value->producer))
+        value = value->producer->inputs[0];
+    if (!value || !value->producer)
+        return value && (value->dtype == LDNQ_INT8 || value->dtype == LDNQ_UINT8 ||
+                         value->dtype == LDNQ_INT4 || value->dtype == LDNQ_UINT4 ||
+                         value->dtype == LDNQ_INT2 || value->dtype == LDNQ_UINT2 ||
+                         value->dtype == LDNQ_INT16 || value->dtype == LDNQ_UINT16);
+    return is_node_of_type(value->producer, "QuantizeLinear") || is_clip_of_codes(value->producer);
 }
 
 /* Folding has replaced the nodes upstream of a constant. They are followed along their first
@@ -82,7 +103,7 @@ static enum ldnq_status list_file_nodes(struct ldnq_compute_view *view, struct l
         return LDNQ_NOMEM;
     for (size_t i = 0; i < view->file_node_count; i++) {
         view->file_nodes[i] = view->graph->nodes[i];
-        view->qdq_node_count += is_qdq_node(view->file_nodes[i]);
+        view->qdq_node_count += belongs_to_quantization(view->file_nodes[i]);
     }
     return LDNQ_OK;
 }

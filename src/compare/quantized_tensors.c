@@ -66,14 +66,32 @@ static size_t count_packed_bytes(const struct ldnq_tensor *tensor)
     return (ldnq_tensor_count(tensor) * ldnq_dtype_bits(tensor->dtype) + 7) / 8;
 }
 
-/* Bytes of the value in the file. Where folding has computed it, that is the initializer it
- * was computed from: a float weight for one that the model quantizes at run time. */
-static size_t count_stored_bytes(const struct ldnq_value *value)
+/* Where folding has computed the value, the initializer it was computed from: a float weight for
+ * one that the model quantizes at run time, a half for one behind a Cast. */
+static const struct ldnq_value *find_stored_value(const struct ldnq_value *value)
 {
     while (!value->is_initializer && value->folded_from && value->folded_from->input_count &&
            value->folded_from->inputs[0])
         value = value->folded_from->inputs[0];
-    return value->constant ? count_packed_bytes(value->constant) : 0;
+    return value;
+}
+
+static size_t count_stored_bytes(const struct ldnq_value *value)
+{
+    const struct ldnq_value *stored = find_stored_value(value);
+    return stored->constant ? count_packed_bytes(stored->constant) : 0;
+}
+
+const struct ldnq_tensor *ldnq_weight_as_stored(const struct ldnq_layer *layer)
+{
+    const struct ldnq_value *value = layer->node->inputs[layer->weight_input];
+    const struct ldnq_value *stored = value ? find_stored_value(value) : NULL;
+    /* What was computed from something else, such as a smaller tensor that is expanded, counts as
+     * it is. */
+    const bool holds_weight =
+        layer->weight && stored && stored->is_initializer && stored->constant &&
+        ldnq_tensor_count(stored->constant) == ldnq_tensor_count(layer->weight);
+    return holds_weight ? stored->constant : layer->weight;
 }
 
 size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
@@ -81,7 +99,8 @@ size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
 {
     if (codes && codes->is_constant)
         return codes->bytes;
-    return layer->weight ? count_packed_bytes(layer->weight) : 0;
+    const struct ldnq_tensor *stored = ldnq_weight_as_stored(layer);
+    return stored ? count_packed_bytes(stored) : 0;
 }
 
 /* ---- one tensor ---------------------------------------------------------------------- */
@@ -157,12 +176,14 @@ static enum ldnq_status describe_tensor(const struct ldnq_compute_view *view,
     };
     read_scales(tensor, node);
     read_axis(tensor, node);
-    if (!codes->constant || !ldnq_dtype_is_integer(codes->constant->dtype))
+    if (!codes->constant)
         return LDNQ_OK;
     tensor->type = ldnq_dtype_name(codes->constant->dtype);
     tensor->shape = ldnq_diff_shape_from(&codes->constant->shape);
-    tensor->count = ldnq_tensor_count(codes->constant);
     tensor->bytes += count_stored_bytes(codes);
+    if (!ldnq_dtype_is_integer(codes->constant->dtype)) /* float8 has no codes to count */
+        return LDNQ_OK;
+    tensor->count = ldnq_tensor_count(codes->constant);
     find_code_range(codes->constant, &tensor->code_min, &tensor->code_max);
     return count_codes(tensor, codes->constant, arena, err);
 }

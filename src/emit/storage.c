@@ -135,11 +135,6 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model,
     const bool limits_type = options->opset > 0 || options->keeps_opset;
     const int needed = find_least_opset(options);
     int opset = ldnq_model_opset(model);
-    if (opset > LDNQ_OPSET_LATEST)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED,
-                         "%s: opset %d is newer than the latest that ldnq "
-                         "knows, %d",
-                         ldnq_model_path(model), opset, LDNQ_OPSET_LATEST);
     LDNQ_TRY(check_kept_opset(model, options, needed, err));
     if (options->opset > opset)
         opset = options->opset;

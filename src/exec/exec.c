@@ -177,7 +177,11 @@ static enum ldnq_status allocate_output(struct ldnq_exec *exec, size_t node_inde
         if (*buffer)
             (*buffer)->users++;
     } else {
-        LDNQ_TRY(ldnq_buffer_pool_acquire(&exec->buffers, bytes, buffer, err));
+        const enum ldnq_status status =
+            ldnq_buffer_pool_acquire(&exec->buffers, bytes, buffer, err);
+        if (status != LDNQ_OK)
+            return ldnq_fail_within(err, status, "its output '%s'",
+                                    node->outputs[i] ? node->outputs[i]->name : "");
         call->out[i].data = (*buffer)->data;
     }
     if (value)

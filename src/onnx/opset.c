@@ -317,6 +317,8 @@ enum ldnq_status ldnq_model_raise_opset(struct ldnq_model *model, int opset, str
 {
     int from = ldnq_model_opset(model);
     struct ldnq_raise raise = { .model = model, .target = opset };
+    if (opset <= from)
+        return LDNQ_OK;
     if (opset > LDNQ_OPSET_LATEST)
         return ldnq_fail(err, LDNQ_USAGE, "opset %d is unknown; the latest is %d", opset,
                          LDNQ_OPSET_LATEST);
@@ -325,8 +327,6 @@ enum ldnq_status ldnq_model_raise_opset(struct ldnq_model *model, int opset, str
                          "%s: is written in opset %d; it can be raised from "
                          "opset %d on",
                          model->path, from, LDNQ_OPSET_FIRST);
-    if (opset <= from)
-        return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&raise.scratch, err));
     enum ldnq_status status = raise_model(&raise, err);
     ldnq_arena_destroy(raise.scratch);

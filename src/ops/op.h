@@ -185,7 +185,8 @@ struct ldnq_op {
 #include "ops/list.h"
 #undef LDNQ_OP
 
-/* Finds the record for a node's type, domain and opset; NULL if there is none. */
+/* Finds the record for a node's type, domain and opset; NULL if there is none. In an opset beyond
+ * the latest, which the importer lets through, operators mean what they mean in the latest. */
 const struct ldnq_op *ldnq_ops_find(const char *domain, const char *type, int opset);
 /* Whether the table has a record of this type for any opset. */
 bool ldnq_ops_has_type(const char *domain, const char *type);

@@ -21,6 +21,7 @@ const struct ldnq_op *ldnq_ops_find(const char *domain, const char *type, int op
 {
     if (!is_default_domain(domain))
         return NULL;
+    opset = opset < LDNQ_OPSET_LATEST ? opset : LDNQ_OPSET_LATEST;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i]->type, type) == 0 && table[i]->since <= opset &&
             opset <= table[i]->until)

@@ -5,6 +5,8 @@
  */
 #include "fuzz.h"
 
+#include <string.h>
+
 #include "base/utf8.h"
 
 static void compare(const struct ldnq_onnx *first, const struct ldnq_onnx *second,
@@ -22,7 +24,9 @@ static void compare(const struct ldnq_onnx *first, const struct ldnq_onnx *secon
     FUZZ_CHECK(page, "there is no page");
     char *text = malloc(size + 1);
     if (text) {
-        snprintf(text, size + 1, "%s", page);
+        memcpy(text, page, size);
+        text[size] = '\0';
+        FUZZ_CHECK(!memchr(text, '\0', size), "the page holds a NUL");
         FUZZ_CHECK(ldnq_utf8_is_valid(text), "the page is not UTF-8");
     }
     free(text);

@@ -1,5 +1,6 @@
 """If, Loop and Scan against ONNX Runtime: made by hand, and by scripting torch modules."""
 
+import resource
 import warnings
 
 import numpy as np
@@ -371,3 +372,19 @@ def test_values_beyond_the_memory_should_be_refused_before_the_work(tmp_path):
     nodes = [node("Concat", [f"c{i}" if i else "x"] * 2, [f"c{i + 1}"], axis=1) for i in range(40)]
     proto = build(nodes, {"x": (FLOAT, ["n", 4])}, {"c40": (FLOAT, None)})
     refused(proto, {"x": X}, support.NOMEM, "out of memory", folder=tmp_path)
+
+
+def test_values_of_unknown_size_beyond_the_memory_should_name_node_and_value(tmp_path):
+    """The first axis has no size before the inputs are read."""
+    nodes = [node("Concat", [f"c{i}" if i else "x"] * 2, [f"c{i + 1}"], axis=0) for i in range(34)]
+    path = save(build(nodes, {"x": (FLOAT, ["n", 4])}, {"c34": (FLOAT, None)}), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", X)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+
+    done = support.ldnq("run", path, "--input", tmp_path / "x.npy", "--output", tmp_path / "out",
+                        "--threads", 1, preexec_fn=limit)
+    assert done.returncode == support.NOMEM, done.stderr
+    assert "node 'Concat#" in done.stderr and "output 'c2" in done.stderr, done.stderr
+    assert "out of memory: " in done.stderr and " bytes " in done.stderr

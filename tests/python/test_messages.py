@@ -125,3 +125,87 @@ def test_what_is_no_model_should_be_named_as_what_it_is(contents, words, tmp_pat
     path.write_bytes(contents)
     said = refused(MODEL, "inspect", path)
     assert words in said and said.startswith(f"ldnq: {path}: ")
+
+
+# ---- what belongs to quantization
+
+
+def test_copies_of_floats_should_not_count_as_quantizations(tmp_path):
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Identity", ["h"], ["i"]),
+             helper.make_node("Dropout", ["i"], ["y"])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    path = save(tmp_path, nodes, [x], {"w": weights(4, 4)})
+    assert support.answer("diff", path, path)["a"]["qdq_nodes"] == 0
+
+
+def test_copies_of_codes_should_count_as_quantizations(tmp_path):
+    nodes = [helper.make_node("Identity", ["codes"], ["copied"]),
+             helper.make_node("DequantizeLinear", ["copied", "scale"], ["w"]),
+             helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+             helper.make_node("Identity", ["q"], ["p"]),
+             helper.make_node("DequantizeLinear", ["p", "scale", "zero"], ["d"]),
+             helper.make_node("MatMul", ["d", "w"], ["y"])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    path = save(tmp_path, nodes, [x], {"codes": np.ones((4, 4), np.int8), "scale": np.float32(.5),
+                                       "zero": np.int8(0)})
+    assert support.answer("diff", path, path)["a"]["qdq_nodes"] == 5
+
+
+# ---- what a file stores
+
+
+def test_a_weight_behind_a_cast_should_count_as_it_is_stored(tmp_path):
+    half = weights(4, 6).astype(np.float16)
+    nodes = [helper.make_node("Cast", ["half"], ["w"], to=TensorProto.FLOAT),
+             helper.make_node("MatMul", ["x", "w"], ["h"]),
+             helper.make_node("Cast", ["codes"], ["float"], to=TensorProto.FLOAT),
+             helper.make_node("Mul", ["float", "scale"], ["v"]),
+             helper.make_node("MatMul", ["h", "v"], ["y"])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    path = save(tmp_path, nodes, [x], {"half": half, "codes": np.ones((6, 3), np.int8),
+                                       "scale": np.float32(.5)})
+    first, second = support.answer("inspect", path)["layers"]
+    assert (first["type"], first["bytes"]) == ("float16", 4 * 6 * 2)
+    assert (second["type"], second["bytes"]) == ("int8", 6 * 3)
+    first, second = support.answer("diff", path, path)["layers"]
+    assert (first["bits"], second["bits"]) == (16, 8)
+
+
+def test_float8_weights_should_have_eight_bits(tmp_path):
+    graph = helper.make_graph(
+        [helper.make_node("DequantizeLinear", ["codes", "scale"], ["w"]),
+         helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor("codes", TensorProto.FLOAT8E4M3FN, [8, 16], bytes(range(128)), raw=True),
+         numpy_helper.from_array(np.float32(.5), "scale")])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9),
+              path)
+    tensor, = support.answer("inspect", path)["tensors"]
+    assert (tensor["type"], tensor["bytes"]) == ("float8e4m3fn", 8 * 16 + 4)
+
+
+# ---- newer opsets
+
+
+@pytest.mark.parametrize("opset", [26, 27])
+def test_operators_that_have_not_changed_should_be_read_from_newer_opsets(opset, tmp_path):
+    nodes = [helper.make_node("Range", ["zero", "four", "one"], ["r"]),
+             helper.make_node("Add", ["x", "r"], ["s"]),
+             helper.make_node("Gemm", ["s", "w"], ["y"], name="fc")]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    path = save(tmp_path, nodes, [x], {"w": weights(4, 8), "zero": np.float32(0),
+                                       "four": np.float32(4), "one": np.float32(1)})
+    model = onnx.load(path)
+    model.opset_import[0].version, model.ir_version = opset, 13
+    onnx.save(model, path)
+    data = weights(6, 4)
+    np.save(tmp_path / "x.npy", data)
+    support.succeed("run", path, "--input", tmp_path / "x.npy", "--output", tmp_path / "out")
+    expected = (data + np.arange(4, dtype=np.float32)) @ numpy_helper.to_array(
+        next(t for t in model.graph.initializer if t.name == "w"))
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "y.npy"), expected, rtol=1e-5, atol=1e-5)
+    support.succeed("quantize", path, "--calib", tmp_path / "x.npy", "-o", tmp_path / "q.onnx",
+                    "--target", "weights", "--weights", "int8")
+    assert onnx.load(tmp_path / "q.onnx").opset_import[0].version == opset

@@ -100,6 +100,31 @@ def test_diff_should_write_valid_json_and_page(odd, tmp_path):
     assert_harmless((tmp_path / "page.html").read_text(encoding="utf-8"))
 
 
+def test_eval_should_print_valid_json_and_harmless_text(odd, tmp_path):
+    labels = np.arange(8) % 4
+    np.savez(tmp_path / "x.npz", **{"\u009b2Jm": np.load(odd / "x.npy"), "labels": labels})
+    # With a name that a .npz file can't hold, an only array is the only input's.
+    np.savez(tmp_path / "only.npz", x=np.load(odd / "x.npy"), labels=labels)
+    for data in ("x.npz", "only.npz"):
+        line = ["eval", odd / "m.onnx", "--data", tmp_path / data]
+        assert json.loads(outcome(*line, "--json"))["models"][0]["samples"] == 8
+        outcome(*line)
+
+
+def test_lint_should_print_valid_json_and_harmless_text(odd, tmp_path):
+    quantize(odd, tmp_path / "q.onnx", "--target", "tflite", "--weights", "int8")
+    for target in ("ort", "tflite"):
+        line = ["lint", tmp_path / "q.onnx", "--target", target]
+        said = json.loads(outcome(*line, "--json"))
+        assert not [f for f in said["findings"] if "NAME" in json.dumps(f)]
+        outcome(*line)
+
+
+def test_a_report_should_be_valid_text(odd, tmp_path):
+    quantize(odd, tmp_path / "q.onnx", "--report", tmp_path / "page.html")
+    assert_harmless((tmp_path / "page.html").read_text(encoding="utf-8"))
+
+
 def test_errors_should_name_the_node_as_valid_text(odd, tmp_path):
     raw = (odd / "m.onnx").read_bytes().replace(b"MatMul", b"NatMul")
     (tmp_path / "bad.onnx").write_bytes(raw)
