@@ -13,8 +13,6 @@
 
 /* More would decide the same. */
 #define MOST_SAMPLES ((size_t)64)
-/* With less noise than that part of the rounded network's, few samples suffice to tell. */
-#define MOST_CHANCE 0.5
 
 static enum ldnq_status measure_output_noise(const struct ldnq_quantizer *quantizer,
                                              struct ldnq_samples *samples, double *noise,
@@ -148,10 +146,10 @@ static void mark_as_rounded(const struct ldnq_quantizer *quantizer)
 }
 
 /* The part of the noise that may be chance: that of one sample is about as far from the mean as the
- * mean is large. */
+ * mean is large, half of which both networks share, as both compute the same samples. */
 static double estimate_chance(const struct ldnq_samples *samples)
 {
-    return fmin(1 / sqrt((double)ldnq_samples_count(samples)), MOST_CHANCE);
+    return 0.5 / sqrt((double)ldnq_samples_count(samples));
 }
 
 static bool may_be_rounded(const struct ldnq_quantizer *quantizer)
