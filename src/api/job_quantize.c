@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/default_inputs.h"
 #include "api/output_files.h"
 #include "base/clock.h"
 #include "api/layer_rules.h"
@@ -36,6 +37,7 @@ struct quantize_job {
     struct ldnq_job_goal goal;
     struct ldnq_job_checkpoint checkpoint;
     struct ldnq_quantize_options options;
+    struct ldnq_default_inputs default_inputs;
     struct ldnq_emit_options emit;
     struct ldnq_emit_choice choice;
     struct ldnq_quantization *quantization;
@@ -316,6 +318,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
 
     /* ---- the model, at the opset that the codes need; its graph comes after ---- */
     LDNQ_TRY(ldnq_onnx_load(quantize->onnx, &loaded->model, err));
+    LDNQ_TRY(ldnq_default_inputs_list(&quantize->default_inputs, loaded->model, job->arena, err));
     LDNQ_TRY(ldnq_output_files_check_model(&quantize->files, quantize->onnx, loaded->model, err));
     summary->model = loaded->model;
     summary->bytes_before = ldnq_model_bytes(loaded->model);
@@ -379,6 +382,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
                                  &quantize->quantization, err));
     summary->result = quantize->quantization;
     LDNQ_TRY(ldnq_emit(loaded->model, &quantize->quantization->network, &quantize->choice, err));
+    ldnq_default_inputs_warn(&quantize->default_inputs, loaded->model, &job->sink);
     LDNQ_TRY(ldnq_quantize_write_metadata(summary, loaded->model, model_hash, data_hash, err));
 
     /* ---- all files, at the end: the model is seen only after a job that succeeded ---- */

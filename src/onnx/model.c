@@ -38,6 +38,21 @@ uint64_t ldnq_model_hash(const struct ldnq_model *model)
     return model->hash;
 }
 
+const char *ldnq_model_input_name(const struct ldnq_model *model, size_t index)
+{
+    const Onnx__GraphProto *graph = model->proto->graph;
+    return index < graph->n_input ? ldnq_or_empty(graph->input[index]->name) : NULL;
+}
+
+bool ldnq_model_has_initializer(const struct ldnq_model *model, const char *name)
+{
+    const Onnx__GraphProto *graph = model->proto->graph;
+    for (size_t i = 0; i < graph->n_initializer; i++)
+        if (strcmp(ldnq_or_empty(graph->initializer[i]->name), name) == 0)
+            return true;
+    return false;
+}
+
 int64_t ldnq_model_ir_version(const struct ldnq_model *model)
 {
     return model->proto->ir_version;

@@ -64,6 +64,10 @@ size_t ldnq_model_data_bytes(const struct ldnq_model *model);
 /* The resolved paths of the external data that were read; NULL beyond the last. */
 const char *ldnq_model_data_file(const struct ldnq_model *model, size_t index);
 uint64_t ldnq_model_hash(const struct ldnq_model *model);
+/* The name of the graph's input with this index, those with an initializer included; NULL beyond
+ * the last. */
+const char *ldnq_model_input_name(const struct ldnq_model *model, size_t index);
+bool ldnq_model_has_initializer(const struct ldnq_model *model, const char *name);
 int64_t ldnq_model_ir_version(const struct ldnq_model *model);
 const char *ldnq_model_producer(const struct ldnq_model *model);
 /* The model's opset of ai.onnx. */

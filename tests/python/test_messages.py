@@ -209,3 +209,20 @@ def test_operators_that_have_not_changed_should_be_read_from_newer_opsets(opset,
     support.succeed("quantize", path, "--calib", tmp_path / "x.npy", "-o", tmp_path / "q.onnx",
                     "--target", "weights", "--weights", "int8")
     assert onnx.load(tmp_path / "q.onnx").opset_import[0].version == opset
+
+
+# ---- inputs with a default value
+
+
+def test_an_input_that_becomes_codes_should_be_named(tmp_path):
+    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="fc")]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+              for name, shape in (("x", ["N", 4]), ("w", [4, 8]), ("b", [8]))]
+    path = save(tmp_path, nodes, inputs, {"w": weights(4, 8), "b": weights(8)})
+    np.save(tmp_path / "x.npy", weights(6, 4))
+    done = support.succeed("quantize", path, "--calib", tmp_path / "x.npy", "-o",
+                           tmp_path / "q.onnx", "--target", "weights", "--weights", "int8")
+    left = {value.name for value in onnx.load(tmp_path / "q.onnx").graph.input}
+    assert "x" in left and "w" not in left
+    for name in ("w", "b"):
+        assert (f"'{name}' is no longer an input" in done.stderr) == (name not in left)
