@@ -80,6 +80,14 @@ static bool is_written_by_integers(const struct ldnq_placement_workspace *work,
     return writer != LDNQ_NO_NODE && work->placement->runs[writer] != LDNQ_NODE_FLOAT;
 }
 
+/* Bodies read values of the graph by their names. Where they were imported as graphs, these are the
+ * node's last inputs; any other node may have a graph among its attributes, too. */
+static size_t count_own_inputs(const struct ldnq_node *node)
+{
+    const bool has_bodies = node->op && (node->op->flags & LDNQ_OP_CONTROL_FLOW);
+    return has_bodies ? node->input_count - node->capture_count : node->input_count;
+}
+
 static void choose_pair_positions(struct ldnq_placement_workspace *work)
 {
     const bool both = work->options->target->pairs == LDNQ_PAIRS_AT_BOTH;
@@ -95,8 +103,7 @@ static void choose_pair_positions(struct ldnq_placement_workspace *work)
      * the value itself never exists. */
     for (size_t n = 0; both && n < work->graph->node_count; n++) {
         const struct ldnq_node *node = work->graph->nodes[n];
-        /* Bodies read values of the graph by their names. */
-        const size_t inputs = node->within ? 0 : node->input_count - node->capture_count;
+        const size_t inputs = node->within ? 0 : count_own_inputs(node);
         for (size_t i = 0; i < inputs; i++)
             if (node->inputs[i] && work->facts[node->inputs[i]->index].has_pair &&
                 is_written_by_integers(work, node->inputs[i]))
