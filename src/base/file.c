@@ -151,8 +151,8 @@ static enum ldnq_status open_device_or_pipe(struct ldnq_file_writer *writer,
     return LDNQ_OK;
 }
 
-/* Replaces the letters at the end of a temporary name. */
-static void choose_suffix(char *name)
+/* Replaces the letters at the end of a temporary name by random ones. */
+static void write_random_suffix(char *name)
 {
     static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyz";
     static atomic_ulong calls;
@@ -170,7 +170,7 @@ static int create_exclusively(char *name)
 {
     int fd = -1;
     for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-        choose_suffix(name);
+        write_random_suffix(name);
         fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
         if (fd >= 0 || errno != EEXIST)
             break;
@@ -208,7 +208,7 @@ static bool link_unnamed(struct ldnq_file_writer *writer)
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", writer->unnamed);
     for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-        choose_suffix(writer->temporary);
+        write_random_suffix(writer->temporary);
         if (linkat(AT_FDCWD, link, AT_FDCWD, writer->temporary, AT_SYMLINK_FOLLOW) == 0)
             return true;
         if (errno != EEXIST)

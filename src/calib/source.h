@@ -151,7 +151,8 @@ struct ldnq_labels {
     struct ldnq_label *list; /* sorted by file; no file twice */
 };
 
-/* Reads lines "file,class" after that header. Errors: IO, DATA (with the line), NOMEM. */
+/* Reads a CSV whose first line is "file,class"; each line after it has the name of a file and the
+ * number of its class. Errors: IO, DATA (with the line), NOMEM. */
 enum ldnq_status ldnq_labels_read(const char *path, struct ldnq_arena *arena,
                                   struct ldnq_labels *out, struct ldnq_error *err);
 

@@ -114,6 +114,15 @@ static bool has_input_value(const struct ldnq_node *node, const struct ldnq_valu
     return false;
 }
 
+static void retain_output(struct ldnq_exec *exec, const struct ldnq_value *output,
+                          bool is_read_late)
+{
+    if (is_read_late)
+        ldnq_exec_keep_until_reset(exec, output);
+    else
+        ldnq_exec_make_readable(exec, output);
+}
+
 /* Lets the executors keep the values that are compared. A value is alive right after its node
  * has run, and an input right before the layer runs. That is too short where the two networks
  * execute their layers in different orders and one has run past this layer, and for an input
@@ -124,13 +133,13 @@ static void retain_values(struct measurement *m)
     for (size_t i = 0; i < m->count; i++) {
         const struct measured_layer *layer = &m->layers[i];
         const struct ldnq_isolated_run *run = &layer->isolated_run;
-        ldnq_exec_retain(m->a, layer->match->output_a, reached_a > layer->output_a);
-        ldnq_exec_retain(m->b, layer->match->output_b, reached_b > layer->output_b);
-        ldnq_exec_retain(m->isolated, layer->match->output_b, true);
+        retain_output(m->a, layer->match->output_a, reached_a > layer->output_a);
+        retain_output(m->b, layer->match->output_b, reached_b > layer->output_b);
+        ldnq_exec_keep_until_reset(m->isolated, layer->match->output_b);
         for (size_t k = 0; k < run->input_count; k++)
             if (reached_a > layer->index_a ||
                 !has_input_value(m->graph_a->nodes[layer->index_a], run->inputs[k].a))
-                ldnq_exec_retain(m->a, run->inputs[k].a, true);
+                ldnq_exec_keep_until_reset(m->a, run->inputs[k].a);
         reached_a = ldnq_size_max(reached_a, layer->output_a + 1);
         reached_b = ldnq_size_max(reached_b, layer->output_b + 1);
     }

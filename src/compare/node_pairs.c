@@ -59,8 +59,8 @@ struct layer_candidate {
     size_t a, b, distance; /* distance: of their ranks among the layers */
 };
 
-/* Content counts for more than both names: where an exporter numbers nodes, the names are off
- * by one after a node that one file lacks. */
+/* Equal weights count for more than equal names of node and output together: where an exporter
+ * numbers nodes, the names are off by one after a node that one file lacks. */
 static double score_node_pair(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
     const double similarity = ldnq_compare_weights(a->layer, b->layer);

@@ -341,8 +341,9 @@ static bool has_ints(const struct ldnq_node *node, const char *name, int64_t val
     return true;
 }
 
-/* The side of the square windows of a ConvTranspose in the plane that do not overlap; 0: others. */
-static int64_t find_window(const struct ldnq_node *node, const struct ldnq_tensor *weight)
+/* k where the node is a plain ConvTranspose over two axes with a kernel of k x k and stride k, so
+ * that no two output windows overlap; 0: it is another. */
+static int64_t find_window_side(const struct ldnq_node *node, const struct ldnq_tensor *weight)
 {
     size_t count;
     const int64_t side = weight->shape.rank == 4 ? weight->shape.dim[2] : 0;
@@ -427,9 +428,9 @@ static enum ldnq_status rewrite_transposed_conv(struct operator_rewriter *rewrit
     const char *inputs[3] = { NULL, NULL, NULL }, *moved, *output;
     const struct ldnq_node *last;
     if (!weight || (has_bias && !bias) || node->inputs[0]->constant ||
-        !has_known_plane(&node->inputs[0]->shape) || !find_window(node, weight))
+        !has_known_plane(&node->inputs[0]->shape) || !find_window_side(node, weight))
         return LDNQ_OK;
-    const int64_t side = find_window(node, weight);
+    const int64_t side = find_window_side(node, weight);
     LDNQ_TRY(add_window_weights(rewriter, node, weight, bias, &inputs[1], err));
     LDNQ_TRY(make_value_name(rewriter, node, "_windows", &moved, err));
     LDNQ_TRY(

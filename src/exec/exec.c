@@ -111,14 +111,20 @@ size_t ldnq_exec_live_values(const struct ldnq_exec *exec, size_t node_index,
     return count;
 }
 
-void ldnq_exec_retain(struct ldnq_exec *exec, const struct ldnq_value *value, bool until_reset)
+void ldnq_exec_make_readable(struct ldnq_exec *exec, const struct ldnq_value *value)
 {
     const struct ldnq_graph *graph = exec->graph;
     for (size_t n = 0; n < graph->node_count; n++)
         if (exec->plan.fused[n] != LDNQ_NO_NODE && graph->nodes[n]->outputs[0] == value)
             ldnq_exec_plan_unfuse(&exec->plan, n);
-    if (until_reset || exec->plan.last_use[value->index] == LDNQ_NO_NODE)
+    if (exec->plan.last_use[value->index] == LDNQ_NO_NODE)
         exec->plan.last_use[value->index] = graph->node_count;
+}
+
+void ldnq_exec_keep_until_reset(struct ldnq_exec *exec, const struct ldnq_value *value)
+{
+    ldnq_exec_make_readable(exec, value);
+    exec->plan.last_use[value->index] = exec->graph->node_count;
 }
 
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec)

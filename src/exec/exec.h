@@ -55,8 +55,10 @@ size_t ldnq_exec_live_values(const struct ldnq_exec *exec, size_t node_index,
                              const struct ldnq_value **values);
 /* To be called before any run: makes a value readable after its node has run, even
  * where its only reader would otherwise be fused into that node. The value stays live
- * until its last use or, with until_reset, until the next reset. */
-void ldnq_exec_retain(struct ldnq_exec *exec, const struct ldnq_value *value, bool until_reset);
+ * until its last use; without a use, until the next reset. */
+void ldnq_exec_make_readable(struct ldnq_exec *exec, const struct ldnq_value *value);
+/* The same, and the value stays live until the next reset. */
+void ldnq_exec_keep_until_reset(struct ldnq_exec *exec, const struct ldnq_value *value);
 /* The most bytes that values and scratch have taken at any time so far. */
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec);
 

@@ -120,8 +120,9 @@ void ldnq_grad_destroy(struct ldnq_grad *grad)
 
 /* ---- one run ------------------------------------------------------------------------- */
 
-static enum ldnq_status check_feed(struct ldnq_grad *grad, const struct ldnq_grad_feed *feed,
-                                   struct ldnq_error *err)
+static enum ldnq_status check_and_mark_feed(struct ldnq_grad *grad,
+                                            const struct ldnq_grad_feed *feed,
+                                            struct ldnq_error *err)
 {
     const struct ldnq_value *value = feed->value;
     size_t definition = grad->exec->plan.definition[value->index];
@@ -137,14 +138,15 @@ static enum ldnq_status check_feed(struct ldnq_grad *grad, const struct ldnq_gra
     return LDNQ_OK;
 }
 
-static enum ldnq_status check_feeds(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
-                                    size_t count, struct ldnq_error *err)
+static enum ldnq_status check_and_mark_feeds(struct ldnq_grad *grad,
+                                             const struct ldnq_grad_feed *feeds, size_t count,
+                                             struct ldnq_error *err)
 {
     memset(grad->plan.is_fed, 0, grad->graph->value_count * sizeof *grad->plan.is_fed);
     for (size_t i = 0; i < grad->graph->symbol_count; i++)
         grad->symbol_sizes[i] = -1;
     for (size_t i = 0; i < count; i++)
-        LDNQ_TRY(check_feed(grad, &feeds[i], err));
+        LDNQ_TRY(check_and_mark_feed(grad, &feeds[i], err));
     return LDNQ_OK;
 }
 
@@ -336,7 +338,7 @@ enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_fe
                                struct ldnq_error *err)
 {
     struct loss_call call = { .compute = loss, .ctx = ctx };
-    LDNQ_TRY(check_feeds(grad, feeds, feed_count, err));
+    LDNQ_TRY(check_and_mark_feeds(grad, feeds, feed_count, err));
     bind_feeds(grad, feeds, feed_count);
     LDNQ_TRY(choose_segments(grad, feeds, feed_count, err));
     enum ldnq_status status = run_forward_and_backward(grad, &call, err);

@@ -93,9 +93,9 @@ static inline float half_to_float(uint16_t code)
     return bits_to_float(bits | (uint32_t)(code & 0x8000) << 16);
 }
 
-/* Below 2^-14 halves are multiples of 2^-24, and adding 0.5f rounds to just those.
- * Above, half to even is done on the bits: half a unit of the kept last place is added,
- * less one where the kept part is even. */
+/* Below 2^-14 halves are multiples of 2^-24, which is the spacing of floats at 0.5: adding 0.5f
+ * rounds to them. Above, the 13 bits that go are rounded half to even: 0x1000 is added where the
+ * kept part is odd, 0xfff where it is even. */
 static inline uint16_t float_to_half(float v)
 {
     uint32_t bits = float_to_bits(v), size = bits & 0x7fffffffu;

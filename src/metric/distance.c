@@ -85,19 +85,19 @@ enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq
 
 /* ---- results ------------------------------------------------------------------------------ */
 
-static bool has_valid_sums(const struct ldnq_distance *sums)
+static bool has_comparable_tensors(const struct ldnq_distance *sums)
 {
     return !sums->failed && sums->count > 0;
 }
 
 double ldnq_distance_compute_sqnr(const struct ldnq_distance *sums)
 {
-    return has_valid_sums(sums) ? ldnq_compute_sqnr(sums->tt, sums->ee) : NAN;
+    return has_comparable_tensors(sums) ? ldnq_compute_sqnr(sums->tt, sums->ee) : NAN;
 }
 
 double ldnq_distance_compute_cosine(const struct ldnq_distance *sums)
 {
-    if (!has_valid_sums(sums))
+    if (!has_comparable_tensors(sums))
         return NAN;
     if (sums->ee == 0)
         return 1;

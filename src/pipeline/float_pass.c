@@ -74,7 +74,7 @@ enum ldnq_status ldnq_float_pass_run(const struct ldnq_float_pass *pass, struct 
     LDNQ_TRY(ldnq_exec_create(pass->graph, pass->pool, &exec, err));
     for (size_t i = 0; i < pass->graph->value_count; i++)
         if (pass->visited[i] && !pass->graph->values[i]->is_input)
-            ldnq_exec_retain(exec, pass->graph->values[i], false);
+            ldnq_exec_make_readable(exec, pass->graph->values[i]);
     const enum ldnq_status status = run_all_batches(pass, exec, err);
     ldnq_exec_destroy(exec);
     return status;

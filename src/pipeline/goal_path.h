@@ -11,7 +11,8 @@
 
 #include "pipeline/pipeline.h"
 
-/* Figures of an allocation's entries, read from the lowest state. */
+/* What the search knows of an allocation's entries. The caller sets the first two; the others come
+ * from the quantization in which every layer has its fewest bits. */
 struct ldnq_goal_layers {
     bool *pinned;     /* by entry: it is not on a ladder */
     bool keeps_codes; /* a pinned layer has codes */

@@ -140,8 +140,8 @@ static enum ldnq_status create_executor(struct output_estimator *estimator, stru
         if (activation->is_constant)
             continue;
         if (!activation->value->is_input)
-            ldnq_exec_retain(estimator->exec, activation->value, true);
-        ldnq_exec_retain(estimator->exec, activation->dequantized, true);
+            ldnq_exec_keep_until_reset(estimator->exec, activation->value);
+        ldnq_exec_keep_until_reset(estimator->exec, activation->dequantized);
     }
     return LDNQ_OK;
 }

@@ -155,8 +155,8 @@ void ldnq_ranges_mark(const struct ldnq_ranges *ranges, bool *visited)
         visited[i] |= ranges->activation_of[i] > 0;
 }
 
-/* What a layer reads must be finite. Elsewhere an infinity may be meant, as in a mask: the value
- * stays float. */
+/* Fails if a layer reads this activation, which is not finite. Where none does, an infinity may be
+ * meant, as in a mask, and the value stays float. */
 static enum ldnq_status refuse_not_finite(const struct ldnq_ranges *ranges,
                                           const struct ldnq_placed_activation *activation,
                                           struct ldnq_error *err)

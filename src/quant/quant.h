@@ -1,8 +1,10 @@
 /* quant.h: codebooks, and solvers that fit codebook weights to one layer's quadratic.
  *
- * Solves  min over codes q, scales a and the bias
+ * Solves  min over codes q and scales a of
  *             sum_g tr (Q_g - W_g) H_g (Q_g - W_g)',  Q = a q elementwise
- *         The paper's factor 1/2 is left out; it cancels in what is reported
+ *         with H_g = E[y y'], the gram matrix of the group's inputs y. A layer with a bias takes
+ *         the bias that is best for its Q, which leaves the covariance H_g - E[y] E[y]' in place
+ *         of H_g (problem.h). The paper's factor 1/2 is left out; it cancels in what is reported
  * Shapes  g = 1 .. G groups, each with M rows (output channels) and K cols (inputs of the
  *         group): weight (G, M, K), gram (G, K, K), mean (G, K), bias (G, M), row-major
  * Units   weight and bias as in the model; gram and mean are means over the positions of

@@ -64,7 +64,7 @@ static const struct ldnq_lint_check checks[] = {
     { "fixed-range", LDNQ_LINT_COMPUTING, false, ldnq_check_fixed_range, REFUSED },
     { "near-scale", LDNQ_LINT_COMPUTING, false, ldnq_check_near_scale, "a pass over the codes" },
 
-    { "whole-table", LDNQ_LINT_TABLES, true, ldnq_check_whole_table,
+    { "whole-table", LDNQ_LINT_TABLES, true, ldnq_check_table_not_dequantized,
       "a pass over the table on every run" },
 
     { "move-codes", LDNQ_LINT_MOVING, true, ldnq_check_move_codes, "a conversion on each side" },

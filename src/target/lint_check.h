@@ -134,7 +134,7 @@ LDNQ_LINT_RULE(bias_scale);
 LDNQ_LINT_RULE(bias_saturated);
 
 LDNQ_LINT_RULE(double_pair);
-LDNQ_LINT_RULE(whole_table);
+LDNQ_LINT_RULE(table_not_dequantized);
 LDNQ_LINT_RULE(product_rows);
 LDNQ_LINT_RULE(rounded_input);
 LDNQ_LINT_RULE(weights_only);

@@ -145,7 +145,7 @@ bool ldnq_check_weights_only(struct ldnq_linter *linter, const struct ldnq_node 
 
 /* A table that is dequantized before rows are looked up in it. Where a QuantizeLinear follows, the
  * runtime looks up codes. */
-bool ldnq_check_whole_table(struct ldnq_linter *linter, const struct ldnq_node *node)
+bool ldnq_check_table_not_dequantized(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *clamp;
     if (!linter->target->dequantize_once || !ldnq_op_reads_table(node) ||

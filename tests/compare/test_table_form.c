@@ -83,7 +83,7 @@ static void run_form(struct ldnq_graph *graph, float *result)
     struct ldnq_exec *exec;
     assert_ok(ldnq_passes_run(graph, &err));
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-    ldnq_exec_retain(exec, graph->outputs[0], true);
+    ldnq_exec_keep_until_reset(exec, graph->outputs[0]);
     assert_ok(ldnq_exec_run(exec, (struct ldnq_tensor *const[]){ &ids }, &err));
     const struct ldnq_tensor *output = ldnq_exec_find_value(exec, graph->outputs[0]);
     assert_int_equal(ldnq_tensor_count(output), 6 * COLS);

@@ -102,8 +102,8 @@ static void exec_should_show_what_a_clamp_would_hide(void **state)
     const struct ldnq_value *c2 = ldnq_graph_find_value(graph, "c2_out");
     struct ldnq_exec *exec;
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-    ldnq_exec_retain(exec, c1, true);
-    ldnq_exec_retain(exec, c2, false);
+    ldnq_exec_keep_until_reset(exec, c1);
+    ldnq_exec_make_readable(exec, c2);
     assert_ok(ldnq_exec_run(exec, &input, &err));
     assert_same_bits(ldnq_exec_find_value(exec, graph->outputs[0]), fused);
     assert_non_null(ldnq_exec_find_value(exec, c1));

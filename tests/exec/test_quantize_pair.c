@@ -82,7 +82,7 @@ static struct ldnq_tensor *run_pair(struct ldnq_graph *graph, const struct ldnq_
     assert_ok(ldnq_exec_create(graph, pool, &exec, &err));
     assert_true(is_fused(exec, y));
     if (codes)
-        ldnq_exec_retain(exec, codes, true);
+        ldnq_exec_keep_until_reset(exec, codes);
     assert_true(is_fused(exec, y) == !codes);
     assert_ok(ldnq_exec_run(exec, &input, &err));
     if (codes)
@@ -215,7 +215,7 @@ static void fused_pair_should_not_overwrite_what_is_read_again(void **state)
     /* A value that the caller retains is as good as read again. */
     struct ldnq_exec *exec;
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-    ldnq_exec_retain(exec, negative, true);
+    ldnq_exec_keep_until_reset(exec, negative);
     assert_ok(ldnq_exec_run(exec, &input, &err));
     assert_true(is_fused(exec, pair.y));
     const float *seen = ldnq_exec_find_value(exec, negative)->data;
@@ -395,8 +395,8 @@ static void gradients_should_not_depend_on_the_fusion(void **state)
     finish(&job);
     struct ldnq_exec *exec;
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-    ldnq_exec_retain(exec, pair.codes, true);
-    ldnq_exec_retain(exec, pair.y, true);
+    ldnq_exec_keep_until_reset(exec, pair.codes);
+    ldnq_exec_keep_until_reset(exec, pair.y);
     assert_ok(ldnq_exec_run(exec, &input, &err));
     const float *dequantized = ldnq_exec_find_value(exec, pair.y)->data;
     for (int i = 0; i < 100; i++)

@@ -10,7 +10,7 @@
 struct activation_loop {
     const float *x;
     float *y;
-    float alpha, beta; /* beta: the second attribute */
+    float alpha, beta; /* beta: the second attribute, whatever its name (gamma of Selu) */
 };
 
 /* The record and functions of one activation.

@@ -41,8 +41,8 @@ static enum ldnq_status count_rows_and_cols(const struct ldnq_op_call *call, siz
 }
 
 /* Checks that scale (input 1) or bias (input 2) has `cols` elements. */
-static enum ldnq_status check_scale(const struct ldnq_op_call *call, size_t input, int axis,
-                                    struct ldnq_error *err)
+static enum ldnq_status check_scale_shape(const struct ldnq_op_call *call, size_t input, int axis,
+                                          struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     const struct ldnq_tensor *scale = ldnq_op_input(call, input);
@@ -65,8 +65,8 @@ static enum ldnq_status layernormalization_infer_shape(struct ldnq_op_call *call
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(find_axis(call, &axis, err));
-    LDNQ_TRY(check_scale(call, 1, axis, err));
-    LDNQ_TRY(check_scale(call, 2, axis, err));
+    LDNQ_TRY(check_scale_shape(call, 1, axis, err));
+    LDNQ_TRY(check_scale_shape(call, 2, axis, err));
     for (size_t i = 1; i < call->out_count; i++)
         for (int k = axis; k < call->in[0]->shape.rank; k++)
             call->out[i].shape.dim[k] = 1;

@@ -184,7 +184,7 @@ static enum ldnq_status fail_scale_shape_misfit(const struct ldnq_op_call *call,
                      ldnq_shape_print(&call->in[0]->shape, NULL, x, sizeof x));
 }
 
-static enum ldnq_status check_scale(const struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status check_scale_shape(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *scale = call->in[1];
     const struct ldnq_shape *x = &call->in[0]->shape;
@@ -335,7 +335,7 @@ static enum ldnq_status quantize_infer_shape(struct ldnq_op_call *call, struct l
                          ldnq_dtype_name(dtype));
     if (wanted && (int64_t)dtype != wanted)
         return ldnq_fail(err, LDNQ_MODEL, "output_dtype differs from its zero point's type");
-    LDNQ_TRY(check_scale(call, err));
+    LDNQ_TRY(check_scale_shape(call, err));
     LDNQ_TRY(check_zero(call, dtype, err));
     call->out[0].dtype = call->fused_reader ? LDNQ_FLOAT : dtype;
     call->out[0].shape = call->in[0]->shape;
@@ -456,7 +456,7 @@ static enum ldnq_status dequantize_infer_shape(struct ldnq_op_call *call, struct
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "dequantizing to another type than float32 is not "
                          "supported");
-    LDNQ_TRY(check_scale(call, err));
+    LDNQ_TRY(check_scale_shape(call, err));
     LDNQ_TRY(check_zero(call, call->in[0]->dtype, err));
     call->out[0].dtype = LDNQ_FLOAT;
     call->out[0].shape = call->in[0]->shape;

@@ -17,8 +17,9 @@ struct elementwise_iterator {
     char *out;
 };
 
-/* Whether an axis of `extent` continues axis `at` in every input, so that both are one. */
-static bool continues_axis(const struct elementwise_iterator *it, size_t at, const size_t *strides,
+/* Whether the next axis, of `extent` elements, can be merged into axis `at`: in every input the
+ * stride of axis `at` is `extent` times that of the next one. */
+static bool can_merge_axis(const struct elementwise_iterator *it, size_t at, const size_t *strides,
                            size_t extent)
 {
     for (size_t k = 0; k < it->inputs; k++)
@@ -35,7 +36,7 @@ static void append_or_merge_axis(struct elementwise_iterator *it, size_t extent,
     size_t at = it->rank;
     if (extent == 1)
         return;
-    if (at > 0 && continues_axis(it, at - 1, strides, extent)) {
+    if (at > 0 && can_merge_axis(it, at - 1, strides, extent)) {
         at--;
         extent *= it->extent[at];
     }
