@@ -134,12 +134,13 @@ enum ldnq_status ldnq_fitting_check_statistics(const struct ldnq_layer_fitting *
 
 /* ---- step 2: the choice, and error compensation ------------------------------------------ */
 
-/* A published method is left as it is, and so are the baselines, which leave the bias alone. */
+/* A published method is left as it is, and so are the solvers that round: of what they do, the
+ * compensation alone could follow chance, and lambda is chosen on the held-out part. */
 static bool chooses_fit(const struct ldnq_layer_fitting *fitting)
 {
     const struct ldnq_solver *solver = fitting->quantizer->options->solver;
     const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
-    return solver->fits_bias && !solver->is_published && !network->layers[fitting->index].shared;
+    return solver->needs_gram && !solver->is_published && !network->layers[fitting->index].shared;
 }
 
 /* Chooses lambda and how the layer is fitted, then adds the held-out part to the fitted one. */

@@ -152,10 +152,11 @@ static double estimate_chance(const struct ldnq_samples *samples)
     return 0.5 / sqrt((double)ldnq_samples_count(samples));
 }
 
+/* Solvers that round, a published method and a cascade stay as they are. */
 static bool may_be_rounded(const struct ldnq_quantizer *quantizer)
 {
     const struct ldnq_quantize_options *options = quantizer->options;
-    return options->held_out && options->solver->fits_bias && !options->solver->is_published &&
+    return options->held_out && options->solver->needs_gram && !options->solver->is_published &&
            options->cascade == 0;
 }
 

@@ -22,11 +22,12 @@ static const struct ldnq_solver mse = {
 
 static const struct ldnq_solver nearest = {
     .name = "nearest",
-    .summary =
-        "mse's codes and scales; the bias keeps the output's mean. One pass over the samples",
+    .summary = "rounds with mse's or rtn's scale; the bias keeps the output's mean. One pass over "
+               "the samples",
     .fits_bias = true,
     .blocks = true,
     .start = ldnq_start_from_projection,
+    .improve = ldnq_improve_by_scale_choice,
 };
 
 static const struct ldnq_solver gptq = {

@@ -36,6 +36,8 @@ enum ldnq_status ldnq_start_from_projection(const struct ldnq_layer_problem *pro
 
 /* Solvers that improve the codes and scales of a start. Errors: NUMERIC (a factorization that
  * fails), NOMEM, USAGE (an option out of range). */
+enum ldnq_status ldnq_improve_by_scale_choice(const struct ldnq_solver_task *task,
+                                              struct ldnq_error *err);
 enum ldnq_status ldnq_improve_by_gptq(const struct ldnq_solver_task *task, struct ldnq_error *err);
 enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
                                          struct ldnq_error *err);
