@@ -72,6 +72,8 @@ static void load_should_refuse_what_is_not_a_model(void **state)
                  "m.onnx: is empty");
     assert_null(model);
     assert_fails(ldnq_model_load_memory("hello", 5, "m.onnx", &model, &err), LDNQ_MODEL,
+                 "m.onnx: is not an ONNX model: it is text");
+    assert_fails(ldnq_model_load_memory("\1\2\xff", 3, "m.onnx", &model, &err), LDNQ_MODEL,
                  "m.onnx: is not an ONNX model or is damaged (");
     assert_fails(ldnq_model_load("no/such.onnx", &model, &err), LDNQ_IO, "no/such.onnx");
     assert_fails(ldnq_model_load("/", &model, &err), LDNQ_IO, "/: ");
