@@ -205,6 +205,28 @@ static void restore_gram(const struct ldnq_layer_problem *problem, double *gram,
         gram[i / k * k * k + i % k * (k + 1)] = diagonal[i];
 }
 
+/* The error of the start, which all these solvers share, without the damping. */
+static enum ldnq_status measure_start(const struct ldnq_layer_fitting *fitting,
+                                      const struct ldnq_layer_problem *problem,
+                                      struct ldnq_layer_solution *solution,
+                                      struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_quantize_options *options = fitting->quantizer->options;
+    const size_t rows = problem->groups * problem->rows;
+    const size_t scales = rows * (problem->block_index ? problem->block_count : 1);
+    struct ldnq_layer_solution start = {
+        .codes = ldnq_arena_alloc(arena, rows * problem->cols, sizeof *start.codes, err),
+        .scales = ldnq_arena_alloc(arena, scales, sizeof *start.scales, err),
+        .bias = ldnq_arena_alloc(arena, rows, sizeof *start.bias, err),
+    };
+    if (!start.codes || !start.scales || !start.bias)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_solve(ldnq_solver_find("mse"), problem, &options->solver_options, options->pool,
+                        &start, err));
+    solution->error_start = start.error;
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_fitting_solve_damped(struct ldnq_layer_fitting *fitting,
                                            const struct ldnq_solver *solver, double damping,
                                            const struct ldnq_layer_problem *problem,
@@ -223,9 +245,9 @@ enum ldnq_status ldnq_fitting_solve_damped(struct ldnq_layer_fitting *fitting,
     const enum ldnq_status status =
         ldnq_solve(solver, problem, &options->solver_options, options->pool, solution, err);
     restore_gram(problem, gram, diagonal);
-    if (status == LDNQ_OK)
-        solution->error = ldnq_compute_layer_error(problem, solution);
-    return status;
+    LDNQ_TRY(status);
+    solution->error = ldnq_compute_layer_error(problem, solution);
+    return measure_start(fitting, problem, solution, arena, err);
 }
 
 /* The target of the candidates, compensated on the fitted part alone. Its sums are not finished. */

@@ -10,6 +10,7 @@ import support
 from support import DIGITS, IO, OK
 
 LINE = ["quantize", DIGITS / "digits-ts.onnx", "--calib", DIGITS / "calib", "--max-samples", 40,
+        "--target", "weights",
         "--solver", "gptq", "-v", "--max-mem", "1K", "--threads", 1]
 
 

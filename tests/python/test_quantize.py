@@ -388,9 +388,11 @@ def one_layer(kind):
 def test_error_should_be_the_outputs_own(kind, solver, codebook, tmp_path):
     """E|q-y|^2 over that of a layer with weight zero and, where there is one, the best bias."""
     source, calib, _, _ = prepare(one_layer(kind), tmp_path)
+    # So few samples are all fitted, and the error is that on the fitted ones.
+    feeds = {"x": np.load(calib)[:4]}
+    np.save(calib, feeds["x"])
     said = quantize(source, tmp_path / "q.onnx", calib, "--weights", codebook, *BASELINE,
                     "--solver", solver)
-    feeds = {"x": np.load(calib)}
     (want,), (got,) = (support.ort_run(path, feeds).values()
                        for path in (source, tmp_path / "q.onnx"))
     axis = 1 if want.ndim > 3 else want.ndim - 1

@@ -169,7 +169,9 @@ def refused_by_name(proto, shape, words, tmp_path):
                         "-o", tmp_path / "q.onnx", "--calib",
                         calib)
     assert done.returncode == UNSUPPORTED and all(word in done.stderr for word in words)
-    assert done.stderr.count("\n") == 1 and not (tmp_path / "q.onnx").exists()
+    # What attends to its batch is warned of first.
+    errors = [line for line in done.stderr.splitlines() if ": warning: " not in line]
+    assert len(errors) == 1 and not (tmp_path / "q.onnx").exists()
 
 
 @pytest.mark.parametrize("op, domain", [("Nothing", ""), ("Sparkle", "com.elsewhere")])
