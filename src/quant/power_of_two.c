@@ -10,7 +10,7 @@
 struct rounding {
     const struct ldnq_solver_task *task;
     const struct ldnq_solver *solver;
-    /* The layer's problem, with the bias eliminated where the solver improves codes. */
+    /* The layer's problem, with the bias eliminated where the solver improves codes by it. */
     struct ldnq_layer_problem problem;
     const float *free_scales; /* (G, M) found without the restriction */
     double *target;           /* (G, M, K) W H, where the solver improves codes */
@@ -59,7 +59,7 @@ static enum ldnq_status find_trial_codes(struct rounding *rounding, struct ldnq_
 {
     const struct ldnq_solver_task *task = rounding->task;
     find_nearest_codes(rounding);
-    if (!rounding->solver->improve) {
+    if (!rounding->solver->needs_gram) {
         measure_distance_to_weight(rounding);
         return LDNQ_OK;
     }
@@ -152,12 +152,12 @@ enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_tas
 {
     struct rounding rounding = { .task = task, .solver = solver, .problem = *task->problem };
     const struct ldnq_choice zero = { 0 };
-    if (solver->improve)
+    if (solver->needs_gram)
         LDNQ_TRY(ldnq_problem_eliminate_bias(task->problem, &rounding.problem, task->arena, err));
     if (rounding.problem.groups * rounding.problem.rows == 0)
         return LDNQ_OK;
     LDNQ_TRY(allocate_rounding(&rounding, err));
-    if (solver->improve)
+    if (solver->needs_gram)
         LDNQ_TRY(ldnq_compute_descent_target(&rounding.problem, task->pool, rounding.target, err));
     const double none = ldnq_compute_total_error(task->problem, task->pool, &zero, rounding.errors);
 
@@ -168,7 +168,7 @@ enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_tas
     /* ---- the smaller one */
     LDNQ_TRY(try_neighboring_powers(&rounding, false, err));
     double after = measure_solution(&rounding);
-    if (!solver->improve)
+    if (!solver->needs_gram)
         return ldnq_report_errors(none, after, after, task->solution, err);
 
     /* ---- never worse: rounding the biases to float32 can cost more than the codes gained */
