@@ -15,14 +15,19 @@ LINE = ["quantize", DIGITS / "digits-ts.onnx", "--calib", DIGITS / "calib", "--t
         "--weights", "int4", "--solver", "best"]
 
 
+def set_handling(ignored):
+    """Whatever the shell that runs the tests ignores, as it does for jobs in the background."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
+
+
 def start(folder, *options, ignore=None):
     """A run that waits after its samples are read, where it opens its log, a pipe."""
     os.mkfifo(folder / "log")
     command = [support.LDNQ, *map(str, LINE), "-o", "q.onnx", "--log", "log", "--report", "r.html",
                *options]
-    before = (lambda: signal.signal(ignore, signal.SIG_IGN)) if ignore else None
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            encoding="utf-8", preexec_fn=before)
+                            encoding="utf-8", preexec_fn=lambda: set_handling(ignore))
 
 
 def names(folder):
@@ -94,7 +99,8 @@ def test_the_log_of_a_run_that_was_ended_should_be_removed(tmp_path):
     """As for a job that is canceled; a run that goes on writes it from the start."""
     command = [support.LDNQ, *map(str, LINE), "-o", "q.onnx", "--log", "l.jsonl", "--augment", "8",
                "--checkpoint", "ck"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as run:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL,
+                          preexec_fn=lambda: set_handling(None)) as run:
         while run.poll() is None and len(list(tmp_path.glob("ck/*.layer"))) < 1:
             time.sleep(.001)
         run.send_signal(signal.SIGINT)
