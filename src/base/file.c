@@ -179,7 +179,7 @@ static int create_exclusively(char *name)
 }
 
 /* Creates a file without a name in the folder of `path`, so that a process that is killed leaves
- * nothing behind. -1 where the file system has no such files, or nothing could name them later. */
+ * no file. Returns -1 where the file system can't create such files or name them later. */
 static int create_unnamed_beside(const char *path)
 {
 #ifdef O_TMPFILE
@@ -202,7 +202,7 @@ static int create_unnamed_beside(const char *path)
     return -1;
 }
 
-/* Gives the unnamed file its temporary name. */
+/* Links the unnamed file to its temporary name. */
 static bool link_unnamed(struct ldnq_file_writer *writer)
 {
     char link[64];

@@ -66,8 +66,8 @@ static size_t count_packed_bytes(const struct ldnq_tensor *tensor)
     return (ldnq_tensor_count(tensor) * ldnq_dtype_bits(tensor->dtype) + 7) / 8;
 }
 
-/* Where folding has computed the value, the initializer it was computed from: a float weight for
- * one that the model quantizes at run time, a half for one behind a Cast. */
+/* Where folding has computed the value, the initializer it was computed from: the float weight
+ * where the model quantizes it at run time, the float16 weight where a Cast follows. */
 static const struct ldnq_value *find_stored_value(const struct ldnq_value *value)
 {
     while (!value->is_initializer && value->folded_from && value->folded_from->input_count &&

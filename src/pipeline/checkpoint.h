@@ -31,7 +31,8 @@ struct ldnq_checkpoint {
     bool is_fitting;         /* the next layer will be fitted, and then stored */
     bool ends_after_layer;   /* the run ends when that layer is stored */
     bool failed;             /* a record could not be written: no others are */
-    /* The iterations of the solver in the current layer, and who else is told of them. */
+    /* The iterations of the solver in the current layer, and the callback that also receives them.
+     */
     struct ldnq_trace_row *trace;
     size_t trace_count, trace_capacity;
     void (*next_trace)(void *ctx, const struct ldnq_trace_row *row);

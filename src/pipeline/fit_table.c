@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "pipeline/checkpoint.h"
 #include "pipeline/select.h"
 #include "quant/problem.h"
 
@@ -160,11 +159,5 @@ enum ldnq_status ldnq_fitting_fit_table(struct ldnq_layer_fitting *fitting,
     diagnostics->error_start = solution.error_start;
     LDNQ_TRY(measure_table(fitting, &problem, &solution, diagnostics, arena, err));
     LDNQ_TRY(ldnq_fitting_store_solution(fitting, quantized, &solution, err));
-    LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));
-    diagnostics->seconds = ldnq_now() - start;
-    const struct ldnq_layer_record record = { fitting->index, quantized, &solution, diagnostics };
-    LDNQ_TRY(ldnq_checkpoint_write_layer(options->checkpoint, &record, options->sink, err));
-    const size_t steps = quantizer->means ? 1 : fitting->runner.batch_count + 1;
-    return ldnq_sink_progress(options->sink, "quantize", layer->node->label,
-                              (fitting->index + 1) * steps, network->count * steps, err);
+    return ldnq_fitting_finish_layer(fitting, &solution, start, err);
 }

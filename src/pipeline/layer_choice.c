@@ -1,7 +1,7 @@
 /* layer_choice.c: whether a layer is fitted, fitted with damping, or rounded, by samples that the
  * candidates were not fitted to.
  *
- * The fitted part of the samples gives each candidate, with a quick solver; the held-out part
+ * A quick solver fits each candidate to the fitted part of the samples; the held-out part
  * measures |W y + b - (G y^ + b^)|^2, the error of the layer's output against the float
  * network's:
  *

@@ -60,6 +60,12 @@ enum ldnq_status ldnq_fitting_store_solution(const struct ldnq_layer_fitting *fi
                                              struct ldnq_quantized_layer *quantized,
                                              const struct ldnq_layer_solution *solution,
                                              struct ldnq_error *err);
+/* Makes the node of the current layer compute with its stored codes, and writes its record to the
+ * checkpoint. `solution` is the one that was stored; the fit began at `start` (ldnq_now).
+ * Errors: NOMEM, CANCELED. */
+enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
+                                           struct ldnq_layer_solution *solution, double start,
+                                           struct ldnq_error *err);
 
 /* ---- tables (fit_table.c) --------------------------------------------------------------- */
 

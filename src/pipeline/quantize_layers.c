@@ -159,6 +159,24 @@ enum ldnq_status ldnq_fitting_store_solution(const struct ldnq_layer_fitting *fi
     return LDNQ_OK;
 }
 
+enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
+                                           struct ldnq_layer_solution *solution, double start,
+                                           struct ldnq_error *err)
+{
+    struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_quantize_options *options = quantizer->options;
+    struct ldnq_quantized_network *network = &quantizer->result->network;
+    struct ldnq_quantized_layer *quantized = &network->layers[fitting->index];
+    struct ldnq_layer_diagnostics *diagnostics = &quantizer->result->diagnostics[fitting->index];
+    LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));
+    diagnostics->seconds = ldnq_now() - start;
+    const struct ldnq_layer_record record = { fitting->index, quantized, solution, diagnostics };
+    LDNQ_TRY(ldnq_checkpoint_write_layer(options->checkpoint, &record, options->sink, err));
+    const size_t steps = quantizer->means ? 1 : fitting->runner.batch_count + 1;
+    return ldnq_sink_progress(options->sink, "quantize", quantized->layer.node->label,
+                              (fitting->index + 1) * steps, network->count * steps, err);
+}
+
 /* ---- one layer --------------------------------------------------------------------------- */
 
 static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldnq_arena *arena,
@@ -228,13 +246,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     LDNQ_TRY(ldnq_fitting_store_solution(fitting, quantized, &solution, err));
     LDNQ_TRY(
         ldnq_fitting_compute_weight_error(fitting, quantized, &solution, diagnostics, arena, err));
-    LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));
-    diagnostics->seconds = ldnq_now() - start;
-    const struct ldnq_layer_record record = { fitting->index, quantized, &solution, diagnostics };
-    LDNQ_TRY(ldnq_checkpoint_write_layer(options->checkpoint, &record, options->sink, err));
-    const size_t steps = quantizer->means ? 1 : fitting->runner.batch_count + 1;
-    return ldnq_sink_progress(options->sink, "quantize", layer->node->label,
-                              (fitting->index + 1) * steps, network->count * steps, err);
+    return ldnq_fitting_finish_layer(fitting, &solution, start, err);
 }
 
 static enum ldnq_status skip_statistics(void *ctx, const struct ldnq_exec *exec, size_t batch,
