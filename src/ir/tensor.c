@@ -1,6 +1,7 @@
 #include "ir/ir.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,6 +55,18 @@ size_t ldnq_tensor_count(const struct ldnq_tensor *tensor)
 {
     size_t count = 0;
     return ldnq_shape_count(&tensor->shape, &count) ? count : 0;
+}
+
+bool ldnq_tensor_is_finite(const struct ldnq_tensor *tensor, size_t *index)
+{
+    const float *data = tensor->data;
+    for (size_t i = 0, count = ldnq_tensor_count(tensor); i < count; i++)
+        if (!isfinite(data[i])) {
+            if (index)
+                *index = i;
+            return false;
+        }
+    return true;
 }
 
 /* Appends as much of the text as fits with its NUL; returns the new length. */

@@ -58,6 +58,10 @@ bool ldnq_tensor_bytes(const struct ldnq_tensor *tensor, size_t *bytes);
 /* Number of elements of an allocated tensor; 0 when it can't be counted. */
 size_t ldnq_tensor_count(const struct ldnq_tensor *tensor);
 
+/* Whether a tensor of LDNQ_FLOAT has neither infinities nor NaN; if not, and `index` is given,
+ * it becomes that of the first such element. */
+bool ldnq_tensor_is_finite(const struct ldnq_tensor *tensor, size_t *index);
+
 /* Element i of a tensor of integers or bools. Types of less than 8 bits have a byte per
  * element; uint64 keeps its bits. */
 int64_t ldnq_tensor_load_integer(const struct ldnq_tensor *tensor, size_t i);

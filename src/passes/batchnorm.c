@@ -124,15 +124,6 @@ static enum ldnq_status merge_tensors(struct batchnorm_merge *merge, struct ldnq
     return LDNQ_OK;
 }
 
-static bool is_finite(const struct ldnq_tensor *tensor)
-{
-    const float *data = tensor->data;
-    for (size_t i = 0, count = ldnq_tensor_count(tensor); i < count; i++)
-        if (!isfinite(data[i]))
-            return false;
-    return true;
-}
-
 /* Makes the tensor an input of the layer. It keeps the name of the constant it replaces;
  * a missing bias is appended to the inputs. */
 static enum ldnq_status replace_constant(const struct batchnorm_merge *merge, size_t input,
@@ -206,7 +197,8 @@ enum ldnq_status ldnq_pass_merge_batchnorms(struct ldnq_graph *graph, struct ldn
             continue;
         LDNQ_TRY(merge_tensors(&merge, err));
         /* A negative variance, or a Gemm's beta that is too small to divide the bias by. */
-        if (!is_finite(merge.new_weight) || !is_finite(merge.new_bias))
+        if (!ldnq_tensor_is_finite(merge.new_weight, NULL) ||
+            !ldnq_tensor_is_finite(merge.new_bias, NULL))
             continue;
         LDNQ_TRY(apply_merge(&merge, err));
         kept--;

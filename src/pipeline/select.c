@@ -145,13 +145,13 @@ static enum ldnq_status check_finite(const struct ldnq_graph *graph, const struc
                                      const struct ldnq_tensor *tensor, const char *what,
                                      struct ldnq_error *err)
 {
-    const float *data = tensor ? tensor->data : NULL;
-    for (size_t i = 0, count = tensor ? ldnq_tensor_count(tensor) : 0; i < count; i++)
-        if (!isfinite(data[i]))
-            return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
-                                  "element %zu of its %s is %s; skip '%s' to leave it as it is", i,
-                                  what, isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
-    return LDNQ_OK;
+    size_t i;
+    if (!tensor || ldnq_tensor_is_finite(tensor, &i))
+        return LDNQ_OK;
+    const float *data = tensor->data;
+    return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
+                          "element %zu of its %s is %s; skip '%s' to leave it as it is", i, what,
+                          isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
 }
 
 /* ---- tables ------------------------------------------------------------------------------ */
@@ -194,16 +194,6 @@ static void count_reads(const struct ldnq_graph *graph, size_t *reads)
         reads[find_stored_value(graph->outputs[o])->index]++;
 }
 
-/* Infinities are a mask's, which has to have them exactly. */
-static bool is_finite(const struct ldnq_tensor *tensor)
-{
-    const float *data = tensor->data;
-    for (size_t i = 0, count = ldnq_tensor_count(tensor); i < count; i++)
-        if (!isfinite(data[i]))
-            return false;
-    return true;
-}
-
 static size_t find_weight_index(const struct ldnq_layer *layer)
 {
     return find_stored_value(layer->node->inputs[layer->weight_input])->index;
@@ -217,8 +207,10 @@ static enum ldnq_status refuse_tables(const struct ldnq_graph *graph, struct ldn
     size_t *reads = ldnq_arena_alloc(arena, graph->value_count, sizeof *reads, err);
     if (!reads)
         return LDNQ_NOMEM;
+    /* Infinities are a mask's, which has to have them exactly. */
     for (size_t i = 0; i < count; i++)
-        if (!layers[i].refusal && ldnq_layer_is_table(&layers[i]) && !is_finite(layers[i].weight))
+        if (!layers[i].refusal && ldnq_layer_is_table(&layers[i]) &&
+            !ldnq_tensor_is_finite(layers[i].weight, NULL))
             layers[i].refusal = "its table has elements that are not finite";
     count_reads(graph, reads);
     for (size_t i = 0; i < count; i++)

@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -203,6 +204,23 @@ static void a_tensor_that_cannot_be_had_should_be_nomem(void **state)
                  LDNQ_NOMEM, "out of memory");
 }
 
+static void is_finite_should_find_the_first_element_that_is_not(void **state)
+{
+    (void)state;
+    float data[6] = { 0.0f, -1.0f, 3.4e38f, -3.4e38f, 1e-45f, 2.0f };
+    struct ldnq_tensor tensor = { LDNQ_FLOAT, SHAPE(2, 2, 3), data };
+    size_t index = 99;
+    assert_true(ldnq_tensor_is_finite(&tensor, &index));
+    assert_int_equal(index, 99);
+    data[5] = INFINITY;
+    assert_false(ldnq_tensor_is_finite(&tensor, &index));
+    assert_int_equal(index, 5);
+    data[2] = NAN;
+    assert_false(ldnq_tensor_is_finite(&tensor, &index));
+    assert_int_equal(index, 2);
+    assert_false(ldnq_tensor_is_finite(&tensor, NULL));
+}
+
 #define WITH_GRAPH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -218,6 +236,7 @@ int main(void)
         WITH_GRAPH(print_should_cut_at_the_buffers_size),
         WITH_GRAPH(a_new_tensor_should_be_zeroed),
         WITH_GRAPH(a_tensor_that_cannot_be_had_should_be_nomem),
+        cmocka_unit_test(is_finite_should_find_the_first_element_that_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
