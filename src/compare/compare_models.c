@@ -50,6 +50,11 @@ static const struct ldnq_quantized_tensor *find_weight_codes(const struct compar
                : NULL;
 }
 
+static size_t find_data_input(const struct ldnq_layer *layer)
+{
+    return layer->op ? (size_t)layer->op->data_input : layer->weight_input == 0;
+}
+
 static void describe_file(const struct compared_file *file, const struct ldnq_model *model,
                           struct ldnq_diff_file *out)
 {
@@ -81,9 +86,8 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
 static double count_macs(const struct ldnq_layer *layer, int64_t batch)
 {
     /* ldnq_layer_count_macs reads the number of positions from the shape of this value. */
-    struct ldnq_value *sized = layer->geometry.layout == LDNQ_WEIGHT_IN_OUT_KERNEL
-                                   ? layer->node->inputs[0]
-                                   : layer->node->outputs[0];
+    struct ldnq_value *sized =
+        layer->op && layer->op->spreads_inputs ? layer->node->inputs[0] : layer->node->outputs[0];
     struct ldnq_value single = *sized;
     struct ldnq_value *values[] = { &single };
     struct ldnq_node node = *layer->node;
@@ -106,7 +110,7 @@ static enum ldnq_status describe_match(struct comparison *c, const struct ldnq_m
     if (match->layer_b) {
         const size_t weight_input = match->layer_b->weight_input;
         out->weight = find_weight_codes(&c->b, match->b, weight_input);
-        out->input = find_weight_codes(&c->b, match->b, weight_input == 0 ? 1 : 0);
+        out->input = find_weight_codes(&c->b, match->b, find_data_input(match->layer_b));
         out->bytes_b = ldnq_weight_stored_bytes(match->layer_b, out->weight);
     }
     if (out->weights)

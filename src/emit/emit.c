@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "emit/axis_steps.h"
 #include "emit/emit_pairs.h"
 #include "emit/emit_table.h"
 #include "emit/separate_products.h"
@@ -50,6 +51,7 @@ enum stored_form {
     STORED_AS_IS,
     STORED_TRANSPOSED, /* (M, K), followed by a Transpose */
     STORED_AS_PRODUCT, /* (K, M), which the target's kernel of codes and floats reads */
+    STORED_AS_MATRIX,  /* in matrix order, followed by what axis_steps.h says */
 };
 
 static unsigned stored_bits(const struct emitter *emitter,
@@ -74,6 +76,8 @@ static enum stored_form choose_stored_form(const struct emitter *emitter,
                                            const struct ldnq_quantized_layer *quantized)
 {
     const struct ldnq_layer *layer = &quantized->layer;
+    if (layer->geometry.layout == LDNQ_WEIGHT_PERMUTED)
+        return STORED_AS_MATRIX;
     if (quantized->runs_on_codes)
         return STORED_AS_IS;
     /* In a network of integer kernels, a layer of 8 bits stays float where codes ruin its input. */
@@ -128,6 +132,9 @@ static struct ldnq_layer_geometry
 compute_stored_geometry(const struct emitter *emitter, const struct ldnq_quantized_layer *quantized)
 {
     struct ldnq_layer_geometry geometry = quantized->layer.geometry;
+    if (choose_stored_form(emitter, quantized) == STORED_AS_MATRIX)
+        return ldnq_describe_out_in(geometry.groups, geometry.rows, geometry.cols / geometry.kernel,
+                                    geometry.kernel);
     if (swaps_axes(emitter, quantized)) {
         const bool is_in_out = geometry.layout == LDNQ_WEIGHT_IN_OUT;
         geometry.layout = is_in_out ? LDNQ_WEIGHT_OUT_IN : LDNQ_WEIGHT_IN_OUT;
@@ -142,6 +149,8 @@ static struct ldnq_shape compute_stored_shape(const struct emitter *emitter,
 {
     const struct ldnq_layer *layer = &quantized->layer;
     struct ldnq_shape shape = layer->weight->shape;
+    if (choose_stored_form(emitter, quantized) == STORED_AS_MATRIX)
+        return ldnq_find_matrix_shape(&layer->geometry);
     if (swaps_axes(emitter, quantized)) {
         shape.dim[0] = layer->weight->shape.dim[1];
         shape.dim[1] = layer->weight->shape.dim[0];
@@ -247,24 +256,56 @@ insert_node_before_layer(struct emitter *emitter, const struct ldnq_quantized_la
                                  inputs, input_count, *output, attrs, attr_count, err);
 }
 
+static enum ldnq_status add_reshape(struct emitter *emitter,
+                                    const struct ldnq_quantized_layer *quantized,
+                                    const struct ldnq_shape *shape, const char *suffix,
+                                    const char **output, struct ldnq_error *err)
+{
+    const char *inputs[2] = { *output };
+    struct ldnq_shape dims = *shape;
+    const struct ldnq_tensor tensor = { .dtype = LDNQ_INT64,
+                                        .shape = { .rank = 1, .dim = { shape->rank } },
+                                        .data = dims.dim };
+    LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_shape", &inputs[1], err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[1], &tensor, err));
+    return insert_node_before_layer(emitter, quantized, "Reshape", inputs, 2, suffix, NULL, 0,
+                                    output, err);
+}
+
+/* Brings a weight that is stored as a matrix into its axes. */
+static enum ldnq_status add_axis_steps(struct emitter *emitter,
+                                       const struct ldnq_quantized_layer *quantized,
+                                       const char **output, struct ldnq_error *err)
+{
+    const struct ldnq_layer *layer = &quantized->layer;
+    const struct ldnq_axis_steps steps =
+        ldnq_find_axis_steps(&layer->geometry, &layer->weight->shape);
+    const struct ldnq_edit_int_attr perm = { .name = "perm",
+                                             .values = steps.perm,
+                                             .count = (size_t)steps.first.rank };
+    if (steps.reshapes_first)
+        LDNQ_TRY(add_reshape(emitter, quantized, &steps.first, "_split", output, err));
+    const char *split = *output;
+    if (steps.transposes)
+        LDNQ_TRY(insert_node_before_layer(emitter, quantized, "Transpose", &split, 1, "_transposed",
+                                          &perm, 1, output, err));
+    return steps.reshapes_last
+               ? add_reshape(emitter, quantized, &layer->weight->shape, "_reshaped", output, err)
+               : LDNQ_OK;
+}
+
 /* Brings a weight stored as (M, K) back to (K, M). */
 static enum ldnq_status add_transpose(struct emitter *emitter,
                                       const struct ldnq_quantized_layer *quantized,
                                       const char **output, struct ldnq_error *err)
 {
-    const char *inputs[2] = { *output };
-    int64_t dims[] = { (int64_t)quantized->layer.geometry.cols, 1 };
-    const struct ldnq_tensor shape = { .dtype = LDNQ_INT64,
-                                       .shape = { .rank = 1, .dim = { 2 } },
-                                       .data = dims };
+    const char *stored = *output;
     /* Without perm the axes are reversed. */
     if (!has_movable_transpose(emitter, quantized) || quantized->layer.geometry.rows > 1)
-        return insert_node_before_layer(emitter, quantized, "Transpose", inputs, 1, "_transposed",
+        return insert_node_before_layer(emitter, quantized, "Transpose", &stored, 1, "_transposed",
                                         NULL, 0, output, err);
-    LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_shape", &inputs[1], err));
-    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[1], &shape, err));
-    return insert_node_before_layer(emitter, quantized, "Reshape", inputs, 2, "_transposed", NULL,
-                                    0, output, err);
+    return add_reshape(emitter, quantized, &quantized->layer.weight->shape, "_transposed", output,
+                       err);
 }
 
 /* The codes of a table that the layer reads too, if they are stored as the layer's would be; NULL:
@@ -303,6 +344,8 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
                                       count, &output, err));
     if (choose_stored_form(emitter, quantized) == STORED_TRANSPOSED)
         LDNQ_TRY(add_transpose(emitter, quantized, &output, err));
+    if (choose_stored_form(emitter, quantized) == STORED_AS_MATRIX)
+        LDNQ_TRY(add_axis_steps(emitter, quantized, &output, err));
     emitter->dequantized[i] = output;
     return LDNQ_OK;
 }

@@ -50,36 +50,13 @@ static bool is_no_table(const struct ldnq_node *node)
             table->constant->dtype == LDNQ_BOOL || table->constant->dtype == LDNQ_STRING);
 }
 
-/* A product whose constant is on the other side: the layer has that constant and no geometry, so
- * that it is listed with its reason. */
-static bool has_weight_on_the_left(const struct ldnq_node *node)
-{
-    const struct ldnq_op_layer *op = node->op->layer;
-    const struct ldnq_value *left = find_input(node, 0), *right = find_input(node, 1);
-    return op->weight_input == 1 && left && left->constant && left->constant->shape.rank >= 2 &&
-           left->constant->dtype == LDNQ_FLOAT && right && !right->constant;
-}
-
-static enum ldnq_status refuse_weight_on_the_left(struct ldnq_layer *layer,
-                                                  struct ldnq_arena *arena, struct ldnq_error *err)
-{
-    layer->weight_input = 0;
-    layer->weight = layer->node->inputs[0]->constant;
-    layer->weight_name = layer->node->inputs[0]->name;
-    layer->bias_name = "";
-    return refuse_layer(layer, arena,
-                        "its weight is the left operand; weights are quantized on the right", err);
-}
-
 static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_arena *arena,
                                        struct ldnq_error *err)
 {
     const struct ldnq_node *node = layer->node;
-    const struct ldnq_op_layer *op = node->op->layer;
+    const struct ldnq_op_layer *op = layer->op;
     const struct ldnq_value *weight = find_input(node, op->weight_input);
     const struct ldnq_value *bias = find_input(node, op->bias_input);
-    if (!node->within && has_weight_on_the_left(node))
-        return refuse_weight_on_the_left(layer, arena, err);
     layer->weight_input = (size_t)op->weight_input;
     layer->bias_input = op->bias_input < 0 ? 0 : (size_t)op->bias_input;
     layer->weight = weight ? weight->constant : NULL;
@@ -174,12 +151,38 @@ static size_t count_layers(const struct ldnq_graph *graph)
     size_t count = 0;
     for (size_t i = 0; i < graph->node_count; i++) {
         const struct ldnq_node *node = graph->nodes[i];
-        count += node->op && (node->op->layer || node->op->why_not_quantized);
+        for (const struct ldnq_op_layer *op = node->op ? node->op->layer : NULL; op; op = op->other)
+            count++;
+        count += node->op && node->op->why_not_quantized;
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
                 count += count_layers(node->attrs[k].g);
     }
     return count;
+}
+
+static bool has_float_constant(const struct ldnq_node *node, int input)
+{
+    const struct ldnq_value *value = find_input(node, input);
+    return value && value->constant && !ldnq_dtype_is_integer(value->constant->dtype);
+}
+
+/* Appends a layer for each weight of the node; one without a weight where all are computed. */
+static enum ldnq_status append_layers_of_node(struct ldnq_node *node, size_t node_index,
+                                              struct ldnq_arena *arena, struct ldnq_layer *layers,
+                                              size_t *count, struct ldnq_error *err)
+{
+    const size_t first = *count;
+    for (const struct ldnq_op_layer *op = node->op->layer; op; op = op->other)
+        if (has_float_constant(node, op->weight_input))
+            layers[(*count)++] =
+                (struct ldnq_layer){ .node = node, .op = op, .node_index = node_index };
+    if (*count == first)
+        layers[(*count)++] =
+            (struct ldnq_layer){ .node = node, .op = node->op->layer, .node_index = node_index };
+    for (size_t i = first; i < *count; i++)
+        LDNQ_TRY(describe_layer(&layers[i], arena, err));
+    return LDNQ_OK;
 }
 
 /* Layers in a body have the node index of the node that runs the body: `outer`, or NULL in
@@ -197,13 +200,12 @@ static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t
         if (!node->op || !(node->op->layer || node->op->why_not_quantized) ||
             (node->op->layer && is_no_table(node)))
             continue;
-        struct ldnq_layer *layer = &layers[*count];
-        *layer = (struct ldnq_layer){ .node = node, .node_index = node_index };
-        if (node->op->layer)
-            LDNQ_TRY(describe_layer(layer, arena, err));
-        else if (!describe_unquantized(node, layer))
+        if (node->op->layer) {
+            LDNQ_TRY(append_layers_of_node(node, node_index, arena, layers, count, err));
             continue;
-        (*count)++;
+        }
+        layers[*count] = (struct ldnq_layer){ .node = node, .node_index = node_index };
+        *count += describe_unquantized(node, &layers[*count]);
     }
     return LDNQ_OK;
 }
@@ -236,11 +238,11 @@ bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_
 static size_t macs_per_element(const struct ldnq_layer *layer, const struct ldnq_value **value)
 {
     const struct ldnq_layer_geometry *geometry = &layer->geometry;
-    const bool is_transposed = geometry->layout == LDNQ_WEIGHT_IN_OUT_KERNEL;
-    *value = is_transposed ? layer->node->inputs[0] : layer->node->outputs[0];
+    const bool spreads_inputs = layer->op && layer->op->spreads_inputs;
+    *value = spreads_inputs ? layer->node->inputs[0] : layer->node->outputs[0];
     if (ldnq_layer_is_table(layer))
         return 0;
-    return is_transposed ? geometry->rows * geometry->kernel : geometry->cols;
+    return spreads_inputs ? geometry->rows * geometry->kernel : geometry->cols;
 }
 
 bool ldnq_layer_count_macs(const struct ldnq_layer *layer, uint64_t *macs)

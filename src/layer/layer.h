@@ -10,9 +10,10 @@
 #include "ir/ir.h"
 #include "ops/op_layer.h"
 
-/* A node with a weight. */
+/* A node with a weight. A node whose operator reads several has a layer for each. */
 struct ldnq_layer {
     struct ldnq_node *node;
+    const struct ldnq_op_layer *op; /* NULL for an operator that is never quantized */
     size_t node_index; /* index in graph->nodes; in a body, that of the node that runs the body */
     struct ldnq_layer_geometry geometry;
     size_t weight_input;
@@ -60,7 +61,7 @@ static inline size_t ldnq_layer_elements(const struct ldnq_layer *layer)
 /* Whether rows of the weight are looked up (op_layer.h), so that there is no product. */
 static inline bool ldnq_layer_is_table(const struct ldnq_layer *layer)
 {
-    return layer->node->op->layer && layer->node->op->layer->is_table;
+    return layer->op && layer->op->is_table;
 }
 
 /* Whether two float weights are one matrix, whatever their layouts are. */

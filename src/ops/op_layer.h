@@ -9,9 +9,11 @@
  *
  *   Conv           G = group, M = output channels / G, K = (C/G) KH KW, P = N OH OW; Y is
  *                  the im2col matrix of the group
- *   ConvTranspose  G = 1 (more are refused), M = output channels, K = C KH KW, P = N OH OW;
+ *   ConvTranspose  G = group, M = output channels / G, K = (C/G) KH KW, P = N OH OW;
  *                  column p of Y holds the inputs that contribute to output position p
- *   Gemm, MatMul   G = 1, Y is the transposed left input, scaled by Gemm's alpha
+ *   Gemm, MatMul   Y is the other operand, transposed where the weight is the right one, and
+ *                  scaled by Gemm's alpha; G = 1, or the number of matrices in a weight
+ *                  (E,K,M) of MatMul
  *
  * A table is a layer without a product: Gather reads rows of W (M, K), M entries of K elements,
  * and no sample says anything about rounding it.
@@ -30,13 +32,25 @@ enum ldnq_weight_layout {
     LDNQ_WEIGHT_OUT_IN,        /* (G, M, K): Conv, Gemm with transB */
     LDNQ_WEIGHT_IN_OUT,        /* (K, M), one group: MatMul, Gemm */
     LDNQ_WEIGHT_IN_OUT_KERNEL, /* (C, M, KH KW), one group: ConvTranspose */
+    LDNQ_WEIGHT_PERMUTED,      /* any other, as the strides say; no axis has the channels alone */
+};
+
+/* How far apart the elements are in the weight tensor. Rows are counted by two axes, `major`
+ * and `minor`, and columns by input channel and element of the kernel. */
+struct ldnq_weight_strides {
+    size_t group, major, minor, channel, kernel;
 };
 
 struct ldnq_layer_geometry {
     size_t groups, rows, cols; /* G, M, K; M and K per group */
     size_t kernel;             /* KH KW: columns in a row that belong to one input channel */
+    size_t minor_rows;         /* rows / minor_rows indices of `major` */
     enum ldnq_weight_layout layout;
-    int channel_axis; /* the axis of the output channels in the weight tensor */
+    struct ldnq_weight_strides strides;
+    int channel_axis; /* the axis of the output channels in the weight tensor; not if permuted */
+    /* Not every index of the data input's first axis is a sample of its own, with positions of its
+     * own in each group. */
+    bool mixes_samples;
     /* b = bias_factor * the bias input (Gemm's beta), also for a bias input yet to be added.
      * 0 if the operator has no bias input, or if the bias has no element of its own for each
      * output channel. */
@@ -47,16 +61,70 @@ struct ldnq_layer_geometry {
 static inline size_t ldnq_find_weight_offset(const struct ldnq_layer_geometry *geometry, size_t row,
                                              size_t col)
 {
-    const size_t kernel = geometry->kernel;
+    const struct ldnq_weight_strides *strides = &geometry->strides;
     switch (geometry->layout) {
-    case LDNQ_WEIGHT_IN_OUT_KERNEL:
-        return (col / kernel * geometry->rows + row) * kernel + col % kernel;
     case LDNQ_WEIGHT_IN_OUT:
         return col * geometry->rows + row;
     case LDNQ_WEIGHT_OUT_IN:
+        return row * geometry->cols + col;
+    case LDNQ_WEIGHT_IN_OUT_KERNEL:
+    case LDNQ_WEIGHT_PERMUTED:
         break;
     }
-    return row * geometry->cols + col;
+    const size_t in_group = row % geometry->rows;
+    return row / geometry->rows * strides->group +
+           in_group / geometry->minor_rows * strides->major +
+           in_group % geometry->minor_rows * strides->minor +
+           col / geometry->kernel * strides->channel + col % geometry->kernel * strides->kernel;
+}
+
+/* The geometry of a weight (G, M, C, KH KW) whose output channels are axis 0. */
+static inline struct ldnq_layer_geometry ldnq_describe_out_in(size_t groups, size_t rows,
+                                                              size_t channels, size_t kernel)
+{
+    return (struct ldnq_layer_geometry){
+        .groups = groups,
+        .rows = rows,
+        .cols = channels * kernel,
+        .kernel = kernel,
+        .minor_rows = rows ? rows : 1,
+        .layout = LDNQ_WEIGHT_OUT_IN,
+        .strides = { .group = rows * channels * kernel,
+                     .minor = channels * kernel,
+                     .channel = kernel,
+                     .kernel = 1 },
+    };
+}
+
+/* The geometry of a weight (G, C, M, KH KW). The caller sets another layout where one axis has the
+ * output channels. */
+static inline struct ldnq_layer_geometry ldnq_describe_in_out(size_t groups, size_t rows,
+                                                              size_t channels, size_t kernel)
+{
+    return (struct ldnq_layer_geometry){
+        .groups = groups,
+        .rows = rows,
+        .cols = channels * kernel,
+        .kernel = kernel,
+        .minor_rows = rows ? rows : 1,
+        .layout = LDNQ_WEIGHT_PERMUTED,
+        .strides = { .group = rows * channels * kernel,
+                     .minor = kernel,
+                     .channel = rows * kernel,
+                     .kernel = 1 },
+        .channel_axis = 1,
+    };
+}
+
+/* Whether both see one tensor as the same matrices. */
+static inline bool ldnq_geometries_are_equal(const struct ldnq_layer_geometry *a,
+                                             const struct ldnq_layer_geometry *b)
+{
+    const struct ldnq_weight_strides *x = &a->strides, *y = &b->strides;
+    return a->groups == b->groups && a->rows == b->rows && a->cols == b->cols &&
+           a->layout == b->layout && a->channel_axis == b->channel_axis && a->kernel == b->kernel &&
+           a->minor_rows == b->minor_rows && x->group == y->group && x->major == y->major &&
+           x->minor == y->minor && x->channel == y->channel && x->kernel == y->kernel;
 }
 
 /* Whether the bias has an element of its own for each output channel. */
@@ -73,6 +141,13 @@ struct ldnq_op_layer {
      * holds integers, is no layer. */
     bool is_table;
     int weight_input, bias_input; /* -1: the operator has no bias */
+    /* The same operator with its weight in another input; NULL: none. A node has each of these
+     * layers whose weight is constant. */
+    const struct ldnq_op_layer *other;
+    int data_input; /* the input whose values are in Y */
+    /* Each element of the data input meets all rows and all elements of the kernel; else each
+     * element of output 0 is a sum over K columns. */
+    bool spreads_inputs;
     /* Computes the geometry. bias is NULL if the node has none.
      * Errors: UNSUPPORTED, with the reason why this weight can't be quantized. */
     enum ldnq_status (*describe_weight)(const struct ldnq_node *node,

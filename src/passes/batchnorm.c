@@ -82,20 +82,6 @@ static bool can_merge_norm_into_layer(struct batchnorm_merge *merge)
     return has_constant_norm_inputs(merge->norm, merge->channels);
 }
 
-/* The output channel of element i of the weight. */
-static size_t find_output_channel(const struct batchnorm_merge *merge, size_t i)
-{
-    switch (merge->geometry.layout) {
-    case LDNQ_WEIGHT_IN_OUT_KERNEL:
-        return i / merge->geometry.kernel % merge->channels;
-    case LDNQ_WEIGHT_IN_OUT:
-        return i % merge->channels;
-    case LDNQ_WEIGHT_OUT_IN:
-        break;
-    }
-    return i / merge->geometry.cols;
-}
-
 static enum ldnq_status merge_tensors(struct batchnorm_merge *merge, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = merge->graph->arena;
@@ -119,8 +105,11 @@ static enum ldnq_status merge_tensors(struct batchnorm_merge *merge, struct ldnq
         bias[c] = (float)(((before - mean[c]) * factor[c] + shift[c]) / beta);
     }
     const float *w = merge->weight->data;
-    for (size_t i = 0, count = ldnq_tensor_count(merge->weight); i < count; i++)
-        weight[i] = (float)(w[i] * factor[find_output_channel(merge, i)]);
+    for (size_t c = 0; c < merge->channels; c++)
+        for (size_t col = 0; col < merge->geometry.cols; col++) {
+            const size_t i = ldnq_find_weight_offset(&merge->geometry, c, col);
+            weight[i] = (float)(w[i] * factor[c]);
+        }
     return LDNQ_OK;
 }
 

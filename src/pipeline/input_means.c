@@ -36,7 +36,7 @@ struct ldnq_input_means {
 static const struct ldnq_value *find_layer_input(const struct ldnq_graph *graph,
                                                  const struct ldnq_layer *layer)
 {
-    return graph->nodes[layer->node_index]->inputs[layer->weight_input == 0 ? 1 : 0];
+    return graph->nodes[layer->node_index]->inputs[layer->op->data_input];
 }
 
 enum ldnq_status ldnq_input_means_create(const struct ldnq_layer *layers, size_t count,
@@ -60,11 +60,12 @@ enum ldnq_status ldnq_input_means_create(const struct ldnq_layer *layers, size_t
         const struct ldnq_value *value = find_layer_input(graph, &layers[i]);
         const size_t known = means->sums_of_value[value->index];
         means->sums_of_layer[i] = known ? known - 1 : means->sum_count;
-        if (known)
+        if (known) {
+            means->sums[known - 1].is_whole |= layers[i].geometry.mixes_samples;
             continue;
-        const bool is_whole = ldnq_attr_int(graph->nodes[layers[i].node_index], "transA", 0) != 0;
+        }
         means->sums[means->sum_count++] =
-            (struct value_sums){ .value = value, .is_whole = is_whole };
+            (struct value_sums){ .value = value, .is_whole = layers[i].geometry.mixes_samples };
         means->sums_of_value[value->index] = means->sum_count;
     }
     *out = means;
@@ -168,6 +169,7 @@ static enum ldnq_status make_mean_sample(const struct shape_sums *sums, struct l
 
 /* One thread's work: the columns of one group of the layer. */
 struct column_sums {
+    const struct ldnq_op_layer *op;
     struct ldnq_op_call call;
     size_t positions, cols;
     bool squared;
@@ -183,7 +185,7 @@ static void add_group_columns(void *argument, size_t group, size_t thread)
     double *out = sums->out + group * sums->cols;
     for (size_t first = 0; first < sums->positions; first += SLAB) {
         const size_t count = ldnq_size_min(SLAB, sums->positions - first);
-        sums->call.node->op->layer->fill_columns(&sums->call, group, first, count, columns, SLAB);
+        sums->op->fill_columns(&sums->call, group, first, count, columns, SLAB);
         for (size_t k = 0; k < sums->cols; k++) {
             double sum = 0;
             for (size_t i = 0; i < count; i++) {
@@ -201,10 +203,13 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
                                   struct ldnq_column_moments *out, struct ldnq_arena *arena,
                                   struct ldnq_error *err)
 {
-    const size_t in_count = 1 + ldnq_size_max(layer->weight_input, 1);
+    const size_t data_input = (size_t)layer->op->data_input;
+    const size_t in_count = 1 + ldnq_size_max(layer->weight_input, data_input);
     const struct ldnq_tensor **in = ldnq_arena_alloc(arena, in_count, sizeof *in, err);
     struct ldnq_tensor *sample[2], output = { 0 }, *outputs = &output;
-    struct column_sums sums = { .cols = layer->geometry.cols, .weight = (double)shape->samples };
+    struct column_sums sums = { .op = layer->op,
+                                .cols = layer->geometry.cols,
+                                .weight = (double)shape->samples };
     const size_t threads = ldnq_pool_threads(pool);
     sums.columns = ldnq_arena_alloc(arena, threads * sums.cols, SLAB * sizeof(float), err);
     if (!in || !sums.columns)
@@ -212,7 +217,7 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
     LDNQ_TRY(make_mean_sample(shape, arena, sample, err));
     in[layer->weight_input] = layer->weight;
     for (size_t i = 0; i < 2; i++) {
-        in[layer->weight_input == 0 ? 1 : 0] = sample[i];
+        in[data_input] = sample[i];
         sums.call = (struct ldnq_op_call){ .node = node,
                                            .attrs = node->op_attrs,
                                            .in_count = in_count,
@@ -221,7 +226,7 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
                                            .out = outputs,
                                            .pool = pool };
         LDNQ_TRY(ldnq_ops_infer_shape(&sums.call, err));
-        sums.positions = node->op->layer->count_positions(&sums.call);
+        sums.positions = layer->op->count_positions(&sums.call);
         sums.squared = i == 1;
         sums.out = i == 0 ? out->mean : out->diagonal;
         ldnq_pool_run(pool, layer->geometry.groups, add_group_columns, &sums);

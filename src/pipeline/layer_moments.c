@@ -35,13 +35,14 @@ void ldnq_layer_moments_release(struct ldnq_layer_moments *moments)
     moments->held_out_arena = NULL;
 }
 
-void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out, size_t positions,
-                            const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact)
+void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, const struct ldnq_op_layer *op,
+                            bool hold_out, size_t positions, const struct ldnq_op_call *quantized,
+                            const struct ldnq_op_call *exact)
 {
     const bool apart = hold_out && moments->held_out_arena;
-    const size_t all = quantized->node->op->layer->count_positions(quantized);
+    const size_t all = op->count_positions(quantized);
     const struct ldnq_position_sampling sampling =
-        ldnq_sample_positions(all, positions, moments->call_count++);
+        ldnq_sample_positions(op, all, positions, moments->call_count++);
     moments->all_positions += all;
     struct ldnq_statistics *statistics =
         apart ? &moments->held_out_statistics : &moments->statistics;

@@ -38,10 +38,11 @@ enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
 /* Frees the sums of the held-out part. Accepts zeroed moments. */
 void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 
-/* Adds one call of the layer in the quantized network, at most `positions` of its positions
+/* Adds one call of the layer `op` in the quantized network, at most `positions` of its positions
  * (0: all); `exact` is the same call in the float network, or NULL without compensation. */
-void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out, size_t positions,
-                            const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact);
+void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, const struct ldnq_op_layer *op,
+                            bool hold_out, size_t positions, const struct ldnq_op_call *quantized,
+                            const struct ldnq_op_call *exact);
 
 /* Adds the sums of the held-out part to those of the fitted part, and frees the former. */
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments);

@@ -86,8 +86,9 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
         LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
     const bool held_out =
         ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch), runner->sample_count);
-    ldnq_layer_moments_add(&fitting->moments, held_out, count_positions_per_batch(fitting),
-                           &quantized, runner->reference ? &exact : NULL);
+    ldnq_layer_moments_add(&fitting->moments, network->layers[fitting->index].layer.op, held_out,
+                           count_positions_per_batch(fitting), &quantized,
+                           runner->reference ? &exact : NULL);
     const size_t steps = runner->batch_count + 1;
     return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
                               network->layers[fitting->index].layer.node->label,

@@ -5,13 +5,15 @@
 /* Adjacent positions that are read together. */
 #define RUN ((size_t)16)
 
-struct ldnq_position_sampling ldnq_sample_positions(size_t all, size_t most, size_t call_number)
+struct ldnq_position_sampling ldnq_sample_positions(const struct ldnq_op_layer *op, size_t all,
+                                                    size_t most, size_t call_number)
 {
     const size_t runs = ldnq_size_ceil_div(most, RUN);
     if (most == 0 || runs * RUN >= all)
-        return (struct ldnq_position_sampling){ .count = all, .run = all, .stride = all };
+        return (struct ldnq_position_sampling){ .op = op, .count = all, .run = all, .stride = all };
     const size_t stride = all / runs;
     return (struct ldnq_position_sampling){
+        .op = op,
         .count = runs * RUN,
         .run = RUN,
         .stride = stride,
@@ -26,7 +28,7 @@ void ldnq_read_sampled_columns(const struct ldnq_op_call *call, size_t group,
     while (count > 0) {
         const size_t in_run = first % sampling->run;
         const size_t part = ldnq_size_min(count, sampling->run - in_run);
-        call->node->op->layer->fill_columns(
+        sampling->op->fill_columns(
             call, group, sampling->offset + first / sampling->run * sampling->stride + in_run, part,
             columns, ld);
         columns += part;

@@ -11,13 +11,15 @@
 #include "ops/op_layer.h"
 
 struct ldnq_position_sampling {
-    size_t count;               /* positions that are read */
-    size_t run, stride, offset; /* position p of them is offset + p / run * stride + p % run */
+    const struct ldnq_op_layer *op; /* reads the columns */
+    size_t count;                   /* positions that are read */
+    size_t run, stride, offset;     /* position p of them is offset + p / run * stride + p % run */
 };
 
-/* At most about `most` (rounded up to whole runs) of `all` positions; 0: all of them. Calls with
- * different numbers start at different positions. */
-struct ldnq_position_sampling ldnq_sample_positions(size_t all, size_t most, size_t call_number);
+/* Of a layer's call, at most about `most` (rounded up to whole runs) of `all` positions; 0: all of
+ * them. Calls with different numbers start at different positions. */
+struct ldnq_position_sampling ldnq_sample_positions(const struct ldnq_op_layer *op, size_t all,
+                                                    size_t most, size_t call_number);
 
 /* Writes positions first .. first+count-1 of the sampling to `columns` (K, count), as the
  * `columns` of ops/op_layer.h do. */

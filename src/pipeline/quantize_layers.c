@@ -41,16 +41,14 @@ find_layer_with_same_weight(const struct ldnq_layer_fitting *fitting)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_quantized_layer *layers = quantizer->result->network.layers;
-    const struct ldnq_layer_geometry *own = &layers[fitting->index].layer.geometry;
     const struct ldnq_quantized_layer *tied = layers[fitting->index].tied;
     if (tied)
         return ldnq_fitting_shares_table(&layers[fitting->index], tied) ? tied : NULL;
     for (size_t i = 0; i < fitting->index; i++) {
-        const struct ldnq_layer_geometry *other = &layers[i].layer.geometry;
         if (quantizer->file_weight[i] == quantizer->file_weight[fitting->index] &&
             !layers[i].shared && layers[i].granularity == layers[fitting->index].granularity &&
-            other->layout == own->layout && other->groups == own->groups &&
-            other->rows == own->rows && other->channel_axis == own->channel_axis)
+            ldnq_geometries_are_equal(&layers[i].layer.geometry,
+                                      &layers[fitting->index].layer.geometry))
             return &layers[i];
     }
     return NULL;

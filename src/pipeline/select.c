@@ -103,11 +103,20 @@ size_t ldnq_select_block(const struct ldnq_layer *layer,
     return block && ldnq_layer_has_blocks(layer, block) ? block : 0;
 }
 
+/* Integer kernels read a weight on the right, whose output channels are an axis: of a transposed
+ * convolution, axis 1. */
+static bool has_kernel_layout(const struct ldnq_layer *layer)
+{
+    return layer->weight_input == 1 && layer->geometry.layout != LDNQ_WEIGHT_PERMUTED &&
+           !(layer->op->spreads_inputs && layer->geometry.groups > 1);
+}
+
 bool ldnq_select_fits_integers(const struct ldnq_layer *layer,
                                const struct ldnq_quantize_options *options)
 {
     const unsigned bits = ldnq_select_stored_bits(layer->node, options);
-    return !ldnq_layer_is_table(layer) && ldnq_target_has_default_attributes(layer->node) &&
+    return !ldnq_layer_is_table(layer) && has_kernel_layout(layer) &&
+           ldnq_target_has_default_attributes(layer->node) &&
            ldnq_select_block(layer, options) == 0 &&
            options->activations.target->weight_bits >> bits & 1;
 }
@@ -364,6 +373,9 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         else if (!all[i].refusal && target && !target->falls_back &&
                  !ldnq_target_has_default_attributes(node))
             all[i].refusal = "the target has no integer kernel with its alpha, beta or transA";
+        else if (!all[i].refusal && target && !target->falls_back &&
+                 !ldnq_layer_is_table(&all[i]) && !has_kernel_layout(&all[i]))
+            all[i].refusal = "the target has no integer kernel for a weight of this form";
         else if (!all[i].refusal && is_faster_in_float(&flow, &all[i], options))
             all[i].refusal = faster_in_float;
         add_decided_layer(&flow, &all[i], options);

@@ -19,6 +19,8 @@ bool ldnq_target_has_product(const struct ldnq_target *target, const struct ldnq
                              const struct ldnq_layer_geometry *geometry, unsigned bits)
 {
     const size_t rows = geometry->rows;
+    if (!node->inputs[1] || !node->inputs[1]->constant)
+        return false;
     if (!(target->product_bits >> bits & 1) || *node->domain != '\0')
         return false;
     if (bits == 2 && target->product_rows_of_2_bits && rows % target->product_rows_of_2_bits != 0)

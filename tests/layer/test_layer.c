@@ -114,13 +114,26 @@ static void weights_that_can_not_be_replaced_should_be_refused_with_a_reason(voi
     check_refusal(graph, "part of the body of Loop 'l'");
 }
 
-static void a_transposed_convolution_of_groups_should_be_refused(void **state)
+/* ---- weights whose output channels are no axis ---------------------------------------------- */
+
+static void a_transposed_convolution_of_groups_should_have_a_row_for_each_channel(void **state)
 {
     (void)state;
     static const struct layer_kind grouped = {
         "ConvTranspose", { 2, 4, 5, 5 }, { 4, 3, 2, 2 }, 2, 3, 8, 4, 1, "group", 2, false
     };
-    check_refusal(build_layer_graph(&grouped), "2 groups");
+    struct ldnq_graph *graph = build_layer_graph(&grouped);
+    const struct ldnq_layer layer = list_only_layer(graph);
+    const float *data = layer.weight->data;
+    float weight[48];
+    assert_null(layer.refusal);
+    assert_int_equal(ldnq_layer_rows(&layer), 6);
+    ldnq_layer_read_weight(&layer, weight);
+    for (size_t row = 0; row < 6; row++)
+        for (size_t col = 0; col < 8; col++)
+            assert_within(weight[row * 8 + col],
+                          data[((row / 3 * 2 + col / 4) * 3 + row % 3) * 4 + col % 4], 0);
+    build_free(graph);
 }
 
 /* ---- several layers ----------------------------------------------------------------------------
@@ -237,7 +250,7 @@ int main(void)
         cmocka_unit_test(biases_should_be_read_as_the_layer_adds_them),
         cmocka_unit_test(macs_should_count_each_product_with_a_weight),
         cmocka_unit_test(weights_that_can_not_be_replaced_should_be_refused_with_a_reason),
-        cmocka_unit_test(a_transposed_convolution_of_groups_should_be_refused),
+        cmocka_unit_test(a_transposed_convolution_of_groups_should_have_a_row_for_each_channel),
         cmocka_unit_test(layers_of_bodies_should_be_listed_with_the_node_that_runs_them),
         cmocka_unit_test(a_shared_weight_should_have_one_owner_which_can_be_quantized_if_any_can),
         cmocka_unit_test(a_table_should_be_a_layer_by_rows_without_multiplications),

@@ -161,18 +161,22 @@ static inline size_t use_element(const struct ldnq_layer_geometry *geometry, siz
                                  size_t i)
 {
     const size_t m = geometry->rows, kernel = geometry->kernel;
+    const struct ldnq_weight_strides *strides = &geometry->strides;
     if (geometry->layout == LDNQ_WEIGHT_IN_OUT_KERNEL)
         return (i / kernel * m + row) * kernel + i % kernel;
+    if (geometry->layout == LDNQ_WEIGHT_PERMUTED)
+        return g * strides->group + row / geometry->minor_rows * strides->major +
+               row % geometry->minor_rows * strides->minor + i / kernel * strides->channel +
+               i % kernel * strides->kernel;
     const bool in_out = geometry->layout == LDNQ_WEIGHT_IN_OUT;
     return g * m * geometry->cols + (in_out ? i * m + row : row * geometry->cols + i);
 }
 
 /* W y + b from the operator's own geometry and columns:
  * (groups, outputs, positions). The caller frees it. */
-static inline double *use_layer_product(struct use *use, struct ldnq_layer_geometry *geometry,
-                                        size_t *positions)
+static inline double *use_product_of_layer(struct use *use, const struct ldnq_op_layer *layer,
+                                           struct ldnq_layer_geometry *geometry, size_t *positions)
 {
-    const struct ldnq_op_layer *layer = use->node.op->layer;
     const struct ldnq_tensor *bias =
         layer->bias_input >= 0 ? ldnq_op_input(&use->call, (size_t)layer->bias_input) : NULL;
     const float *weight = use->in[layer->weight_input]->data;
@@ -201,6 +205,12 @@ static inline double *use_layer_product(struct use *use, struct ldnq_layer_geome
     }
     free(columns);
     return product;
+}
+
+static inline double *use_layer_product(struct use *use, struct ldnq_layer_geometry *geometry,
+                                        size_t *positions)
+{
+    return use_product_of_layer(use, use->node.op->layer, geometry, positions);
 }
 
 #endif

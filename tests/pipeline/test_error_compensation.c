@@ -71,6 +71,11 @@ static void moments_make(struct ldnq_layer_moments *m, const struct pair *pair,
                                       pair->graph->arena, &err));
 }
 
+static void add(struct ldnq_layer_moments *m, bool holds_out, const struct pair *pair)
+{
+    ldnq_layer_moments_add(m, pair->node->op->layer, holds_out, 0, &pair->quantized, &pair->exact);
+}
+
 /* ---- by plain loops ---------------------------------------------------------------------- */
 
 struct plain {
@@ -149,7 +154,7 @@ static void the_target_should_be_that_of_plain_loops(void **state)
         const size_t rows = pair.geometry.groups * pair.geometry.rows, k = pair.geometry.cols;
         float *weight = room(&pair, rows * k, 4), *bias = room(&pair, rows, 4);
         double *step = room(&pair, pair.geometry.rows * k, 8);
-        ldnq_layer_moments_add(&m, false, 0, &pair.quantized, &pair.exact);
+        add(&m, false, &pair);
         ldnq_layer_moments_merge(&m);
         memcpy(weight, pair.weight, rows * k * sizeof *weight);
         assert_ok(
@@ -181,8 +186,8 @@ static struct ldnq_compensation_strength strength_of(float held_apart, struct ld
     pair_make(&fit, 1, SAMPLES, 0.3f, 21);
     pair_make(&held, 1, SAMPLES, held_apart, 31);
     moments_make(&m, &fit, pool);
-    ldnq_layer_moments_add(&m, false, 0, &fit.quantized, &fit.exact);
-    ldnq_layer_moments_add(&m, true, 0, &held.quantized, &held.exact);
+    add(&m, false, &fit);
+    add(&m, true, &held);
     assert_ok(ldnq_layer_moments_choose_strength(&m, true, &strength, &err));
     ldnq_layer_moments_merge(&m);
     build_free(fit.graph);
@@ -229,7 +234,7 @@ static void without_held_out_samples_nothing_should_be_compensated(void **state)
     struct ldnq_compensation_strength strength = { .lambda = 1 };
     pair_make(&pair, 1, SAMPLES, 0.3f, 11);
     moments_make(&m, &pair, NULL);
-    ldnq_layer_moments_add(&m, false, 0, &pair.quantized, &pair.exact);
+    add(&m, false, &pair);
     assert_ok(ldnq_layer_moments_choose_strength(&m, true, &strength, &err));
     assert_true(strength.lambda == 0 && isnan(strength.remaining_error));
     ldnq_layer_moments_release(&m);
@@ -247,8 +252,8 @@ static void an_input_without_error_should_cost_no_factorization(void **state)
         struct ldnq_compensation_strength strength;
         pair_make(&pair, 1, SAMPLES, differences[i], 51);
         moments_make(&m, &pair, NULL);
-        ldnq_layer_moments_add(&m, false, 0, &pair.quantized, &pair.exact);
-        ldnq_layer_moments_add(&m, true, 0, &pair.quantized, &pair.exact);
+        add(&m, false, &pair);
+        add(&m, true, &pair);
         ldnq_alloc_fail_after(-1);
         assert_ok(ldnq_layer_moments_choose_strength(&m, true, &strength, &err));
         assert_true((ldnq_alloc_count() == 0) == (differences[i] == 0));
@@ -269,8 +274,8 @@ static void joined_parts_should_be_all_of_the_sums(void **state)
     moments_make(&parts, &pair, NULL);
     moments_make(&whole, &pair, NULL);
     for (int i = 0; i < 3; i++) {
-        ldnq_layer_moments_add(&parts, i == 1, 0, &pair.quantized, &pair.exact);
-        ldnq_layer_moments_add(&whole, false, 0, &pair.quantized, &pair.exact);
+        add(&parts, i == 1, &pair);
+        add(&whole, false, &pair);
     }
     ldnq_layer_moments_merge(&parts);
     ldnq_layer_moments_merge(&whole);

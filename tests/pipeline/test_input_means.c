@@ -53,7 +53,7 @@ static void compute_statistics(const struct network *n, const struct ldnq_tensor
                                  .out = &out };
     assert_ok(ldnq_ops_infer_shape(&call, &err));
     const struct ldnq_position_sampling all =
-        ldnq_sample_positions(layer->node->op->layer->count_positions(&call), 0, 0);
+        ldnq_sample_positions(layer->op, layer->op->count_positions(&call), 0, 0);
     assert_ok(ldnq_statistics_init(s, &layer->geometry, NULL, n->graph->arena, &err));
     ldnq_statistics_add(s, &call, &all);
     ldnq_statistics_finish(s);
@@ -170,7 +170,7 @@ static void a_layer_without_samples_should_have_no_positions(void **state)
 static void sampled_positions_should_be_spread_evenly(void **state)
 {
     (void)state;
-    const struct ldnq_position_sampling s = ldnq_sample_positions(1000, 100, 3);
+    const struct ldnq_position_sampling s = ldnq_sample_positions(NULL, 1000, 100, 3);
     bool seen[1000] = { false };
     size_t quarters[4] = { 0 };
     assert_int_equal(s.count, 112); /* whole runs */
@@ -183,10 +183,10 @@ static void sampled_positions_should_be_spread_evenly(void **state)
     }
     for (size_t i = 0; i < 4; i++)
         assert_true(quarters[i] >= 16 && quarters[i] <= 48);
-    assert_int_equal(ldnq_sample_positions(1000, 0, 3).count, 1000);
-    assert_int_equal(ldnq_sample_positions(90, 100, 3).count, 90);
+    assert_int_equal(ldnq_sample_positions(NULL, 1000, 0, 3).count, 1000);
+    assert_int_equal(ldnq_sample_positions(NULL, 90, 100, 3).count, 90);
     for (size_t call = 0; call < 200; call++) { /* the last run ends within the call */
-        const struct ldnq_position_sampling each = ldnq_sample_positions(333, 160, call);
+        const struct ldnq_position_sampling each = ldnq_sample_positions(NULL, 333, 160, call);
         assert_true(each.offset + (each.count / each.run - 1) * each.stride + each.run <= 333);
     }
 }
@@ -208,7 +208,8 @@ static void sampled_columns_should_be_the_columns_at_their_positions(void **stat
                                  .in = in,
                                  .out = &out };
     assert_ok(ldnq_ops_infer_shape(&call, &err));
-    const struct ldnq_position_sampling s = ldnq_sample_positions(4 * 49, 64, 1);
+    const struct ldnq_position_sampling s =
+        ldnq_sample_positions(call.node->op->layer, 4 * 49, 64, 1);
     static float all[18 * 196], some[18 * 64];
     call.node->op->layer->fill_columns(&call, 0, 0, 196, all, 196);
     assert_int_equal(s.count, 64);

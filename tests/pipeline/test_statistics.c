@@ -69,8 +69,8 @@ static void assert_matches_plain_loops(struct layer_call *c, const struct ldnq_s
 
 static void add_all_positions(struct ldnq_statistics *s, const struct ldnq_op_call *call)
 {
-    const struct ldnq_position_sampling all =
-        ldnq_sample_positions(call->node->op->layer->count_positions(call), 0, 0);
+    const struct ldnq_position_sampling all = ldnq_sample_positions(
+        call->node->op->layer, call->node->op->layer->count_positions(call), 0, 0);
     ldnq_statistics_add(s, call, &all);
 }
 

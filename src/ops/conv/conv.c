@@ -317,20 +317,16 @@ static enum ldnq_status conv_describe_weight(const struct ldnq_node *node,
                                              struct ldnq_error *err)
 {
     const struct conv_attrs *conv = node->op_attrs;
-    size_t channels, cols, kernel;
+    size_t channels, channels_in, kernel;
     if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
         !ldnq_shape_count_range(&weight->shape, 0, 1, &channels) ||
-        !ldnq_shape_count_range(&weight->shape, 1, weight->shape.rank, &cols) ||
+        !ldnq_shape_count_range(&weight->shape, 1, 2, &channels_in) ||
         !ldnq_shape_count_range(&weight->shape, 2, weight->shape.rank, &kernel) ||
         channels % (size_t)conv->groups != 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          weight->shape.rank - 2);
-    *geometry = (struct ldnq_layer_geometry){ .groups = (size_t)conv->groups,
-                                              .rows = channels / (size_t)conv->groups,
-                                              .cols = cols,
-                                              .kernel = kernel,
-                                              .layout = LDNQ_WEIGHT_OUT_IN,
-                                              .channel_axis = 0 };
+    const size_t groups = (size_t)conv->groups;
+    *geometry = ldnq_describe_out_in(groups, channels / groups, channels_in, kernel);
     /* infer checks the bias only after the input's type is known. */
     geometry->bias_factor = !bias || ldnq_is_channel_bias(bias, channels) ? 1.0f : 0.0f;
     return LDNQ_OK;

@@ -275,20 +275,18 @@ static enum ldnq_status convtranspose_describe_weight(const struct ldnq_node *no
         !ldnq_shape_count_range(&weight->shape, 2, weight->shape.rank, &kernel))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          weight->shape.rank - 2);
-    /* DequantizeLinear has one scale per index of an axis, and the weight's axis of output
-     * channels has M/G indices for M channels. */
-    if (a->groups != 1)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED,
-                         "its %" PRId64 " groups share the axis of its "
-                         "output channels, which leaves no scale for each channel",
-                         a->groups);
-    *geometry = (struct ldnq_layer_geometry){ .groups = 1,
-                                              .rows = outputs,
-                                              .cols = channels * kernel,
-                                              .kernel = kernel,
-                                              .layout = LDNQ_WEIGHT_IN_OUT_KERNEL,
-                                              .channel_axis = 1 };
-    geometry->bias_factor = !bias || ldnq_is_channel_bias(bias, outputs) ? 1.0f : 0.0f;
+    const size_t groups = (size_t)a->groups;
+    if (channels % groups != 0)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its %zu input channels are not %zu groups",
+                         channels, groups);
+    /* Depthwise: axis 0 has the output channels. Of several groups no axis has them alone. */
+    if (channels == groups && outputs == 1)
+        *geometry = ldnq_describe_out_in(groups, 1, 1, kernel);
+    else
+        *geometry = ldnq_describe_in_out(groups, outputs, channels / groups, kernel);
+    if (groups == 1)
+        geometry->layout = LDNQ_WEIGHT_IN_OUT_KERNEL;
+    geometry->bias_factor = !bias || ldnq_is_channel_bias(bias, groups * outputs) ? 1.0f : 0.0f;
     return LDNQ_OK;
 }
 
@@ -320,6 +318,7 @@ static void convtranspose_fill_columns(const struct ldnq_op_call *call, size_t g
 static const struct ldnq_op_layer convtranspose_layer = {
     .weight_input = 1,
     .bias_input = 2,
+    .spreads_inputs = true,
     .describe_weight = convtranspose_describe_weight,
     .count_positions = convtranspose_count_output_positions,
     .fill_columns = convtranspose_fill_columns,

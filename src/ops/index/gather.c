@@ -180,11 +180,8 @@ static enum ldnq_status gather_describe_weight(const struct ldnq_node *node,
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "rows of its table have fewer than %d elements, and a scale each",
                          FEWEST_ROW_ELEMENTS);
-    *geometry = (struct ldnq_layer_geometry){ .groups = 1,
-                                              .rows = (size_t)weight->shape.dim[0],
-                                              .cols = (size_t)weight->shape.dim[1],
-                                              .kernel = 1,
-                                              .layout = LDNQ_WEIGHT_OUT_IN };
+    *geometry =
+        ldnq_describe_out_in(1, (size_t)weight->shape.dim[0], (size_t)weight->shape.dim[1], 1);
     return LDNQ_OK;
 }
 

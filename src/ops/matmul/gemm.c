@@ -175,6 +175,27 @@ static enum ldnq_status gemm_backward(const struct ldnq_op_grad *grad, struct ld
 
 /* ---- as a layer ----------------------------------------------------------------------- */
 
+/* `is_out_in`: the weight is (M, K), else (K, M). */
+static enum ldnq_status describe_matrix(const struct gemm_attrs *gemm,
+                                        const struct ldnq_tensor *weight, bool is_out_in,
+                                        struct ldnq_layer_geometry *geometry,
+                                        struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &weight->shape;
+    if (shape->rank != 2)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has %d axes where 2 are needed",
+                         shape->rank);
+    if (gemm->alpha == 0.0f)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has no effect, as alpha is 0");
+    if (is_out_in) {
+        *geometry = ldnq_describe_out_in(1, (size_t)shape->dim[0], (size_t)shape->dim[1], 1);
+        return LDNQ_OK;
+    }
+    *geometry = ldnq_describe_in_out(1, (size_t)shape->dim[1], (size_t)shape->dim[0], 1);
+    geometry->layout = LDNQ_WEIGHT_IN_OUT;
+    return LDNQ_OK;
+}
+
 static enum ldnq_status gemm_describe_weight(const struct ldnq_node *node,
                                              const struct ldnq_tensor *weight,
                                              const struct ldnq_tensor *bias,
@@ -182,21 +203,29 @@ static enum ldnq_status gemm_describe_weight(const struct ldnq_node *node,
                                              struct ldnq_error *err)
 {
     const struct gemm_attrs *gemm = node->op_attrs;
-    if (weight->shape.rank != 2)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has %d axes where 2 are needed",
-                         weight->shape.rank);
-    if (gemm->alpha == 0.0f)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has no effect, as alpha is 0");
-    int channel = gemm->transpose_b ? 0 : 1;
-    size_t outputs = (size_t)weight->shape.dim[channel];
-    *geometry = (struct ldnq_layer_geometry){ .groups = 1,
-                                              .rows = outputs,
-                                              .cols = (size_t)weight->shape.dim[1 - channel],
-                                              .kernel = 1,
-                                              .layout = gemm->transpose_b ? LDNQ_WEIGHT_OUT_IN
-                                                                          : LDNQ_WEIGHT_IN_OUT,
-                                              .channel_axis = channel };
-    geometry->bias_factor = !bias || ldnq_is_channel_bias(bias, outputs) ? gemm->beta : 0.0f;
+    LDNQ_TRY(describe_matrix(gemm, weight, gemm->transpose_b, geometry, err));
+    geometry->mixes_samples = gemm->transpose_a;
+    geometry->bias_factor = !bias || ldnq_is_channel_bias(bias, geometry->rows) ? gemm->beta : 0.0f;
+    return LDNQ_OK;
+}
+
+/* C has an element for each output channel where it is a column, (M, 1). */
+static bool is_column_bias(const struct ldnq_tensor *bias, size_t channels)
+{
+    return bias && bias->shape.rank == 2 && bias->shape.dim[0] == (int64_t)channels &&
+           bias->shape.dim[1] == 1;
+}
+
+static enum ldnq_status gemm_describe_left_weight(const struct ldnq_node *node,
+                                                  const struct ldnq_tensor *weight,
+                                                  const struct ldnq_tensor *bias,
+                                                  struct ldnq_layer_geometry *geometry,
+                                                  struct ldnq_error *err)
+{
+    const struct gemm_attrs *gemm = node->op_attrs;
+    LDNQ_TRY(describe_matrix(gemm, weight, !gemm->transpose_a, geometry, err));
+    geometry->mixes_samples = !gemm->transpose_b;
+    geometry->bias_factor = is_column_bias(bias, geometry->rows) ? gemm->beta : 0.0f;
     return LDNQ_OK;
 }
 
@@ -213,9 +242,40 @@ static void gemm_fill_columns(const struct ldnq_op_call *call, size_t group, siz
     ldnq_product_fill_columns(&product, first, count, columns, ld);
 }
 
+static size_t gemm_count_input_columns(const struct ldnq_op_call *call)
+{
+    return (size_t)call->out[0].shape.dim[1];
+}
+
+/* The transposed product: op(B)' is the left operand. */
+static void gemm_fill_columns_of_b(const struct ldnq_op_call *call, size_t group, size_t first,
+                                   size_t count, float *columns, size_t ld)
+{
+    (void)group;
+    const struct ldnq_product product = describe_product(call);
+    const struct ldnq_product transposed = {
+        .m = product.n,
+        .k = product.k,
+        .alpha = product.alpha,
+        .a = product.b,
+        .transpose_a = product.transpose_b == LDNQ_TRANSPOSED ? LDNQ_AS_IS : LDNQ_TRANSPOSED,
+    };
+    ldnq_product_fill_columns(&transposed, first, count, columns, ld);
+}
+
+static const struct ldnq_op_layer gemm_left_layer = {
+    .weight_input = 0,
+    .bias_input = 2,
+    .data_input = 1,
+    .describe_weight = gemm_describe_left_weight,
+    .count_positions = gemm_count_input_columns,
+    .fill_columns = gemm_fill_columns_of_b,
+};
+
 static const struct ldnq_op_layer gemm_layer = {
     .weight_input = 1,
     .bias_input = 2,
+    .other = &gemm_left_layer,
     .describe_weight = gemm_describe_weight,
     .count_positions = gemm_count_input_rows,
     .fill_columns = gemm_fill_columns,

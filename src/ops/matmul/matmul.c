@@ -6,7 +6,7 @@
 #include "ops/matmul/matmul.h"
 
 #include "base/size.h"
-#include "ops/op_layer.h"
+#include "ops/matmul/matmul_layer.h"
 #include "ops/shared/product.h"
 
 /* Adds an axis of size 1 to an input with one axis. */
@@ -268,54 +268,6 @@ static enum ldnq_status matmul_backward(const struct ldnq_op_grad *grad, struct 
     return LDNQ_OK;
 }
 
-/* ---- as a layer ----------------------------------------------------------------------- */
-
-static enum ldnq_status matmul_describe_weight(const struct ldnq_node *node,
-                                               const struct ldnq_tensor *weight,
-                                               const struct ldnq_tensor *bias,
-                                               struct ldnq_layer_geometry *geometry,
-                                               struct ldnq_error *err)
-{
-    (void)node;
-    (void)bias;
-    if (weight->shape.rank != 2)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has %d axes where 2 are needed",
-                         weight->shape.rank);
-    *geometry = (struct ldnq_layer_geometry){ .groups = 1,
-                                              .rows = (size_t)weight->shape.dim[1],
-                                              .cols = (size_t)weight->shape.dim[0],
-                                              .kernel = 1,
-                                              .layout = LDNQ_WEIGHT_IN_OUT,
-                                              .channel_axis = 1 };
-    return LDNQ_OK;
-}
-
-static size_t matmul_count_input_rows(const struct ldnq_op_call *call)
-{
-    size_t rows = 0;
-    const struct ldnq_shape *a = &call->in[0]->shape;
-    return ldnq_shape_count_range(a, 0, a->rank - 1, &rows) ? rows : 0;
-}
-
-static void matmul_fill_columns(const struct ldnq_op_call *call, size_t group, size_t first,
-                                size_t count, float *columns, size_t ld)
-{
-    (void)group;
-    const struct ldnq_shape *a = &call->in[0]->shape;
-    struct ldnq_product product = { .k = (size_t)a->dim[a->rank - 1],
-                                    .alpha = 1.0f,
-                                    .a = call->in[0]->data };
-    ldnq_product_fill_columns(&product, first, count, columns, ld);
-}
-
-static const struct ldnq_op_layer matmul_layer = {
-    .weight_input = 1,
-    .bias_input = -1,
-    .describe_weight = matmul_describe_weight,
-    .count_positions = matmul_count_input_rows,
-    .fill_columns = matmul_fill_columns,
-};
-
 const struct ldnq_op ldnq_op_matmul = {
     .type = "MatMul",
     .since = 1,
@@ -329,5 +281,5 @@ const struct ldnq_op ldnq_op_matmul = {
     .saved_inputs = 3,
     .backward_scratch_bytes = matmul_backward_scratch_bytes,
     .backward = matmul_backward,
-    .layer = &matmul_layer,
+    .layer = &ldnq_matmul_layer,
 };

@@ -138,17 +138,11 @@ static void check_layer(const struct volume_case *v, struct use *use, const doub
 {
     struct ldnq_layer_geometry geometry;
     size_t positions;
-    if (v->transposed && v->groups > 1) {
-        const struct ldnq_tensor *bias = v->has_bias ? use->in[2] : NULL;
-        assert_fails(
-            use->node.op->layer->describe_weight(&use->node, use->in[1], bias, &geometry, &err),
-            LDNQ_UNSUPPORTED, "groups share");
-        return;
-    }
     double *product = use_layer_product(use, &geometry, &positions);
     assert_int_equal(positions, (size_t)v->n * plane);
-    assert_int_equal(use->in[1]->shape.dim[geometry.channel_axis],
-                     geometry.rows * (v->transposed ? 1 : geometry.groups));
+    if (geometry.layout != LDNQ_WEIGHT_PERMUTED)
+        assert_int_equal(use->in[1]->shape.dim[geometry.channel_axis],
+                         geometry.rows * geometry.groups);
     size_t outputs = geometry.groups * geometry.rows;
     for (size_t m = 0; m < outputs; m++)
         for (size_t p = 0; p < positions; p++)

@@ -124,6 +124,118 @@ static void matmul_should_equal_the_plain_loop_also_as_a_layer(void **state)
             check_matmul(lefts[i], m, &rng);
 }
 
+/* Output channels of a weight on the left are rows: the layer's (M, P) is the operator's. */
+static void gemm_should_be_a_layer_with_its_weight_as_a(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 34 };
+    for (int round = 0; round < 100; round++) {
+        const size_t m = 1 + ldnq_rng_below(&rng, 9), p = 1 + ldnq_rng_below(&rng, 9);
+        const size_t k = 1 + ldnq_rng_below(&rng, 20);
+        const bool ta = round & 1, tb = round & 2;
+        struct ldnq_layer_geometry geometry;
+        size_t positions;
+        struct use use;
+        use_init(&use, "Gemm", 13);
+        use_int(&use, "transA", ta);
+        use_int(&use, "transB", tb);
+        use_float(&use, "alpha", -0.5f);
+        use_float(&use, "beta", 2);
+        use_input(&use, 0, shape_of(m, k, ta), &rng);
+        use_input(&use, 1, shape_of(k, p, tb), &rng);
+        if (round & 4)
+            use_input(&use, 2, (struct ldnq_shape){ 2, { (int64_t)m, 1 } }, &rng);
+        assert_ok(use_infer_shape(&use));
+        use_forward_on_threads(&use, NULL);
+        double *product =
+            use_product_of_layer(&use, use.node.op->layer->other, &geometry, &positions);
+        assert_int_equal(positions, p);
+        assert_int_equal(geometry.rows, m);
+        assert_int_equal(use.in[0]->shape.dim[geometry.channel_axis], m);
+        assert_int_equal(geometry.bias_factor != 0.0f, (round & 4) != 0);
+        assert_near(use.out.data, product, m * p, 1e-5);
+        free(product);
+        use_finish(&use);
+    }
+}
+
+/* The element of the weight's matrix `group` in the batch `at` of the output. */
+static size_t find_group(const struct ldnq_shape *lead, const struct ldnq_shape *weight, size_t at)
+{
+    size_t group = 0, factor = 1;
+    for (int axis = lead->rank - 1; axis >= 0; axis--) {
+        const int of_weight = axis - lead->rank + weight->rank - 2;
+        const size_t dim = of_weight >= 0 ? (size_t)weight->dim[of_weight] : 1;
+        if (dim > 1)
+            group += at % (size_t)lead->dim[axis] * factor;
+        factor *= dim;
+        at /= (size_t)lead->dim[axis];
+    }
+    return group;
+}
+
+/* Each matrix of the weight is a group, whose positions are those of the batches that meet it. */
+static void check_matrices(struct ldnq_shape data, struct ldnq_shape weight, bool is_left,
+                           struct ldnq_rng *rng)
+{
+    struct ldnq_layer_geometry geometry;
+    size_t positions, batches, taken[64] = { 0 };
+    struct use use;
+    use_init(&use, "MatMul", 13);
+    use_input(&use, is_left, data, rng);
+    use_input(&use, !is_left, weight, rng);
+    assert_ok(use_infer_shape(&use));
+    use_forward_on_threads(&use, NULL);
+    const struct ldnq_op_layer *layer = use.node.op->layer;
+    double *product =
+        use_product_of_layer(&use, is_left ? layer->other : layer, &geometry, &positions);
+    struct ldnq_shape lead = use.out.shape;
+    const size_t down = (size_t)lead.dim[lead.rank - 2], across = (size_t)lead.dim[lead.rank - 1];
+    const size_t m = is_left ? down : across, plane = is_left ? across : down;
+    lead.rank -= 2;
+    assert_true(ldnq_shape_count(&lead, &batches));
+    assert_int_equal(positions * geometry.groups, batches * plane);
+    assert_int_equal(geometry.rows, m);
+    for (size_t b = 0; b < batches; b++) {
+        const size_t group = find_group(&lead, &weight, b), first = taken[group];
+        const float *y = (const float *)use.out.data + b * down * across;
+        taken[group] += plane;
+        for (size_t row = 0; row < m; row++)
+            for (size_t p = 0; p < plane; p++)
+                assert_true(fabs(product[(group * m + row) * positions + first + p] -
+                                 (double)y[is_left ? row * across + p : p * across + row]) < 1e-5);
+    }
+    free(product);
+    use_finish(&use);
+}
+
+static void matmul_should_have_a_group_for_each_matrix_of_the_weight(void **state)
+{
+    (void)state;
+    static const struct ldnq_shape lefts[][2] = {
+        { { 3, { 2, 5, 7 } }, { 2, { 7, 4 } } },
+        { { 3, { 2, 5, 7 } }, { 3, { 1, 7, 4 } } },
+        { { 3, { 3, 5, 7 } }, { 3, { 3, 7, 4 } } },
+        { { 2, { 5, 7 } }, { 3, { 3, 7, 4 } } },
+        { { 4, { 2, 3, 5, 7 } }, { 3, { 3, 7, 4 } } },
+        { { 4, { 2, 1, 5, 7 } }, { 3, { 3, 7, 4 } } },
+        { { 4, { 2, 3, 5, 7 } }, { 4, { 2, 1, 7, 4 } } },
+        { { 4, { 6, 2, 5, 7 } }, { 4, { 1, 2, 7, 4 } } },
+        { { 4, { 2, 3, 1, 7 } }, { 4, { 2, 3, 7, 4 } } },
+    };
+    struct ldnq_rng rng = { 35 };
+    for (size_t i = 0; i < sizeof lefts / sizeof *lefts; i++)
+        for (int is_left = 0; is_left < 2; is_left++) {
+            struct ldnq_shape shapes[2] = { lefts[i][0], lefts[i][1] };
+            for (size_t s = 0; is_left && s < 2; s++) {
+                int64_t *last = &shapes[s].dim[shapes[s].rank - 2], first = last[0];
+                last[0] = last[1];
+                last[1] = first;
+            }
+            check_matrices(shapes[0], shapes[1], is_left, &rng);
+        }
+}
+
 static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **state)
 {
     (void)state;
@@ -132,10 +244,10 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
     struct use use;
     use_init(&use, "MatMul", 13);
     use_input(&use, 0, (struct ldnq_shape){ 3, { 2, 3, 4 } }, &rng);
-    use_input(&use, 1, (struct ldnq_shape){ 3, { 2, 4, 5 } }, &rng);
+    use_input(&use, 1, (struct ldnq_shape){ 1, { 4 } }, &rng);
     assert_ok(use_infer_shape(&use));
     assert_fails(use.node.op->layer->describe_weight(&use.node, use.in[1], NULL, &geometry, &err),
-                 LDNQ_UNSUPPORTED, "3 axes");
+                 LDNQ_UNSUPPORTED, "no matrix");
     use_finish(&use);
     use_init(&use, "Gemm", 13);
     use_float(&use, "alpha", 0);
@@ -152,6 +264,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm_should_equal_the_plain_loop_also_as_a_layer),
         cmocka_unit_test(matmul_should_equal_the_plain_loop_also_as_a_layer),
+        cmocka_unit_test(gemm_should_be_a_layer_with_its_weight_as_a),
+        cmocka_unit_test(matmul_should_have_a_group_for_each_matrix_of_the_weight),
         cmocka_unit_test(weights_that_are_no_layer_should_be_refused_with_a_reason),
     };
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);

@@ -1,0 +1,189 @@
+"""Products whose weight is no plain matrix on the right: on the left, of several matrices, of the
+groups of a transposed convolution."""
+
+import numpy as np
+import onnx
+import pytest
+import support
+from onnx import TensorProto, helper
+
+RNG = np.random.default_rng(19)
+
+
+def array(*shape):
+    return RNG.normal(0, .3, shape).astype(np.float32)
+
+
+def correlated(*shape, axis=-1):
+    """Samples whose features along `axis` follow a few hidden ones."""
+    width = shape[axis]
+    mixing = RNG.normal(0, 1, (3, width))
+    moved = [n for i, n in enumerate(shape) if i != axis % len(shape)]
+    x = RNG.normal(0, 1, (*moved, 3)) @ mixing + RNG.normal(0, .1, (*moved, width))
+    return np.ascontiguousarray(np.moveaxis(x, -1, axis), dtype=np.float32)
+
+
+def save(path, nodes, x, **constants):
+    """A model from x to y, whose shape has the axes that ONNX Runtime gives it."""
+    def build(shape):
+        return support.model(nodes, {"x": ["N", *x.shape[1:]]}, {"y": shape}, constants, opset=21,
+                             ir_version=10)
+
+    [y] = support.ort_run(build(None).SerializeToString(), {"x": x[:1]}).values()
+    support.save(build([f"axis{i}" for i in range(y.ndim)]), path)
+    return path, x
+
+
+def matmul(path, weight, x, left=False):
+    node = helper.make_node("MatMul", ["w", "x"] if left else ["x", "w"], ["y"], "layer")
+    return save(path, [node], x, w=weight)
+
+
+def left(path):
+    return matmul(path, array(8, 12), correlated(96, 12, 5, axis=1), left=True)
+
+
+def left_matrices(path):
+    return matmul(path, array(3, 8, 12), correlated(64, 3, 12, 5, axis=2), left=True)
+
+
+def leading_ones(path):
+    return matmul(path, array(1, 1, 12, 8), correlated(64, 2, 5, 12))
+
+
+def matrices(path):
+    return matmul(path, array(3, 12, 8), correlated(64, 3, 5, 12))
+
+
+def matrices_of_one_input(path):
+    return matmul(path, array(3, 12, 8), correlated(64, 1, 5, 12))
+
+
+def gemm_with_its_weight_as_a(path):
+    x = correlated(160, 12)
+    nodes = [helper.make_node("Gemm", ["w", "x", "c"], ["z"], "layer", transA=1, transB=1, alpha=.5,
+                              beta=2.),
+             helper.make_node("Transpose", ["z"], ["y"])]
+    return save(path, nodes, x, w=array(12, 8), c=array(8, 1))
+
+
+def moved_before_the_product(path):
+    """Exporters leave a Transpose and an Unsqueeze after the initializer."""
+    x = correlated(64, 3, 5, 12)
+    nodes = [helper.make_node("Transpose", ["w"], ["t"], perm=[1, 0]),
+             helper.make_node("Unsqueeze", ["t", "axes"], ["u"]),
+             helper.make_node("MatMul", ["x", "u"], ["y"], "layer")]
+    return save(path, nodes, x, w=array(8, 12), axes=np.array([0]))
+
+
+def transposed_convolution(path, groups, outputs, **attributes):
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], "layer", group=groups, **attributes)
+    return save(path, [node], correlated(64, 12, 5, 4, axis=1), w=array(12, outputs, 3, 2))
+
+
+def groups_of_several(path):
+    return transposed_convolution(path, 2, 4, strides=[2, 2])
+
+
+def depthwise(path):
+    return transposed_convolution(path, 12, 1)
+
+
+def depthwise_with_multiplier(path):
+    return transposed_convolution(path, 12, 2)
+
+
+PRODUCTS = (left, left_matrices, gemm_with_its_weight_as_a, leading_ones, matrices,
+            matrices_of_one_input, moved_before_the_product, groups_of_several, depthwise,
+            depthwise_with_multiplier)
+
+
+def quantize(make, folder, *options):
+    source, x = make(folder / "m.onnx")
+    np.save(folder / "x.npy", x)
+    out = folder / "q.onnx"
+    answer = support.answer("quantize", source, "-o", out, "--calib", folder / "x.npy",
+                            "--target", "weights", *options)
+    return source, out, x, answer
+
+
+def assert_no_float_weight(out):
+    """Scales and biases are left, which are smaller than any weight here."""
+    large = [t.name for t in onnx.load(out).graph.initializer
+             if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= 72]
+    assert not large
+
+
+def sqnr(source, out, x):
+    [exact], [rounded] = (support.ort_run(path, {"x": x}).values() for path in (source, out))
+    return 10 * np.log10(np.sum(exact**2) / np.sum((exact - rounded)**2))
+
+
+@pytest.mark.parametrize("make", PRODUCTS)
+def test_product_should_be_quantized_in_codes(make, tmp_path):
+    source, out, x, answer = quantize(make, tmp_path, "--weights", "int8", "--solver", "nearest")
+    assert [layer["node"] for layer in answer["layers"]] == ["layer"]
+    assert not answer["not_quantized"]
+    support.check(out)
+    support.assert_same_outputs(out, {"x": x[:4]}, tmp_path / "run")
+    assert_no_float_weight(out)
+    assert sqnr(source, out, x) > 40
+    [layer] = support.answer("diff", source, out)["layers"]
+    assert layer["node"] == layer["other"] == "layer" and layer["weight_error"]["sqnr_db"] > 40
+    [listed] = support.answer("inspect", out)["layers"]
+    assert listed["node"] == "layer" and "int8" in str(listed)
+
+
+@pytest.mark.parametrize("make", [m for m in PRODUCTS if m not in (depthwise,
+                                                                   depthwise_with_multiplier)])
+def test_product_should_be_fitted_to_its_input(make, tmp_path):
+    """Features that are correlated let the codes of a row make up for each other."""
+    found = {}
+    for solver in ("rtn", "gptq"):
+        folder = tmp_path / solver
+        folder.mkdir()
+        RNG.bit_generator.state = np.random.default_rng(5).bit_generator.state
+        source, out, x, _ = quantize(make, folder, "--weights", "int4", "--solver", solver,
+                                     "--granularity", "channel")
+        support.assert_same_outputs(out, {"x": x[:4]}, folder / "run")
+        assert_no_float_weight(out)
+        found[solver] = sqnr(source, out, x)
+    assert found["gptq"] > found["rtn"] + 3, found
+
+
+def wide_left_matrices(path):
+    return matmul(path, array(2, 6, 40), correlated(48, 2, 40, 3, axis=2), left=True)
+
+
+def wide_right_matrices(path):
+    return matmul(path, array(1, 40, 6), correlated(48, 2, 3, 40))
+
+
+def wide_groups(path):
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], "layer", group=2)
+    return save(path, [node], correlated(24, 64, 4, 3, axis=1), w=array(64, 3, 2, 1))
+
+
+@pytest.mark.parametrize("options", [("--granularity", "block", "--block-size", "16"),
+                                     ("--granularity", "tensor")])
+@pytest.mark.parametrize("make", [wide_left_matrices, wide_right_matrices, wide_groups])
+def test_scales_of_any_granularity_should_be_stored(make, options, tmp_path):
+    source, out, x, _ = quantize(make, tmp_path, "--weights", "int4", "--solver", "gptq", *options)
+    support.check(out)
+    support.assert_same_outputs(out, {"x": x[:4]}, tmp_path / "run")
+    assert_no_float_weight(out)
+    assert sqnr(source, out, x) > 15
+
+
+@pytest.mark.parametrize("target", ["ort", "openvino"])
+@pytest.mark.parametrize("make", [left, matrices, groups_of_several])
+def test_target_should_get_such_products_in_codes_too(make, target, tmp_path):
+    source, x = make(tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", x)
+    out = tmp_path / "q.onnx"
+    support.succeed("quantize", source, "-o", out, "--calib", tmp_path / "x.npy", "--weights",
+                    "int8", "--target", target, "--solver", "nearest")
+    support.check(out)
+    support.assert_same_outputs(out, {"x": x[:4]}, tmp_path / "run")
+    assert_no_float_weight(out)
+    assert sqnr(source, out, x) > 35
