@@ -1,5 +1,6 @@
 #include "quant/quant.h"
 
+#include <math.h>
 #include <string.h>
 
 #define CODES_4(n) (n), (n) + 1, (n) + 2, (n) + 3
@@ -78,9 +79,25 @@ const struct ldnq_codebook *ldnq_codebook_find_symmetric(const struct ldnq_codeb
 
 /* Bisects for the first code that is not below value. It or the code before it is the
  * nearest. */
+/* Rounds half toward zero, then clamps. The sum with 0.5 may round up: then the difference is
+ * above 0.5. */
+static int16_t round_to_codes_without_gaps(int lowest, int highest, double value)
+{
+    const double bound = INT16_MAX;
+    double size = fabs(value);
+    size = size < bound ? size : bound;
+    int code = (int)(size + 0.5);
+    code -= code - size >= 0.5;
+    code = value < 0 ? -code : code;
+    return (int16_t)(code < lowest ? lowest : code > highest ? highest : code);
+}
+
 int16_t ldnq_codebook_find_nearest(const struct ldnq_codebook *codebook, double value)
 {
     const int16_t *codes = codebook->codes;
+    const int lowest = codes[0], highest = codes[codebook->count - 1];
+    if (highest - lowest == (int)codebook->count - 1)
+        return round_to_codes_without_gaps(lowest, highest, value);
     size_t low = 0, high = codebook->count - 1;
     while (low < high) {
         size_t middle = (low + high) / 2;
