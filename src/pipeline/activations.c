@@ -10,19 +10,24 @@ struct integer_layers {
     struct ldnq_selection selection;
 };
 
-static bool is_integer_layer(void *ctx, const struct ldnq_node *node)
+static const char *explain_float_weight(void *ctx, const struct ldnq_node *node)
 {
     const struct integer_layers *layers = ctx;
-    for (size_t i = 0; i < layers->selection.count; i++)
-        if (layers->selection.layers[i].node == node)
-            return ldnq_select_fits_integers(&layers->selection.layers[i], layers->options);
-    return false;
+    const struct ldnq_selection *selection = &layers->selection;
+    for (size_t i = 0; i < selection->kept_count; i++)
+        if (selection->kept[i].node == node)
+            return selection->kept[i].refusal;
+    for (size_t i = 0; i < selection->count; i++)
+        if (selection->layers[i].node == node &&
+            ldnq_select_fits_integers(&selection->layers[i], layers->options))
+            return NULL;
+    return "its weight has no codes that the target's integer kernels take";
 }
 
 static bool has_integer_layer(struct integer_layers *layers)
 {
     for (size_t i = 0; i < layers->selection.count; i++)
-        if (is_integer_layer(layers, layers->selection.layers[i].node))
+        if (!explain_float_weight(layers, layers->selection.layers[i].node))
             return true;
     return false;
 }
@@ -103,7 +108,8 @@ static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_r
     if (wants_pairs(placing)) {
         const struct ldnq_placement_options options = { .target = activations->target,
                                                         .activation = activations->dtype,
-                                                        .has_codes = is_integer_layer,
+                                                        .explain_float_weight =
+                                                            explain_float_weight,
                                                         .ctx = &placing->layers,
                                                         .excluded = placing->excluded };
         LDNQ_TRY(ldnq_placement_make(run->graph, &options, run->arena, &run->placement, err));

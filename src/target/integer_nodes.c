@@ -75,9 +75,7 @@ static const char *refuse_layer(const struct ldnq_placement_workspace *work,
         return "its input is computed in a function or a branch";
     if (weight && !weight->constant)
         return is_data_input(rule->data_inputs, 1) ? NULL : "its weight is computed at run time";
-    return work->options->has_codes(work->options->ctx, node)
-               ? NULL
-               : "its weight has no codes that the target's integer kernels take";
+    return work->options->explain_float_weight(work->options->ctx, node);
 }
 
 /* A layer of weights, or a product of two activations. */

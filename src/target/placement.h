@@ -80,9 +80,9 @@ struct ldnq_placement {
 struct ldnq_placement_options {
     const struct ldnq_target *target;
     enum ldnq_dtype activation; /* the type of the codes */
-    /* Whether the weight of this Conv, Gemm or MatMul will be codes that the target's
-     * integer kernels take. */
-    bool (*has_codes)(void *ctx, const struct ldnq_node *node);
+    /* Why the weight of this Conv, Gemm or MatMul will not be codes that the target's integer
+     * kernels take; NULL: it will. */
+    const char *(*explain_float_weight)(void *ctx, const struct ldnq_node *node);
     void *ctx;
     /* By value index: why the value gets no pair, so that what reads or writes it computes in
      * float; NULL: it may have one. The whole array is NULL where none is excluded. */

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 import small_models as small
 import support
+import target_networks
 from quantized import DIGIT_FILES, assert_valid, inspect, prepare, quantize
 from support import DIGITS, UNSUPPORTED, model, save, weights
 
@@ -85,6 +86,20 @@ def test_weights_that_stay_should_be_named_with_the_reason(tmp_path):
         assert f"'{name}': {reason}" in printed.stdout
     said = quantize(DIGIT_FILES[0], arguments[1], DIGITS / "calib", "--skip", "*/stem/*")
     assert [kept["reason"] for kept in said["not_quantized"]] == ["left out by skip or only"]
+
+
+def test_float_nodes_should_have_the_reason_of_the_choice_of_layers(tmp_path):
+    proto, shape = target_networks.depthwise_after_float()
+    source, calib = save(proto, tmp_path / "m.onnx"), tmp_path / "c.npy"
+    np.save(calib, np.random.default_rng(0).standard_normal((6, *shape)).astype(np.float32))
+    said = support.answer("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib,
+                          "--target", "ort", "--weights", "int8", "--solver", "rtn",
+                          "--skip", "after_relu")
+    kept = {each["node"]: each["reason"] for each in said["not_quantized"]}
+    floats = {each["node"]: each["reason"] for each in said["activations"]["float_nodes"]}
+    assert set(kept) == {"after_relu", "after_elu"} <= set(floats)
+    assert kept == {node: floats[node] for node in kept}
+    assert "faster in float" in kept["after_elu"] and "skip" in kept["after_relu"]
 
 
 def test_skip_and_only_should_choose_by_name_and_by_pattern(tmp_path):

@@ -6,10 +6,10 @@
 
 #include "target/placement.h"
 
-static bool all_have_codes(void *ctx, const struct ldnq_node *node)
+static const char *explain_float_weight(void *ctx, const struct ldnq_node *node)
 {
     const char *without = ctx;
-    return !without || strcmp(node->label, without) != 0;
+    return !without || strcmp(node->label, without) != 0 ? NULL : "its weight is float";
 }
 
 static struct ldnq_placement *place(struct ldnq_graph *graph, const char *target,
@@ -19,7 +19,7 @@ static struct ldnq_placement *place(struct ldnq_graph *graph, const char *target
     const struct ldnq_target *record = ldnq_target_find(target);
     struct ldnq_placement_options options = { .target = record,
                                               .activation = record->activation,
-                                              .has_codes = all_have_codes,
+                                              .explain_float_weight = explain_float_weight,
                                               .ctx = (void *)(uintptr_t)without };
     assert_ok(ldnq_passes_run(graph, &err));
     assert_ok(ldnq_placement_make(graph, &options, graph->arena, &placement, &err));
@@ -99,7 +99,7 @@ static void layer_without_codes_should_stay_float_with_a_reason(void **state)
     assert_int_equal(placement->runs[2], LDNQ_NODE_FLOAT);
     assert_int_equal(placement->float_count, 1);
     assert_ptr_equal(placement->float_nodes[0].node, b.conv2->producer);
-    assert_non_null(placement->float_nodes[0].reason);
+    assert_string_equal(placement->float_nodes[0].reason, "its weight is float");
     assert_int_equal(placement->runs[0], LDNQ_NODE_INTEGER);
     build_free(b.graph);
 }
