@@ -236,7 +236,7 @@ LDNQ_API enum ldnq_status ldnq_dataset_from_arrays(const struct ldnq_ndarray *ar
 /* Where samples come from that the caller computes. */
 struct ldnq_sample_reader {
     size_t sample_count;
-    const struct ldnq_ndarray *inputs; /* one sample, without the batch; data is ignored */
+    const struct ldnq_ndarray *inputs; /* one sample, without the batch; data are ignored */
     size_t input_count;
     const int64_t *labels; /* the class of each sample, or NULL; has to outlive the handle */
     /* Fills `data`, of `size` bytes, with one input of one sample, and returns 0; any other
@@ -245,6 +245,10 @@ struct ldnq_sample_reader {
      * which need not be the job's own. */
     int (*read)(void *ctx, size_t sample, size_t input, void *data, size_t size);
     void *ctx;
+    /* Writes the sizes of one input of one sample, as many as that array of `inputs` has, and
+     * returns 0; any other result ends the job with DATA. Called as `read`, before it. NULL where
+     * all samples have the shapes of `inputs`, whose sizes count for nothing otherwise. */
+    int (*shape)(void *ctx, size_t sample, size_t input, int64_t *sizes);
 };
 
 /* The reader is copied, its labels and context are not. Errors: as above. */

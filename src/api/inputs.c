@@ -247,6 +247,7 @@ enum ldnq_status ldnq_dataset_from_reader(const struct ldnq_sample_reader *reade
     memory->sample_count = reader->sample_count;
     memory->labels = reader->labels;
     memory->read = reader->read;
+    memory->shape = reader->shape;
     memory->ctx = reader->ctx;
     memory->lock = &(*out)->lock;
     return LDNQ_OK;

@@ -33,9 +33,20 @@ void ldnq_job_report_event(const struct ldnq_job *job, const cJSON *event)
     ldnq_free(text);
 }
 
+static bool has_warned(const struct ldnq_job *job, const char *message)
+{
+    const cJSON *text;
+    cJSON_ArrayForEach(text,
+                       job->warnings) if (strcmp(text->valuestring, message) == 0) return true;
+    return false;
+}
+
+/* The same text once: samples are opened several times. */
 static void report_warning(void *ctx, const char *message)
 {
     struct ldnq_job *job = ctx;
+    if (has_warned(job, message))
+        return;
     cJSON *text = cJSON_CreateString(message);
     if (!job->warnings)
         job->warnings = cJSON_CreateArray();
@@ -157,6 +168,7 @@ enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
         .shuffle = wanted->shuffle,
         .part = wanted->part,
         .need_labels = wanted->need_labels,
+        .sink = &job->sink,
     };
     read_preprocess(job->options, &options.preprocess);
     LDNQ_TRY(ldnq_dataset_open(dataset, graph, &options, samples, err));

@@ -43,8 +43,9 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                        .repeats = 1,
                        .value = "PATH",
                        .help = "samples to calibrate with: a folder of PNG or JPEG (flat or in "
-                               "class folders), a .npy, a .npz (one array per input), or a folder "
-                               "of TensorProto .pb files; repeat the option to join several",
+                               "class folders), a .npy, a .npz (one array per input), a folder of "
+                               "those, a folder of TensorProto .pb files, or a pattern such as "
+                               "'x/*.npz'; repeat the option to join several",
                        .since = "0.1.0" },
     [OPTION_DATA] = { .name = "data",
                       .type = LDNQ_OPTION_PATH,
@@ -53,7 +54,8 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .repeats = 1,
                       .value = "PATH",
                       .help = "samples: a folder of PNG or JPEG, a .npy, a .npz (one array per "
-                              "input), or a folder of TensorProto .pb files. For eval with labels: "
+                              "input), a folder of those, a folder of TensorProto .pb files, or a "
+                              "pattern such as 'x/*.npz'. For eval with labels: "
                               "class folders (classes in alphabetical order), a folder with "
                               "labels.csv (file,class), or a .npz with an array 'labels'. Repeat "
                               "the option to join several",

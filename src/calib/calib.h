@@ -10,11 +10,15 @@
  *     axis less it is one sample;
  *   a .npz file: one such array an input, by name (or the only one), and the
  *     classes in an integer array "labels", "label" or "y";
+ *   a folder of .npy or .npz files, each as above: one sample, or several;
  *   a folder of TensorProto .pb files: input_0.pb ... in one folder, or in
  *     folders one a sample (ONNX's test_data_set_N), or one file a sample for a
  *     model with one input;
- *   a single picture or .pb file.
+ *   a single picture or .pb file;
+ *   a pattern such as "samples/s*.npz", in place of a folder with the files that it matches.
  *
+ * Shapes  samples may differ in the dimensions that the model leaves open, such as sentences of
+ *         different lengths. Then one run takes one sample.
  * Batch   dimension 0 of an input is the batch when it is a symbol or 1. An
  *         array's rows along it are samples of their own. An input of rank 0, or
  *         with any other dimension 0, has no batch: each of its samples is a whole
@@ -30,6 +34,7 @@
 #include <pthread.h>
 
 #include "base/pool.h"
+#include "base/sink.h"
 #include "ir/ir.h"
 
 struct ldnq_pool;
@@ -58,12 +63,12 @@ struct ldnq_samples_options {
     uint64_t seed;
     bool shuffle; /* draws the order of samples by `seed`; else it is that of the files */
     enum ldnq_samples_part part;
-    bool need_labels; /* a set without labels is an error; labels are read only then */
+    bool need_labels;             /* a set without labels is an error; labels are read only then */
+    const struct ldnq_sink *sink; /* for warnings while the set is opened; NULL: none */
 };
 
 /* Opens `path` (any source above) for the inputs of `graph`, which need not outlive the
- * set. Symbolic dimensions of the inputs get their sizes from the first sample, and the
- * other samples must agree with it.
+ * set. Symbolic dimensions of the inputs get their sizes from each sample.
  * Errors: IO, DATA (no samples; a file that is not a picture; a first sample that does
  * not fit; an input without data), USAGE (mean, std, scale and the channel count),
  * NOMEM. Messages name the file. The caller destroys it; destroy accepts NULL. */
@@ -92,6 +97,9 @@ struct ldnq_samples_memory {
     size_t array_count;
     /* NULL where the arrays hold the samples. Returns 0; called with `lock` held. */
     int (*read)(void *ctx, size_t sample, size_t input, void *data, size_t size);
+    /* Writes the sizes of one input of one sample; NULL where all have the arrays' shapes. Returns
+     * 0; called with `lock` held. */
+    int (*shape)(void *ctx, size_t sample, size_t input, int64_t *sizes);
     void *ctx;
     pthread_mutex_t *lock;
     size_t sample_count;
@@ -134,6 +142,9 @@ enum ldnq_status ldnq_samples_slice(const struct ldnq_samples *samples, size_t f
 /* Whether the samples come from picture files; only those can be augmented safely. */
 bool ldnq_samples_are_pictures(const struct ldnq_samples *samples);
 
+/* Whether samples have shapes of their own; then one run takes one sample. */
+bool ldnq_samples_differ_in_shape(const struct ldnq_samples *samples);
+
 /* Whether every input has a batch dimension, so that more than one sample can be read
  * at a time. The caller checks whether the model accepts a batch above the 1 that an
  * input may declare. */
@@ -154,8 +165,8 @@ size_t ldnq_samples_choose_batch_size(const struct ldnq_samples *samples,
  * has its dtype, dimension 0 is the batch; the data are in the arena. Samples are
  * decoded in parallel on the pool (NULL: in the caller's thread); when several fail,
  * the first one is reported. count is 1 unless ldnq_samples_can_stack.
- * Errors: IO, DATA (a sample whose shape does not fit the input or the first sample:
- * both shapes and the file; NaN or infinity), UNSUPPORTED (count), NOMEM. */
+ * Errors: IO, DATA (a sample whose shape does not fit the input: both shapes and the file; NaN or
+ * infinity), UNSUPPORTED (count), NOMEM. */
 enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, size_t count,
                                    struct ldnq_pool *pool, struct ldnq_arena *arena,
                                    struct ldnq_tensor **inputs, struct ldnq_error *err);

@@ -1,4 +1,5 @@
-/* folder.h: list a folder, in an order that does not depend on the file system. */
+/* folder.h: list a folder, or what a pattern matches, in an order that does not depend on the file
+ * system. */
 #ifndef LDNQ_CALIB_FOLDER_H
 #define LDNQ_CALIB_FOLDER_H
 
@@ -19,9 +20,17 @@ struct ldnq_folder {
 };
 
 /* Lists folders and regular files. Names that start with a dot are left out, as are
- * devices and pipes. Errors: IO (also a link to nothing), NOMEM. */
+ * devices and pipes. Where `path` is a pattern, the entries are the files and folders that it
+ * matches. Errors: IO (also a link to nothing), NOMEM. */
 enum ldnq_status ldnq_folder_list(const char *path, struct ldnq_arena *arena,
                                   struct ldnq_folder *out, struct ldnq_error *err);
+
+/* Whether the path is a pattern such as "samples/s*.npy": it has *, ? or [ in it, and no file or
+ * folder is called so. */
+bool ldnq_is_pattern(const char *path);
+
+/* Whether the path is a folder, or a pattern that stands for the files of one. */
+bool ldnq_is_folder_or_pattern(const char *path);
 
 /* Whether the name has the extension, such as ".png", in any case of letters. */
 bool ldnq_name_ends(const char *name, const char *extension);

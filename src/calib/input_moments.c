@@ -39,6 +39,19 @@ static struct channel_layout find_channel_layout(const struct ldnq_shape *row)
     return none;
 }
 
+/* `batch` has one sample. */
+static struct channel_layout find_sample_layout(const struct ldnq_input *input,
+                                                const struct ldnq_tensor *batch)
+{
+    struct ldnq_shape row = batch->shape;
+    if (input->batched) {
+        row.rank--;
+        for (int axis = 0; axis < row.rank; axis++)
+            row.dim[axis] = row.dim[axis + 1];
+    }
+    return find_channel_layout(&row);
+}
+
 static void add_values(const struct ldnq_tensor *tensor, const struct channel_layout *layout,
                        struct moment_sums *sums)
 {
@@ -72,8 +85,10 @@ enum ldnq_status ldnq_samples_measure_inputs(struct ldnq_samples *samples, struc
         struct ldnq_sample_batch batch;
         status = ldnq_sample_batch_read(samples, sample, 1, pool, &batch, err);
         for (size_t i = 0; status == LDNQ_OK && i < samples->input_count; i++) {
-            const struct channel_layout layout = find_channel_layout(&samples->inputs[i].row);
-            if (batch.inputs[i]->dtype == LDNQ_FLOAT)
+            const struct channel_layout layout =
+                find_sample_layout(&samples->inputs[i], batch.inputs[i]);
+            if (batch.inputs[i]->dtype == LDNQ_FLOAT &&
+                layout.channels == find_channel_layout(&samples->inputs[i].row).channels)
                 add_values(batch.inputs[i], &layout, &sums[i]);
         }
         ldnq_arena_destroy(batch.arena);

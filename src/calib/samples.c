@@ -12,10 +12,8 @@
 #include "calib/folder.h"
 
 static const struct ldnq_source *const sources[] = {
-    &ldnq_source_pictures,
-    &ldnq_source_npy,
-    &ldnq_source_npz,
-    &ldnq_source_protos,
+    &ldnq_source_pictures,    &ldnq_source_npy,    &ldnq_source_npz,
+    &ldnq_source_array_files, &ldnq_source_protos,
 };
 
 /* ---- which source ------------------------------------------------------------- */
@@ -27,6 +25,8 @@ static void detect_file_kinds(const struct ldnq_folder *folder, struct ldnq_prob
         if (entry->is_folder)
             continue;
         probe->holds_protos |= ldnq_name_ends(entry->name, ".pb");
+        probe->holds_arrays |=
+            ldnq_name_ends(entry->name, ".npy") || ldnq_name_ends(entry->name, ".npz");
         if (!probe->holds_pictures)
             probe->holds_pictures = ldnq_is_picture(entry->name, entry->path);
     }
@@ -50,12 +50,11 @@ static enum ldnq_status probe_path(const char *path, struct ldnq_arena *arena,
                                    struct ldnq_probe *probe, struct ldnq_error *err)
 {
     struct stat info;
-    *probe = (struct ldnq_probe){ .path = path };
-    if (stat(path, &info) != 0)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
-    probe->is_folder = S_ISDIR(info.st_mode);
+    *probe = (struct ldnq_probe){ .path = path, .is_folder = ldnq_is_folder_or_pattern(path) };
     if (probe->is_folder)
         return detect_folder_content(probe, arena, err);
+    if (stat(path, &info) != 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
     if (!S_ISREG(info.st_mode))
         return ldnq_fail(err, LDNQ_IO, "%s: is neither a regular file nor a folder", path);
     return ldnq_file_read_prefix(path, probe->magic, sizeof probe->magic, &probe->magic_size, err);
@@ -76,7 +75,7 @@ static enum ldnq_status find_source(const char *path, struct ldnq_arena *scratch
             return LDNQ_OK;
         }
     if (probe.is_folder)
-        return ldnq_fail(err, LDNQ_DATA, "%s: holds no PNG, JPEG or .pb files", path);
+        return ldnq_fail(err, LDNQ_DATA, "%s: holds no PNG, JPEG, .npy, .npz or .pb files", path);
     const char *format = ldnq_describe_format(probe.magic, probe.magic_size);
     if (format)
         return ldnq_fail(err, LDNQ_DATA, "%s: %s, not samples", path, format);
@@ -314,6 +313,11 @@ const char *ldnq_samples_name(const struct ldnq_samples *samples, size_t sample)
 {
     assert(sample < samples->count);
     return samples->names[sample];
+}
+
+bool ldnq_samples_differ_in_shape(const struct ldnq_samples *samples)
+{
+    return samples->shapes_differ;
 }
 
 bool ldnq_samples_can_stack(const struct ldnq_samples *samples)

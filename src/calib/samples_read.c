@@ -45,6 +45,19 @@ static bool has_rows_of_several_runs(const struct ldnq_input *input, const struc
     return ldnq_input_accepts_shape(input, &one_run);
 }
 
+/* Whether an array with one axis more than the input has it at its end, as (N,T,1) for (N,T) has:
+ * that axis counts nothing, and axis 1 would be taken for samples. */
+static bool has_extra_last_axis(const struct ldnq_input *input, const struct ldnq_shape *array)
+{
+    struct ldnq_shape row = *array;
+    if (!input->batched || input->shape.rank < 2 || array->dim[array->rank - 1] != 1 ||
+        array->dim[1] == 1)
+        return false;
+    row.rank--;
+    drop_leading_axes(&row, 1, &row);
+    return ldnq_input_accepts_shape(input, &row);
+}
+
 enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const char *name,
                                         const struct ldnq_shape *array, size_t *rows,
                                         struct ldnq_shape *row, struct ldnq_error *err)
@@ -57,7 +70,8 @@ enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const ch
                 ldnq_shape_count_range(array, 0, axes, rows);
     if (fits)
         drop_leading_axes(array, axes, row);
-    if (fits && ldnq_input_accepts_shape(input, row))
+    if (fits && ldnq_input_accepts_shape(input, row) &&
+        !(axes == batch + 1 && has_extra_last_axis(input, array)))
         return LDNQ_OK;
     if (fits && axes == 0 && has_rows_of_several_runs(input, row)) {
         const size_t have = (size_t)array->dim[0], take = (size_t)input->shape.dim[0];
@@ -84,7 +98,7 @@ bool ldnq_sample_has_elements(const struct ldnq_shape *shape)
     return true;
 }
 
-/* Compares a sample's shape with the input's, and with the first sample's. */
+/* Compares a sample's shape with the input's, and with the first sample's unless shapes differ. */
 static enum ldnq_status check_sample_shape(const struct ldnq_samples *samples, const char *name,
                                            struct ldnq_input *input, const struct ldnq_shape *row,
                                            bool is_first, struct ldnq_error *err)
@@ -97,7 +111,7 @@ static enum ldnq_status check_sample_shape(const struct ldnq_samples *samples, c
                          source->stage, input->name, input->shape_text, source->advice);
     if (is_first)
         input->row = *row;
-    if (ldnq_shapes_are_equal(row, &input->row))
+    if (samples->shapes_differ || ldnq_shapes_are_equal(row, &input->row))
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_DATA, "%s: is %s%s for input '%s' where %s is %s%s", name, text,
                      source->stage, input->name, samples->shape_name,
@@ -139,6 +153,32 @@ static enum ldnq_status read_input(const struct ldnq_samples *samples, size_t sa
     return check_finite(*out, name, input, err);
 }
 
+static enum ldnq_status compare_with_first_shape(const struct ldnq_samples *samples, size_t sample,
+                                                 bool *differs, struct ldnq_error *err)
+{
+    *differs = false;
+    for (size_t i = 0; i < samples->input_count; i++) {
+        struct ldnq_shape shape;
+        LDNQ_TRY(samples->source->shape(samples, samples->items[sample], i, &shape, err));
+        *differs |= !ldnq_shapes_are_equal(&shape, &samples->inputs[i].row);
+    }
+    return LDNQ_OK;
+}
+
+/* Samples of several shapes can't be stacked. */
+static enum ldnq_status find_differing_shapes(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    for (size_t s = 1; s < samples->count && !samples->shapes_differ; s++)
+        LDNQ_TRY(compare_with_first_shape(samples, s, &samples->shapes_differ, err));
+    return samples->shapes_differ && ldnq_samples_can_stack(samples)
+               ? ldnq_samples_run_singly(
+                     samples,
+                     samples->are_pictures ? "their shapes differ (resize and crop make them equal)"
+                                           : "their shapes differ",
+                     err)
+               : LDNQ_OK;
+}
+
 enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
@@ -148,7 +188,8 @@ enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ld
     for (size_t i = 0; status == LDNQ_OK && i < samples->input_count; i++)
         status = read_input(samples, 0, i, true, scratch, &tensor, err);
     ldnq_arena_destroy(scratch);
-    return status;
+    LDNQ_TRY(status);
+    return samples->source->shape ? find_differing_shapes(samples, err) : LDNQ_OK;
 }
 
 /* ---- a batch --------------------------------------------------------------------- */
@@ -196,20 +237,44 @@ static void read_sample_in_pool(void *ctx, size_t slot, size_t thread)
     pthread_mutex_unlock(&batch->lock);
 }
 
+static enum ldnq_status add_batch_axis(const struct ldnq_input *input, size_t count,
+                                       struct ldnq_shape *shape, struct ldnq_error *err)
+{
+    if (!input->batched)
+        return LDNQ_OK;
+    if (shape->rank == LDNQ_MAX_RANK) /* possible when the input's rank is not known */
+        return ldnq_fail(err, LDNQ_DATA, "input '%s' has more than %d axes", input->name,
+                         LDNQ_MAX_RANK);
+    memmove(shape->dim + 1, shape->dim, (size_t)shape->rank * sizeof *shape->dim);
+    shape->dim[0] = (int64_t)count;
+    shape->rank++;
+    return LDNQ_OK;
+}
+
 static enum ldnq_status create_batch_tensor(const struct ldnq_input *input, size_t count,
                                             struct ldnq_arena *arena, struct ldnq_tensor **out,
                                             struct ldnq_error *err)
 {
     struct ldnq_shape shape = input->row;
-    if (input->batched) {
-        if (shape.rank == LDNQ_MAX_RANK) /* possible when the input's rank is not known */
-            return ldnq_fail(err, LDNQ_DATA, "input '%s' has more than %d axes", input->name,
-                             LDNQ_MAX_RANK);
-        memmove(shape.dim + 1, shape.dim, (size_t)shape.rank * sizeof *shape.dim);
-        shape.dim[0] = (int64_t)count;
-        shape.rank++;
-    }
+    LDNQ_TRY(add_batch_axis(input, count, &shape, err));
     return ldnq_tensor_create(arena, input->dtype, &shape, out, err);
+}
+
+/* Reads a sample that has a shape of its own. */
+static enum ldnq_status read_differing_sample(const struct ldnq_samples *samples, size_t sample,
+                                              struct ldnq_arena *arena, struct ldnq_tensor **inputs,
+                                              struct ldnq_error *err)
+{
+    for (size_t i = 0; i < samples->input_count; i++) {
+        const struct ldnq_tensor *tensor;
+        LDNQ_TRY(read_input(samples, sample, i, false, arena, &tensor, err));
+        inputs[i] = ldnq_arena_alloc(arena, 1, sizeof *inputs[i], err);
+        if (!inputs[i])
+            return LDNQ_NOMEM;
+        *inputs[i] = *tensor;
+        LDNQ_TRY(add_batch_axis(&samples->inputs[i], 1, &inputs[i]->shape, err));
+    }
+    return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, size_t count,
@@ -217,6 +282,8 @@ enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, s
                                    struct ldnq_tensor **inputs, struct ldnq_error *err)
 {
     assert(first <= samples->count && count <= samples->count - first);
+    if (samples->shapes_differ && count == 1)
+        return read_differing_sample(samples, first, arena, inputs, err);
     for (size_t i = 0; i < samples->input_count; i++) {
         if (count != 1 && !samples->inputs[i].batched)
             return ldnq_fail(err, LDNQ_UNSUPPORTED,

@@ -20,7 +20,8 @@ struct ldnq_probe {
     bool is_folder;
     size_t magic_size; /* bytes in `magic`, the first ones of a file */
     unsigned char magic[LDNQ_FORMAT_PREFIX];
-    bool holds_pictures, holds_protos; /* kinds of files in a folder and one level down */
+    /* Kinds of files in a folder, or of those that a pattern matches, and one level down. */
+    bool holds_pictures, holds_protos, holds_arrays;
 };
 
 /* One of the model's inputs, copied from the graph. */
@@ -61,6 +62,8 @@ struct ldnq_samples {
     size_t *items;             /* (count) */
     const char **names;        /* (count) */
     const char *shape_name;    /* name of the sample that fixed the inputs' shapes */
+    bool shapes_differ;        /* samples have shapes of their own: inputs' rows are the first's */
+    bool has_warned_of_array;  /* a warning has named an array that no input reads */
     const char *single_reason; /* why one run takes one sample; NULL: no reason */
     /* Set by ldnq_samples_hash. */
     struct ldnq_sample_stamp *stamps; /* (count, inputs) */
@@ -95,15 +98,20 @@ struct ldnq_source {
     enum ldnq_status (*read)(const struct ldnq_samples *samples, size_t item, size_t input,
                              struct ldnq_arena *arena, const struct ldnq_tensor **out,
                              struct ldnq_error *err);
+    /* The shape that `read` would return. NULL where all items have one shape. */
+    enum ldnq_status (*shape)(const struct ldnq_samples *samples, size_t item, size_t input,
+                              struct ldnq_shape *shape, struct ldnq_error *err);
     /* Adds the item's content to the hash. `arena` lives as long as the call. */
     enum ldnq_status (*hash)(const struct ldnq_samples *samples, size_t item,
                              struct ldnq_arena *arena, XXH3_state_t *state, struct ldnq_error *err);
 };
 
 extern const struct ldnq_source ldnq_source_pictures, ldnq_source_npy, ldnq_source_npz,
-    ldnq_source_protos, ldnq_source_joined, ldnq_source_memory, ldnq_source_reader;
+    ldnq_source_array_files, ldnq_source_protos, ldnq_source_joined, ldnq_source_memory,
+    ldnq_source_reader;
 
-/* Reads the first sample and fixes each input's row shape by it. */
+/* Reads the first sample, fixes each input's row shape by it, and finds out whether others have
+ * other shapes. Errors: those of reading, DATA, NOMEM. */
 enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ldnq_error *err);
 
 /* ---- for the sources' files --------------------------------------------------- */

@@ -73,7 +73,8 @@ static enum ldnq_status open_part(struct ldnq_samples *samples, struct joined_so
                                   struct ldnq_error *err)
 {
     const struct ldnq_samples_options options = { .preprocess = samples->options.preprocess,
-                                                  .need_labels = samples->options.need_labels };
+                                                  .need_labels = samples->options.need_labels,
+                                                  .sink = samples->options.sink };
     struct ldnq_samples **part = &joined->parts[joined->count];
     const char *path = samples->paths[joined->count];
     LDNQ_TRY(ldnq_samples_open(path, samples->graph, &options, part, err));
@@ -168,6 +169,18 @@ static enum ldnq_status read_joined(const struct ldnq_samples *samples, size_t i
     return part->source->read(part, part->items[own], input, arena, out, err);
 }
 
+static enum ldnq_status get_joined_shape(const struct ldnq_samples *samples, size_t item,
+                                         size_t input, struct ldnq_shape *shape,
+                                         struct ldnq_error *err)
+{
+    size_t own;
+    const struct ldnq_samples *part = find_part_of_item(samples, item, &own);
+    if (part->source->shape)
+        return part->source->shape(part, part->items[own], input, shape, err);
+    *shape = part->inputs[input].row;
+    return LDNQ_OK;
+}
+
 static enum ldnq_status hash_joined(const struct ldnq_samples *samples, size_t item,
                                     struct ldnq_arena *arena, XXH3_state_t *state,
                                     struct ldnq_error *err)
@@ -187,5 +200,6 @@ const struct ldnq_source ldnq_source_joined = {
     .path = find_joined_path,
     .examine = examine_joined,
     .read = read_joined,
+    .shape = get_joined_shape,
     .hash = hash_joined,
 };

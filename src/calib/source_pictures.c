@@ -206,12 +206,6 @@ static enum ldnq_status choose_channels(const struct ldnq_samples *samples, size
                      samples->path, input->name, input->shape_text, ldnq_dtype_name(input->dtype));
 }
 
-static bool is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 static enum ldnq_status open_pictures(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     const char *labels_path = NULL;
@@ -221,7 +215,7 @@ static enum ldnq_status open_pictures(struct ldnq_samples *samples, struct ldnq_
         return LDNQ_NOMEM;
     LDNQ_TRY(choose_channels(samples, &pictures->channels, err));
     LDNQ_TRY(ldnq_preprocess_check(&samples->options.preprocess, pictures->channels, err));
-    if (is_folder(samples->path))
+    if (ldnq_is_folder_or_pattern(samples->path))
         LDNQ_TRY(add_class_folders(samples, &labels_path, err));
     else
         LDNQ_TRY(append_picture(samples, samples->path, samples->path, -1, err));
@@ -277,6 +271,31 @@ static enum ldnq_status read_picture(const struct ldnq_samples *samples, size_t 
     return LDNQ_OK;
 }
 
+/* Whether the sizes of the pictures decide the tensors' shapes. */
+static bool sizes_are_open(const struct ldnq_samples *samples)
+{
+    const struct ldnq_shape *shape = &samples->inputs[0].shape;
+    return samples->options.preprocess.crop == 0 &&
+           (shape->rank != 4 || shape->dim[2] < 0 || shape->dim[3] < 0);
+}
+
+static enum ldnq_status find_picture_shape(const struct ldnq_samples *samples, size_t item,
+                                           size_t input, struct ldnq_shape *shape,
+                                           struct ldnq_error *err)
+{
+    struct ldnq_arena *scratch;
+    const struct ldnq_tensor *tensor;
+    *shape = samples->inputs[input].row;
+    if (!sizes_are_open(samples))
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_arena_create(&scratch, err));
+    const enum ldnq_status status = read_picture(samples, item, input, scratch, &tensor, err);
+    if (status == LDNQ_OK)
+        *shape = tensor->shape;
+    ldnq_arena_destroy(scratch);
+    return status;
+}
+
 static enum ldnq_status hash_picture(const struct ldnq_samples *samples, size_t item,
                                      struct ldnq_arena *arena, XXH3_state_t *state,
                                      struct ldnq_error *err)
@@ -294,5 +313,6 @@ const struct ldnq_source ldnq_source_pictures = {
     .path = find_picture_sample_path,
     .examine = examine_picture,
     .read = read_picture,
+    .shape = find_picture_shape,
     .hash = hash_picture,
 };

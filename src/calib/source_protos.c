@@ -11,30 +11,23 @@
 
 #include "base/file.h"
 #include "base/growing_list.h"
-#include "calib/array.h"
+#include "calib/array_store.h"
 #include "calib/folder.h"
 
 /* The files of one sample, or of several along the batch axis. */
 struct proto_set {
-    const char **paths;      /* (inputs) */
-    const char *name;        /* the folder; the file when the model has one input */
-    size_t first, rows;      /* index of the first sample, and number of samples */
-    struct proto_rows *held; /* (inputs) the decoded files; NULL for one sample */
-};
-
-/* A file of several samples, decoded once. */
-struct proto_rows {
-    struct ldnq_array array;
-    struct ldnq_shape row;
+    const char **paths;       /* (inputs) */
+    const char *name;         /* the folder; the file when the model has one input */
+    size_t first, rows;       /* index of the first sample, and number of samples */
+    struct ldnq_shape *shape; /* (inputs) the shape of one sample */
+    struct ldnq_array *held;  /* (inputs) the decoded files; NULL for one sample */
 };
 
 struct proto_source {
     bool wants_whole; /* a folder of a data set was found whose tensors are one sample */
     size_t count, capacity;
     struct proto_set *list;
-    size_t held;                 /* bytes of all decoded files in memory */
-    struct ldnq_array temporary; /* file of those that memory should not hold */
-    size_t written;              /* bytes of that file */
+    struct ldnq_array_store store; /* the decoded files of several samples */
 };
 
 static bool detect_protos(const struct ldnq_probe *probe)
@@ -59,56 +52,28 @@ static enum ldnq_status read_tensor(const char *path, struct ldnq_arena *arena,
     return ldnq_fail_within(err, status == LDNQ_NOMEM ? LDNQ_NOMEM : LDNQ_DATA, "%s", path);
 }
 
-/* Stores a decoded file of several samples, in memory as long as there is room. */
-static enum ldnq_status store_decoded_samples(struct ldnq_samples *samples,
-                                              const struct ldnq_tensor *tensor,
-                                              struct proto_rows *rows, struct ldnq_error *err)
-{
-    struct proto_source *protos = samples->state;
-    struct ldnq_array *array = &rows->array;
-    size_t bytes;
-    array->dtype = tensor->dtype;
-    array->shape = tensor->shape;
-    if (!ldnq_tensor_bytes(tensor, &bytes))
-        return ldnq_fail(err, LDNQ_DATA, "%s: is of type %s, which no sample can be", array->name,
-                         ldnq_dtype_name(tensor->dtype));
-    if (bytes <= LDNQ_ARRAY_IN_MEMORY - protos->held) {
-        void *data = ldnq_arena_alloc(samples->arena, bytes, 1, err);
-        if (!data)
-            return LDNQ_NOMEM;
-        if (bytes)
-            memcpy(data, tensor->data, bytes);
-        array->data = data;
-        protos->held += bytes;
-        return LDNQ_OK;
-    }
-    protos->temporary.name = array->name;
-    if (protos->temporary.fd < 0)
-        LDNQ_TRY(ldnq_array_create_temporary(&protos->temporary, err));
-    LDNQ_TRY(ldnq_array_append(&protos->temporary, tensor->data, bytes, err));
-    array->fd = protos->temporary.fd;
-    array->offset = protos->written;
-    protos->written += bytes;
-    return LDNQ_OK;
-}
-
 static enum ldnq_status store_decoded_set(struct ldnq_samples *samples, struct proto_set *set,
                                           struct ldnq_tensor *const *tensors,
-                                          const struct ldnq_shape *shapes, struct ldnq_error *err)
+                                          struct ldnq_error *err)
 {
+    struct proto_source *protos = samples->state;
     set->held = ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *set->held, err);
     if (!set->held)
         return LDNQ_NOMEM;
     bool has_elements = false;
     for (size_t i = 0; i < samples->input_count; i++)
-        has_elements |= ldnq_sample_has_elements(&shapes[i]);
+        has_elements |= ldnq_sample_has_elements(&set->shape[i]);
     if (!has_elements)
         return ldnq_fail(err, LDNQ_DATA, "%s: announces %zu samples and holds no elements",
                          set->paths[0], set->rows);
     for (size_t i = 0; i < samples->input_count; i++) {
-        set->held[i].row = shapes[i];
-        set->held[i].array = (struct ldnq_array){ .name = set->paths[i], .fd = -1 };
-        LDNQ_TRY(store_decoded_samples(samples, tensors[i], &set->held[i], err));
+        const struct ldnq_array decoded = { .name = set->paths[i],
+                                            .dtype = tensors[i]->dtype,
+                                            .shape = tensors[i]->shape,
+                                            .data = tensors[i]->data,
+                                            .fd = -1 };
+        LDNQ_TRY(
+            ldnq_array_store_add(&protos->store, &decoded, samples->arena, &set->held[i], err));
     }
     return LDNQ_OK;
 }
@@ -148,9 +113,8 @@ static enum ldnq_status decode_file_set(struct ldnq_samples *samples, struct pro
 {
     struct ldnq_tensor **tensors =
         ldnq_arena_alloc(scratch, samples->input_count, sizeof *tensors, err);
-    struct ldnq_shape *shapes =
-        ldnq_arena_alloc(scratch, samples->input_count, sizeof *shapes, err);
-    if (!tensors || !shapes)
+    set->shape = ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *set->shape, err);
+    if (!tensors || !set->shape)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < samples->input_count; i++)
         LDNQ_TRY(read_tensor(set->paths[i], scratch, &tensors[i], err));
@@ -161,14 +125,14 @@ static enum ldnq_status decode_file_set(struct ldnq_samples *samples, struct pro
     for (size_t i = 0; i < samples->input_count; i++) {
         size_t rows;
         LDNQ_TRY(ldnq_input_match_array(&samples->inputs[i], set->paths[i], &tensors[i]->shape,
-                                        &rows, &shapes[i], err));
+                                        &rows, &set->shape[i], err));
         if (i == 0)
             set->rows = rows;
         if (rows != set->rows)
             return ldnq_fail(err, LDNQ_DATA, "%s: holds %zu samples where %s holds %zu",
                              set->paths[i], rows, set->paths[0], set->rows);
     }
-    return set->rows > 1 ? store_decoded_set(samples, set, tensors, shapes, err) : LDNQ_OK;
+    return set->rows > 1 ? store_decoded_set(samples, set, tensors, err) : LDNQ_OK;
 }
 
 /* ---- the list ----------------------------------------------------------------------- */
@@ -286,8 +250,8 @@ static enum ldnq_status open_protos(struct ldnq_samples *samples, struct ldnq_er
     samples->state = protos;
     if (!protos)
         return LDNQ_NOMEM;
-    protos->temporary.fd = -1;
-    if (!ldnq_name_ends(samples->path, ".pb"))
+    ldnq_array_store_init(&protos->store);
+    if (ldnq_is_folder_or_pattern(samples->path))
         LDNQ_TRY(list_folder_samples(samples, err));
     else if (samples->input_count == 1)
         LDNQ_TRY(add_single_file(samples, samples->path, err));
@@ -301,7 +265,7 @@ static enum ldnq_status open_protos(struct ldnq_samples *samples, struct ldnq_er
 
 static void close_protos(struct ldnq_samples *samples)
 {
-    ldnq_array_close(&((struct proto_source *)samples->state)->temporary);
+    ldnq_array_store_close(&((struct proto_source *)samples->state)->store);
 }
 
 /* Finds the set that an item is in; *row is its index there. */
@@ -372,11 +336,21 @@ static enum ldnq_status read_proto_sample(const struct ldnq_samples *samples, si
     const struct proto_set *set = find_set_of_item(samples, item, &row);
     if (!set->held)
         return read_single_sample_file(&samples->inputs[input], set->paths[input], arena, out, err);
-    const struct proto_rows *held = &set->held[input];
+    const struct ldnq_shape *shape = &set->shape[input];
     struct ldnq_tensor *tensor;
-    ldnq_shape_count(&held->row, &count); /* part of a checked size */
-    LDNQ_TRY(ldnq_array_slice(&held->array, row * count, &held->row, arena, &tensor, err));
+    ldnq_shape_count(shape, &count); /* part of a checked size */
+    LDNQ_TRY(ldnq_array_slice(&set->held[input], row * count, shape, arena, &tensor, err));
     *out = tensor;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status get_proto_shape(const struct ldnq_samples *samples, size_t item,
+                                        size_t input, struct ldnq_shape *shape,
+                                        struct ldnq_error *err)
+{
+    size_t row;
+    (void)err;
+    *shape = find_set_of_item(samples, item, &row)->shape[input];
     return LDNQ_OK;
 }
 
@@ -410,5 +384,6 @@ const struct ldnq_source ldnq_source_protos = {
     .path = find_proto_sample_path,
     .examine = examine_proto_sample,
     .read = read_proto_sample,
+    .shape = get_proto_shape,
     .hash = hash_proto_sample,
 };

@@ -66,16 +66,37 @@ static int64_t find_reader_sample_label(const struct ldnq_samples *samples, size
     return samples->memory->labels[item];
 }
 
+static enum ldnq_status find_reader_shape(const struct ldnq_samples *samples, size_t item,
+                                          size_t input, struct ldnq_shape *shape,
+                                          struct ldnq_error *err)
+{
+    const struct ldnq_samples_memory *memory = samples->memory;
+    const size_t index = ((const struct reader_inputs *)samples->state)->index[input];
+    *shape = memory->arrays[index].tensor.shape;
+    if (!memory->shape)
+        return LDNQ_OK;
+    pthread_mutex_lock(memory->lock);
+    const int failed = memory->shape(memory->ctx, item, index, shape->dim);
+    pthread_mutex_unlock(memory->lock);
+    bool is_valid = !failed;
+    for (int axis = 0; is_valid && axis < shape->rank; axis++)
+        is_valid = shape->dim[axis] >= 0;
+    return is_valid ? LDNQ_OK
+                    : ldnq_fail(err, LDNQ_DATA, "%s[%zu]: the caller's function has no shape of it",
+                                samples->path, item);
+}
+
 static enum ldnq_status read_reader_sample(const struct ldnq_samples *samples, size_t item,
                                            size_t input, struct ldnq_arena *arena,
                                            const struct ldnq_tensor **out, struct ldnq_error *err)
 {
     const struct ldnq_samples_memory *memory = samples->memory;
     const size_t index = ((const struct reader_inputs *)samples->state)->index[input];
-    const struct ldnq_tensor *shape = &memory->arrays[index].tensor;
+    struct ldnq_shape shape;
     struct ldnq_tensor *tensor;
     size_t bytes = 0;
-    LDNQ_TRY(ldnq_tensor_create(arena, shape->dtype, &shape->shape, &tensor, err));
+    LDNQ_TRY(find_reader_shape(samples, item, input, &shape, err));
+    LDNQ_TRY(ldnq_tensor_create(arena, memory->arrays[index].tensor.dtype, &shape, &tensor, err));
     ldnq_tensor_bytes(tensor, &bytes); /* a tensor that could be created */
     pthread_mutex_lock(memory->lock);
     const int failed = memory->read(memory->ctx, item, index, tensor->data, bytes);
@@ -107,5 +128,6 @@ const struct ldnq_source ldnq_source_reader = {
     .label = find_reader_sample_label,
     .path = find_reader_sample_path,
     .read = read_reader_sample,
+    .shape = find_reader_shape,
     .hash = hash_reader_sample,
 };

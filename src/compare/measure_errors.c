@@ -336,7 +336,8 @@ static enum ldnq_status measure_samples(struct measurement *m, struct ldnq_error
     if (options->max_samples)
         samples = ldnq_size_min(samples, options->max_samples);
     LDNQ_TRY(ldnq_check_batch(m->graph_a, options->samples, options->pool, options->sink, err));
-    LDNQ_TRY(ldnq_check_batch(m->graph_b, options->samples, options->pool, options->sink, err));
+    if (!ldnq_samples_single_reason(options->samples))
+        LDNQ_TRY(ldnq_check_batch(m->graph_b, options->samples, options->pool, options->sink, err));
     const size_t batch =
         ldnq_size_min(ldnq_samples_choose_batch_size(options->samples, m->graph_a, BATCH),
                       ldnq_samples_choose_batch_size(options->samples, m->graph_b, BATCH));

@@ -254,6 +254,8 @@ enum ldnq_status ldnq_check_batch(const struct ldnq_graph *graph, struct ldnq_sa
         .pool = pool,
         .tolerance = has_codes(graph) ? TOLERANCE_WITH_CODES : TOLERANCE,
     };
+    if (ldnq_samples_single_reason(samples))
+        ldnq_sink_warn(sink, "samples run one at a time: %s", ldnq_samples_single_reason(samples));
     if (ldnq_samples_count(samples) < 2 || ldnq_samples_choose_batch_size(samples, graph, 2) < 2)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&check.arena, err));

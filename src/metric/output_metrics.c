@@ -72,6 +72,7 @@ enum ldnq_status ldnq_output_sums_add(struct ldnq_output_sums *sums, const struc
 {
     LDNQ_TRY(ldnq_distance_add(&sums->distance, y, t, pool, err));
     const size_t classes = sums->distance.failed ? 0 : ldnq_count_classes(t, samples);
+    sums->has_other_shapes |= classes == 0;
     for (size_t i = 0; classes && i < samples; i++) {
         const float *p = (const float *)t->data + i * classes;
         const float *q = (const float *)y->data + i * classes;
@@ -92,7 +93,7 @@ struct ldnq_output_metrics ldnq_output_metrics_compute(const struct ldnq_output_
     metrics.cosine = ldnq_distance_compute_cosine(distance);
     metrics.max_error = distance->max_error;
     metrics.noise_to_signal = distance->ee == 0 ? 0 : distance->ee / distance->tt;
-    if (sums->rows) {
+    if (sums->rows && !sums->has_other_shapes) {
         metrics.agreement = (double)sums->agreed / (double)sums->rows;
         metrics.agreement_interval = ldnq_compute_share_interval(sums->agreed, sums->rows);
         metrics.kl = sums->kl / (double)sums->rows;

@@ -15,8 +15,9 @@
 /* Start from zeros. */
 struct ldnq_output_sums {
     struct ldnq_distance distance;
-    size_t rows, agreed; /* samples with a row of scores; those whose largest scores agree */
-    double kl;           /* summed over the rows */
+    size_t rows, agreed;   /* samples with a row of scores; those whose largest scores agree */
+    bool has_other_shapes; /* some samples have no row of scores, so that none count */
+    double kl;             /* summed over the rows */
 };
 
 /* NaN where it was not measured. */

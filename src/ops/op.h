@@ -336,4 +336,9 @@ void ldnq_op_run_ranges(const struct ldnq_op_call *call, size_t count, ldnq_rang
 void ldnq_op_run_rows(const struct ldnq_op_call *call, size_t rows, size_t cost, ldnq_range_fn *run,
                       const void *ctx);
 
+/* Refuses element i of the indices, which is out of range for an axis of `size` elements: MODEL,
+ * with its value and position. */
+enum ldnq_status ldnq_op_fail_index(const struct ldnq_tensor *indices, size_t i, int64_t size,
+                                    struct ldnq_error *err);
+
 #endif

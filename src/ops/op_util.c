@@ -341,3 +341,21 @@ enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_e
 {
     return call->widened ? ldnq_widen_forward(call, err) : call->node->op->forward(call, err);
 }
+
+enum ldnq_status ldnq_op_fail_index(const struct ldnq_tensor *indices, size_t i, int64_t size,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_shape position = indices->shape;
+    char text[LDNQ_SHAPE_TEXT];
+    size_t rest = i;
+    for (int axis = position.rank - 1; axis >= 0; axis--) {
+        const size_t extent = (size_t)indices->shape.dim[axis];
+        position.dim[axis] = (int64_t)(rest % extent);
+        rest /= extent;
+    }
+    return ldnq_fail(err, LDNQ_MODEL,
+                     "index %" PRId64 " is out of range for an axis of %" PRId64
+                     " elements (at %s of its indices)",
+                     ldnq_tensor_load_integer(indices, i), size,
+                     ldnq_shape_print(&position, NULL, text, sizeof text));
+}

@@ -283,20 +283,42 @@ static void npz_that_does_not_fit_the_inputs_should_say_how(void **state)
     struct npz_member members[] = {
         member_of(fixture, "a.npy", counting(fixture, shape_of(2, 4, 3))),
         member_of(fixture, "b/c:0.npy", counting(fixture, shape_of(1, 5))),
-        member_of(fixture, "d.npy", counting(fixture, shape_of(1, 4))),
     };
     struct ldnq_graph *graph = two_inputs(fixture);
     assert_fails(open_npz(fixture, graph, members, 1, false), LDNQ_DATA,
                  "x.npz: has no array for input 'b/c:0'");
     assert_fails(open_npz(fixture, graph, members, 2, false), LDNQ_DATA,
                  "x.npz[b/c:0]: holds 5 samples where ");
-    assert_fails(open_npz(fixture, graph, members, 3, false), LDNQ_DATA,
-                 "x.npz[d]: the model has no input of that name");
     const char *path = put_npy(fixture, "x.npy", counting(fixture, shape_of(2, 4, 3)));
     struct ldnq_samples_options options = plain_options();
     struct ldnq_samples *samples;
     assert_fails(ldnq_samples_open(path, graph, &options, &samples, &err), LDNQ_DATA,
                  "x.npy: is one array, but the model has 2 inputs");
+}
+
+static void store_warning(void *ctx, const char *message)
+{
+    snprintf(ctx, 256, "%s", message);
+}
+
+static void an_array_that_no_input_reads_should_be_a_warning(void **state)
+{
+    struct fixture *fixture = *state;
+    char warning[256] = "";
+    const struct ldnq_sink sink = { .ctx = warning, .warn = store_warning };
+    struct npz_member members[] = {
+        member_of(fixture, "a.npy", counting(fixture, shape_of(2, 4, 3))),
+        member_of(fixture, "b/c:0.npy", counting(fixture, shape_of(1, 4))),
+        member_of(fixture, "d.npy", counting(fixture, shape_of(1, 5))),
+    };
+    struct ldnq_samples_options options = plain_options();
+    struct ldnq_samples *samples;
+    options.sink = &sink;
+    const char *path = put_npz(fixture, "x.npz", members, 3);
+    assert_ok(ldnq_samples_open(path, two_inputs(fixture), &options, &samples, &err));
+    assert_non_null(strstr(warning, "x.npz[d]: is not read, as the model has no input of that"));
+    assert_int_equal(ldnq_samples_count(samples), 4);
+    ldnq_samples_destroy(samples);
 }
 
 static void npz_with_one_array_should_serve_the_one_input_whatever_its_name(void **state)
@@ -309,7 +331,7 @@ static void npz_with_one_array_should_serve_the_one_input_whatever_its_name(void
     };
     assert_ok(open_npz(fixture, graph, members, 1, false));
     assert_fails(open_npz(fixture, graph, members, 2, false), LDNQ_DATA,
-                 "the model has no input of that name");
+                 "x.npz: has no array for input 'input', and ");
     assert_fails(open_npz(fixture, graph, members, 0, false), LDNQ_IO, "x.npz");
 }
 
@@ -451,6 +473,56 @@ static void few_samples_should_hold_out_a_fifth_and_many_a_tenth(void **state)
         assert_int_equal(ldnq_samples_choose_held_out(cases[i][0]), cases[i][1]);
 }
 
+/* Sample i has 2 + i elements: i, i, ... */
+static int write_shape_of_sample(void *ctx, size_t sample, size_t input, int64_t *sizes)
+{
+    const size_t *fails_at = ctx;
+    sizes[0] = 2 + (int64_t)sample;
+    return sample == *fails_at || input != 0;
+}
+
+static int fill_sample(void *ctx, size_t sample, size_t input, void *data, size_t size)
+{
+    float *to = data;
+    (void)ctx;
+    for (size_t i = 0; i < size / sizeof *to; i++)
+        to[i] = (float)sample;
+    return input != 0 || size != (2 + sample) * sizeof *to;
+}
+
+static void a_reader_should_give_samples_of_several_shapes(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct ldnq_samples_options options = plain_options();
+    const struct ldnq_memory_array array = { "input",
+                                             { .dtype = LDNQ_FLOAT, .shape = shape_of(1, 0) } };
+    size_t fails_at = 9;
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    const struct ldnq_samples_memory memory = { .arrays = &array,
+                                                .array_count = 1,
+                                                .read = fill_sample,
+                                                .shape = write_shape_of_sample,
+                                                .ctx = &fails_at,
+                                                .lock = &lock,
+                                                .sample_count = 4 };
+    struct ldnq_samples *samples;
+    struct ldnq_tensor *input;
+    struct ldnq_graph *graph = one_input(fixture, shape_of(2, -1, -2));
+    assert_ok(ldnq_samples_open_memory(&memory, graph, &options, &samples, &err));
+    assert_true(ldnq_samples_differ_in_shape(samples));
+    assert_ok(ldnq_samples_read(samples, 3, 1, NULL, fixture->arena, &input, &err));
+    assert_int_equal(input->shape.dim[0], 1);
+    assert_int_equal(input->shape.dim[1], 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_true(((const float *)input->data)[i] == 3);
+    ldnq_samples_destroy(samples);
+    fails_at = 2;
+    assert_ok(ldnq_samples_open_memory(&memory, graph, &options, &samples, &err));
+    assert_fails(ldnq_samples_read(samples, 2, 1, NULL, fixture->arena, &input, &err), LDNQ_DATA,
+                 "samples[2]: the caller's function has no shape of it");
+    ldnq_samples_destroy(samples);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +537,7 @@ int main(void)
         TEST(hash_should_be_of_the_rows_in_use_wherever_they_stand),
         TEST(npz_should_give_each_input_the_array_of_its_name),
         TEST(npz_that_does_not_fit_the_inputs_should_say_how),
+        TEST(an_array_that_no_input_reads_should_be_a_warning),
         TEST(npz_with_one_array_should_serve_the_one_input_whatever_its_name),
         TEST(npz_labels_should_be_the_classes),
         TEST(npz_labels_that_are_none_should_be_told_where_they_are_needed),
@@ -474,6 +547,7 @@ int main(void)
         TEST(fitted_and_held_out_samples_should_be_all_of_them),
         TEST(a_slice_should_be_samples_of_the_set),
         TEST(few_samples_should_hold_out_a_fifth_and_many_a_tenth),
+        TEST(a_reader_should_give_samples_of_several_shapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

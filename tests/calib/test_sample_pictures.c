@@ -100,10 +100,10 @@ static void folder_without_samples_should_be_an_error(void **state)
     struct fixture *fixture = *state;
     struct ldnq_samples_options options = plain_options();
     assert_fails(open_only(fixture, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
-                 "holds no PNG, JPEG or .pb files");
+                 "holds no PNG, JPEG, .npy, .npz or .pb files");
     put_text(fixture, "notes.txt", "text");
     assert_fails(open_only(fixture, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
-                 "holds no PNG, JPEG or .pb files");
+                 "holds no PNG, JPEG, .npy, .npz or .pb files");
     remove_all(fixture->folder);
     assert_fails(open_only(fixture, shape_of(4, -1, 1, 2, 2), &options), LDNQ_IO, fixture->folder);
 }
@@ -203,17 +203,23 @@ static void picture_of_another_size_should_name_both_shapes(void **state)
     assert_ok(open_only(*state, shape_of(4, -1, 3, 32, 32), &options));
 }
 
-static void pictures_of_different_sizes_should_name_both_files(void **state)
+static void pictures_of_different_sizes_should_have_shapes_of_their_own(void **state)
 {
     struct fixture *fixture = *state;
     struct ldnq_samples_options options = plain_options();
+    struct ldnq_samples *samples;
     struct ldnq_tensor *input;
     put_flat_png(fixture, "a.png", 4, 4, 1);
     put_flat_png(fixture, "b.png", 5, 4, 1);
     struct ldnq_graph *graph = one_input(fixture, shape_of(4, -1, 1, -2, -3));
-    assert_fails(read_all(fixture->folder, graph, &options, fixture->arena, &input), LDNQ_DATA,
-                 "b.png: is (1,4,5) after preprocessing for input 'input' where ");
-    assert_non_null(strstr(err.message, "a.png is (1,4,4); use the options resize and crop"));
+    assert_ok(ldnq_samples_open(fixture->folder, graph, &options, &samples, &err));
+    assert_true(ldnq_samples_differ_in_shape(samples));
+    assert_int_equal(ldnq_samples_choose_batch_size(samples, graph, 8), 1);
+    assert_non_null(strstr(ldnq_samples_single_reason(samples), "resize and crop"));
+    assert_ok(ldnq_samples_read(samples, 1, 1, NULL, fixture->arena, &input, &err));
+    assert_true(
+        ldnq_shapes_are_equal(&input->shape, &(struct ldnq_shape[]){ shape_of(4, 1, 1, 4, 5) }[0]));
+    ldnq_samples_destroy(samples);
 }
 
 static void inputs_that_no_picture_fits_should_be_told(void **state)
@@ -400,7 +406,7 @@ int main(void)
         TEST(labels_csv_should_not_be_read_for_calibration),
         TEST(flat_folder_without_labels_should_be_refused_where_they_are_needed),
         TEST(picture_of_another_size_should_name_both_shapes),
-        TEST(pictures_of_different_sizes_should_name_both_files),
+        TEST(pictures_of_different_sizes_should_have_shapes_of_their_own),
         TEST(inputs_that_no_picture_fits_should_be_told),
         TEST(channels_should_follow_the_model_and_be_rgb_where_it_leaves_them_open),
         TEST(mean_of_another_count_than_the_channels_should_be_a_usage_error),

@@ -56,10 +56,7 @@ static enum ldnq_status check_indices(const struct gather_loop *gather, struct l
     for (size_t i = 0; i < gather->count; i++) {
         int64_t index = read_index(gather->indices, i);
         if (index < -size || index >= size)
-            return ldnq_fail(err, LDNQ_MODEL,
-                             "index %" PRId64 " is out of range for an axis of %" PRId64
-                             " elements",
-                             index, size);
+            return ldnq_op_fail_index(gather->indices, i, size, err);
     }
     return LDNQ_OK;
 }

@@ -43,10 +43,7 @@ static enum ldnq_status gatherelements_forward(const struct ldnq_op_call *call,
         int64_t most = data->shape.dim[axis];
         size_t rest = i;
         if (index < -most || index >= most)
-            return ldnq_fail(err, LDNQ_MODEL,
-                             "index %" PRId64 " is out of range for an axis of %" PRId64
-                             " elements",
-                             index, most);
+            return ldnq_op_fail_index(indices, i, most, err);
         ptrdiff_t from = (ptrdiff_t)(index < 0 ? index + most : index) * stride[axis];
         for (int k = indices->shape.rank - 1; k >= 0; k--) {
             size_t extent = (size_t)indices->shape.dim[k];

@@ -1,0 +1,190 @@
+"""Samples of different shapes: pictures of several sizes, sentences of several lengths."""
+
+import numpy as np
+import onnx
+import pytest
+import support
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+RNG = np.random.default_rng(11)
+QUANTIZE = ("--target", "weights", "--weights", "int4", "--solver", "gptq")
+SIZES = [(int(h), int(w)) for h, w in RNG.integers(5, 12, (40, 2))]
+
+
+def convolutional(path):
+    """Scores of 5 classes and a map, of pictures of any size."""
+    w = support.weights
+    nodes = [helper.make_node("Conv", ["x", "a"], ["p"], "first", pads=[1] * 4),
+             helper.make_node("Relu", ["p"], ["q"]),
+             helper.make_node("Conv", ["q", "b"], ["map"], "map"),
+             helper.make_node("GlobalAveragePool", ["q"], ["g"]),
+             helper.make_node("Flatten", ["g"], ["f"]),
+             helper.make_node("MatMul", ["f", "c"], ["scores"], "last")]
+    onnx.save(support.model(nodes, {"x": ["N", 3, "H", "W"]},
+                            {"scores": ["N", 5], "map": ["N", 4, "H", "W"]},
+                            {"a": w(8, 3, 3, 3), "b": w(4, 8, 1, 1), "c": w(8, 5)}, opset=17), path)
+    return path
+
+
+def sentences(path):
+    """Two inputs, ids and weights of the positions, both of any length."""
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["e"], "table"),
+             helper.make_node("Unsqueeze", ["mass", "last"], ["m"]),
+             helper.make_node("Mul", ["e", "m"], ["h"]),
+             helper.make_node("MatMul", ["h", "w"], ["y"], "product")]
+    proto = support.model(nodes, {"ids": ["N", "T"], "mass": ["N", "T"]}, {"y": ["N", "T", 6]},
+                          {"table": support.weights(30, 8), "w": support.weights(8, 6),
+                           "last": np.array([-1])}, opset=17)
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(proto, path)
+    return path
+
+
+def put_arrays(folder, count=40):
+    folder.mkdir()
+    for i, size in enumerate(SIZES[:count]):
+        np.save(folder / f"{i:02}.npy", RNG.normal(size=(3, *size)).astype(np.float32))
+    return folder
+
+
+def make_sentence(length):
+    return {"ids": RNG.integers(0, 30, (1, length)),
+            "mass": RNG.normal(size=(1, length)).astype(np.float32)}
+
+
+def put_protos(folder, sample, names):
+    folder.mkdir(parents=True)
+    for i, name in enumerate(names):
+        tensor = numpy_helper.from_array(sample[name])
+        (folder / f"input_{i}.pb").write_bytes(tensor.SerializeToString())
+
+
+def outputs(model, feeds):
+    return list(support.ort_run(model, feeds).values())
+
+
+def codes(path):
+    return {tensor.name: numpy_helper.to_array(tensor).tobytes()
+            for tensor in onnx.load(path).graph.initializer}
+
+
+def quantize(model, calib, out, *options):
+    return support.answer("quantize", model, "-o", out, "--calib", calib, *QUANTIZE, *options)
+
+
+def test_all_positions_should_count(tmp_path):
+    """Four samples are too few to hold any out."""
+    result = quantize(convolutional(tmp_path / "m.onnx"), put_arrays(tmp_path / "x", 4),
+                      tmp_path / "q.onnx")
+    assert result["one_at_a_time"] == "their shapes differ" and result["samples"] == 4
+    positions = {layer["node"]: layer["positions"] for layer in result["layers"]}
+    pixels = sum(h * w for h, w in SIZES[:4])
+    assert positions == {"first": pixels, "map": pixels, "last": 4}
+
+
+def test_folders_sets_and_patterns_should_be_the_same_samples(tmp_path):
+    model = sentences(tmp_path / "m.onnx")
+    (tmp_path / "npz").mkdir()
+    for i in range(30):
+        sample = make_sentence(3 + i % 4)
+        np.savez(tmp_path / "npz" / f"{i:02}.npz", **sample)
+        put_protos(tmp_path / "pb" / f"test_data_set_{i:02}", sample, ("ids", "mass"))
+    results = [quantize(model, calib, tmp_path / f"{k}.onnx") for k, calib in enumerate(
+        (tmp_path / "npz", tmp_path / "npz" / "*.npz", tmp_path / "pb",
+         tmp_path / "pb" / "test_data_set_??"))]
+    assert [(r["samples"], r["held_out_samples"]) for r in results] == [(30, 6)] * 4
+    assert len({r["metadata"]["ldnq.data"] for r in results[:2]}) == 1
+    assert all(codes(tmp_path / f"{k}.onnx") == codes(tmp_path / "0.onnx") for k in (1, 2, 3))
+
+
+def test_pictures_of_several_sizes_should_be_as_their_arrays(tmp_path):
+    model = convolutional(tmp_path / "m.onnx")
+    for name in ("png", "npy"):
+        (tmp_path / name).mkdir()
+    for i, (h, w) in enumerate(SIZES[:20]):
+        pixels = RNG.integers(0, 256, (h, w, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "png" / f"{i:02}.png")
+        np.save(tmp_path / "npy" / f"{i:02}.npy",
+                pixels.transpose(2, 0, 1) * np.float32(1 / 255))
+    pictures = quantize(model, tmp_path / "png", tmp_path / "p.onnx", "--augment", "1")
+    quantize(model, tmp_path / "npy", tmp_path / "a.onnx")
+    assert codes(tmp_path / "p.onnx") == codes(tmp_path / "a.onnx")
+    assert "resize and crop" in pictures["one_at_a_time"]
+
+
+@pytest.mark.parametrize("options", [
+    ("--target", "ort", "--weights", "int8"),
+    ("--target", "ort", "--weights", "int8", "--effort", "fast"),
+    ("--budget", "5bits"), ("--min-sqnr", "15"), ("--distill", "8"), ("--cascade", "4")],
+    ids=lambda options: options[0] + options[-1])
+def test_all_ways_should_take_them(options, tmp_path):
+    model, calib = convolutional(tmp_path / "m.onnx"), put_arrays(tmp_path / "x")
+    target = () if "--target" in options else ("--target", "weights")
+    result = support.answer("quantize", model, "-o", tmp_path / "q.onnx", "--calib", calib,
+                            *target, *options)
+    assert result["one_at_a_time"] == "their shapes differ"
+    assert len(result["layers"]) >= 2 and result["accuracy"]["sqnr"] > 10
+    onnx.checker.check_model(tmp_path / "q.onnx")
+
+
+def test_figures_should_be_those_of_all_samples(tmp_path):
+    model, calib = convolutional(tmp_path / "m.onnx"), put_arrays(tmp_path / "x")
+    quantize(model, calib, tmp_path / "q.onnx")
+    diff = support.answer("diff", model, tmp_path / "q.onnx", "--data", calib)
+    sums = np.zeros((2, 2))
+    for path in sorted(calib.iterdir()):
+        feeds = {"x": np.load(path)[None]}
+        for o, (t, y) in enumerate(zip(outputs(model, feeds),
+                                       outputs(tmp_path / "q.onnx", feeds))):
+            sums[o] += np.sum(t.astype(float) ** 2), np.sum((y - t).astype(float) ** 2)
+    sqnr = 10 * np.log10(sums[:, 0] / sums[:, 1])
+    found = {output["name"]: output["error"]["sqnr_db"] for output in diff["outputs"]}
+    assert np.allclose([found["scores"], found["map"]], sqnr, atol=0.01)
+
+
+def test_eval_should_read_classes_of_files(tmp_path):
+    model = convolutional(tmp_path / "m.onnx")
+    (tmp_path / "x").mkdir()
+    right = 0
+    for i, (h, w) in enumerate(SIZES):
+        x = RNG.normal(size=(1, 3, h, w)).astype(np.float32)
+        np.savez(tmp_path / "x" / f"{i:02}.npz", x=x, labels=i % 5)
+        right += int(outputs(model, {"x": x})[0].argmax()) == i % 5
+    result = support.answer("eval", model, "--data", tmp_path / "x")
+    assert result["models"][0]["samples"] == 40
+    assert result["models"][0]["top1"] == pytest.approx(100 * right / 40)
+
+
+# ---- arrays that do not fit, and values
+
+
+def test_an_axis_too_many_at_the_end_should_be_refused(tmp_path):
+    model = sentences(tmp_path / "m.onnx")
+    sample = {k: np.repeat(x, 8, 0)[..., None] for k, x in make_sentence(6).items()}
+    np.savez(tmp_path / "x.npz", **sample)
+    done = support.ldnq("quantize", model, "-o", tmp_path / "q.onnx", "--calib", tmp_path / "x.npz")
+    assert done.returncode == support.DATA
+    assert "x.npz[ids]: is (8,6,1) where input 'ids' is (N,T)" in done.stderr
+
+
+def test_an_array_too_many_should_be_a_warning(tmp_path):
+    model = sentences(tmp_path / "m.onnx")
+    (tmp_path / "x").mkdir()
+    for i in range(6):
+        np.savez(tmp_path / "x" / f"{i}.npz", token_type_ids=np.zeros((1, 3 + i), int),
+                 **make_sentence(3 + i))
+    result = quantize(model, tmp_path / "x", tmp_path / "q.onnx")
+    assert [w for w in result["warnings"] if "token_type_ids" in w] == [
+        f"{tmp_path}/x/0.npz[token_type_ids]: is not read, as the model has no input of that name"]
+
+
+def test_a_value_out_of_range_should_be_named_with_its_sample_and_position(tmp_path):
+    model = sentences(tmp_path / "m.onnx")
+    samples = [make_sentence(6) for _ in range(8)]
+    samples[5]["ids"][0, 4] = 30
+    np.savez(tmp_path / "x.npz", **{k: np.concatenate([s[k] for s in samples]) for k in samples[0]})
+    done = support.ldnq("quantize", model, "-o", tmp_path / "q.onnx", "--calib", tmp_path / "x.npz")
+    assert done.returncode == support.DATA
+    assert "index 30 is out of range for an axis of 30 elements (at (0,4) of its indices) "\
+        "(sample " in done.stderr and "x.npz[5]" in done.stderr
