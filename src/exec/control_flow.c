@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "ops/control.h"
+#include "ops/operation_count.h"
 
 /* Iterations of all loops in one run of a graph, nested ones included. Networks need thousands;
  * a model from elsewhere may ask for 2^60, which would never end. */
@@ -51,6 +52,7 @@ struct loop_run {
     struct stacked_output *stacked;
     struct loop_tensor *slices; /* by scanned input: this iteration's slice */
     uint64_t iterations;        /* so far, with those of loops in the body */
+    size_t operations;          /* the same for operations */
     size_t trip_count;          /* known in advance for Scan alone; 0 for Loop */
 };
 
@@ -176,6 +178,13 @@ static enum ldnq_status find_body_output(const struct ldnq_exec *body, size_t i,
                      body->graph->outputs[i]->name);
 }
 
+static void add_body_counts(struct ldnq_exec *exec, uint64_t iterations, size_t operations)
+{
+    exec->iterations += iterations;
+    if (!ldnq_size_add(exec->operations, operations, &exec->operations))
+        exec->operations = SIZE_MAX;
+}
+
 static enum ldnq_status run_if_node(struct ldnq_exec *exec, size_t node_index,
                                     struct ldnq_error *err)
 {
@@ -194,7 +203,7 @@ static enum ldnq_status run_if_node(struct ldnq_exec *exec, size_t node_index,
         LDNQ_TRY(copy_tensor(exec, tensor, &copy, err));
         store_output(exec, node->outputs[i], &copy);
     }
-    exec->iterations += body->iterations;
+    add_body_counts(exec, body->iterations, body->operations);
     ldnq_exec_reset(body);
     return LDNQ_OK;
 }
@@ -370,7 +379,21 @@ static enum ldnq_status count_iteration(struct loop_run *run, struct ldnq_error 
 {
     run->iterations += 1 + run->body->iterations;
     const uint64_t all = run->exec->iterations + run->iterations;
+    if (!ldnq_size_add(run->operations, run->body->operations, &run->operations))
+        run->operations = SIZE_MAX;
+    LDNQ_TRY(ldnq_operations_check_loop(run->operations, err));
     return all > (uint64_t)load_limit() ? fail_too_many_iterations(err) : LDNQ_OK;
+}
+
+/* Refuses a loop after its first iteration rather than at the limit, where `trips` is certain. */
+static enum ldnq_status check_all_iterations(const struct loop_run *run, size_t trips,
+                                             struct ldnq_error *err)
+{
+    const size_t iterations[] = { (size_t)run->iterations, trips };
+    const size_t factors[] = { run->operations, trips };
+    if (ldnq_operations_multiply(iterations, 2) > (uint64_t)load_limit())
+        return fail_too_many_iterations(err);
+    return ldnq_operations_check_loop(ldnq_operations_multiply(factors, 2), err);
 }
 
 /* ---- Loop ------------------------------------------------------------------------------ */
@@ -396,7 +419,8 @@ static enum ldnq_status run_loop_node(struct loop_run *run, struct ldnq_error *e
         LDNQ_TRY(read_scalar(exec->in[0], LDNQ_INT64, "trip count", &trip_count, err));
     if (own_inputs > 1 && exec->in[1])
         LDNQ_TRY(read_scalar(exec->in[1], LDNQ_BOOL, "condition", &condition, err));
-    if (condition && trip_count > load_limit() && has_constant_true_condition(run->graph))
+    const bool runs_all = has_constant_true_condition(run->graph);
+    if (condition && trip_count > load_limit() && runs_all)
         return fail_too_many_iterations(err);
     for (int64_t i = 0; i < trip_count && condition; i++) {
         const struct ldnq_tensor iteration = { LDNQ_INT64, scalar, &i };
@@ -410,6 +434,8 @@ static enum ldnq_status run_loop_node(struct loop_run *run, struct ldnq_error *e
         LDNQ_TRY(read_scalar(next, LDNQ_BOOL, "body's condition", &condition, err));
         LDNQ_TRY(store_iteration_outputs(run, err));
         LDNQ_TRY(count_iteration(run, err));
+        if (i == 0 && runs_all)
+            LDNQ_TRY(check_all_iterations(run, (size_t)trip_count, err));
     }
     return finish_loop_outputs(run, err);
 }
@@ -463,6 +489,8 @@ static enum ldnq_status run_scan_node(struct loop_run *run, struct ldnq_error *e
         run->trip_count = (size_t)shape->dim[axis];
     }
     for (size_t at = 0; at < run->trip_count; at++) {
+        if (at == 1)
+            LDNQ_TRY(check_all_iterations(run, run->trip_count, err));
         LDNQ_TRY(bind_captures(run->exec, run->body, err));
         bind_carried(run);
         for (size_t i = 0; i < run->control->scanned; i++)
@@ -514,7 +542,7 @@ enum ldnq_status ldnq_control_flow_run(struct ldnq_exec *exec, size_t node_index
     else
         status = control->kind == LDNQ_CONTROL_LOOP ? run_loop_node(&run, err)
                                                     : run_scan_node(&run, err);
-    exec->iterations += run.iterations;
+    add_body_counts(exec, run.iterations, run.operations);
     free_run_tensors(&run);
     return status;
 }

@@ -2,6 +2,7 @@
 #include "base/size.h"
 #include "exec/batch_tiling.h"
 #include "exec/control_flow.h"
+#include "ops/operation_count.h"
 
 /* ---- create and destroy ------------------------------------------------------------------------
  */
@@ -75,6 +76,7 @@ void ldnq_exec_free_value(struct ldnq_exec *exec, size_t value_index)
 void ldnq_exec_reset(struct ldnq_exec *exec)
 {
     exec->iterations = 0;
+    exec->operations = 0;
     for (size_t i = 0; i < exec->graph->value_count; i++)
         ldnq_exec_free_value(exec, i);
 }
@@ -240,6 +242,19 @@ static void restore_output_shapes(struct ldnq_exec *exec, const struct ldnq_node
     }
 }
 
+/* Counts a node that is about to run. */
+static enum ldnq_status count_node_operations(struct ldnq_exec *exec,
+                                              const struct ldnq_op_call *call,
+                                              struct ldnq_error *err)
+{
+    const size_t operations = ldnq_ops_count_operations(call);
+    if (call->node->op->count_operations)
+        LDNQ_TRY(ldnq_operations_check(operations, err));
+    if (!ldnq_size_add(exec->operations, operations, &exec->operations))
+        exec->operations = SIZE_MAX;
+    return LDNQ_OK;
+}
+
 static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, struct ldnq_error *err)
 {
     const struct ldnq_node *node = exec->graph->nodes[node_index];
@@ -262,6 +277,8 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
         restore_output_shapes(exec, node);
     else
         LDNQ_TRY(ldnq_ops_infer_shape(&call, err));
+    if (!exec->is_dry_run)
+        LDNQ_TRY(count_node_operations(exec, &call, err));
     for (size_t i = 0; i < call.out_count; i++)
         LDNQ_TRY(allocate_output(exec, node_index, &call, i, err));
     if ((node->op->flags & LDNQ_OP_VIEW) || exec->is_dry_run)

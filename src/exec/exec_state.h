@@ -35,6 +35,9 @@ struct ldnq_exec {
     struct ldnq_exec *(*bodies)[2];
     /* Iterations of all loops in this graph since ldnq_exec_reset, nested ones included. */
     uint64_t iterations;
+    /* Operations of all nodes that have run since then (ops/operation_count.h), with those of
+     * bodies. */
+    size_t operations;
     void *scratch;
     size_t scratch_size;
     /* Nothing is computed: outputs get the shapes of the last real run, and `buffers`

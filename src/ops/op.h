@@ -152,6 +152,10 @@ struct ldnq_op {
     enum ldnq_status (*infer)(struct ldnq_op_call *call, struct ldnq_error *err);
     /* Called after infer. NULL: no workspace. SIZE_MAX if the size overflows. */
     size_t (*scratch_bytes)(const struct ldnq_op_call *call);
+    /* The operations of forward, called after infer at run time: taps of windows, products of
+     * sums / LDNQ_PRODUCTS_PER_OPERATION (ops/operation_count.h). SIZE_MAX if the count
+     * overflows. NULL: a few per element of inputs and outputs. */
+    size_t (*count_operations)(const struct ldnq_op_call *call);
     /* Errors: MODEL (an index in the data out of range), NUMERIC. */
     enum ldnq_status (*forward)(const struct ldnq_op_call *call, struct ldnq_error *err);
     /* The inputs that gradients pass to. 0 if small changes of the inputs never change the
@@ -202,8 +206,11 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
 /* Clears the outputs, calls the record's infer, and checks the shapes that it returns.
  * The caller adds the node to the message. */
 enum ldnq_status ldnq_ops_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err);
-/* The record's scratch_bytes and forward, after ldnq_ops_infer_shape; not for views. */
+/* The record's scratch_bytes, count_operations and forward, after ldnq_ops_infer_shape; not for
+ * views. Without count_operations, the elements of the outputs are counted. Nothing is computed
+ * for outputs without elements. */
 size_t ldnq_ops_scratch_bytes(const struct ldnq_op_call *call);
+size_t ldnq_ops_count_operations(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
 
 /* ---- helpers for operators: attributes and inputs ------------------------------- */

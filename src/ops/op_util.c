@@ -337,8 +337,32 @@ size_t ldnq_ops_scratch_bytes(const struct ldnq_op_call *call)
     return call->node->op->scratch_bytes ? call->node->op->scratch_bytes(call) : 0;
 }
 
+size_t ldnq_ops_count_operations(const struct ldnq_op_call *call)
+{
+    size_t operations = 0, elements;
+    if (call->node->op->count_operations)
+        operations = call->node->op->count_operations(call);
+    for (size_t i = 0; i < call->out_count; i++)
+        if (!ldnq_shape_count(&call->out[i].shape, &elements) ||
+            !ldnq_size_add(operations, elements, &operations))
+            return SIZE_MAX;
+    return operations;
+}
+
+/* An axis may have 2^60 elements where another one has none. */
+static bool has_empty_outputs(const struct ldnq_op_call *call)
+{
+    size_t count;
+    for (size_t i = 0; i < call->out_count; i++)
+        if (!ldnq_shape_count(&call->out[i].shape, &count) || count > 0)
+            return false;
+    return true;
+}
+
 enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
+    if (has_empty_outputs(call))
+        return LDNQ_OK;
     return call->widened ? ldnq_widen_forward(call, err) : call->node->op->forward(call, err);
 }
 

@@ -21,6 +21,8 @@
 #define MAX_RESULT ((size_t)256 << 20)
 /* Bytes of all results and their scratch, which live as long as the graph. */
 #define MAX_TOTAL ((size_t)1 << 30)
+/* A result that takes more operations is left to run time, which may never come. */
+#define MAX_OPERATIONS ((size_t)1 << 32)
 /* Elements of a tensor that is known in part. */
 #define MAX_PARTIAL ((size_t)1024)
 
@@ -157,7 +159,8 @@ static bool result_is_small_enough(const struct node_folding *f, enum knowledge 
         if (ldnq_dtype_size(f->out[i].dtype) == 0)
             return false;
     }
-    return true;
+    return (f->node->op->flags & LDNQ_OP_CONTROL_FLOW) ||
+           ldnq_ops_count_operations(&f->call) <= MAX_OPERATIONS;
 }
 
 /* Subtracts the node's outputs and scratch from the budget; false when they exceed it. */

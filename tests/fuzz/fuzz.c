@@ -11,6 +11,7 @@
 #include "exec/control_flow.h"
 #include "linalg/blas.h"
 #include "onnx/onnx.h"
+#include "ops/operation_count.h"
 
 /* ---- the process -------------------------------------------------------------------------- */
 
@@ -60,6 +61,7 @@ void fuzz_init(void)
     done = true;
     ldnq_memory_set_limit(FUZZ_MEMORY);
     ldnq_control_flow_set_limit(FUZZ_ITERATIONS);
+    ldnq_operations_set_limit(FUZZ_OPERATIONS);
     ldnq_blas_acquire();
 }
 

@@ -34,6 +34,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define FUZZ_MEMORY ((size_t)64 << 20)
 /* Iterations of the loops in a run. */
 #define FUZZ_ITERATIONS 256
+/* Operations of one node: fractions of a second, also under sanitizers. */
+#define FUZZ_OPERATIONS ((size_t)1 << 24)
 /* Elements of all inputs of a model that is run. */
 #define FUZZ_MOST_ELEMENTS ((size_t)1 << 14)
 

@@ -31,11 +31,11 @@ RELATIVE = 1e-4
 # ---- the program
 
 
-def ldnq(*arguments, program=LDNQ, **more):
+def ldnq(*arguments, program=LDNQ, timeout=300, **more):
     """Runs the program; the outcome, whatever it is."""
     command = [program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace",
-                          timeout=300, check=False, **more)
+                          timeout=timeout, check=False, **more)
 
 
 def succeed(*arguments, **more):

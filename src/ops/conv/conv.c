@@ -16,6 +16,7 @@
 
 #include "base/size.h"
 #include "ops/op_layer.h"
+#include "ops/operation_count.h"
 #include "ops/shared/product.h"
 
 struct conv_attrs {
@@ -266,6 +267,11 @@ static size_t conv_scratch_bytes(const struct ldnq_op_call *call)
     return ldnq_conv_scratch_bytes(&job, ldnq_pool_threads(call->pool));
 }
 
+static size_t conv_count_operations(const struct ldnq_op_call *call)
+{
+    return ldnq_operations_of_products(call, (size_t)multiply_dims_from(&call->in[1]->shape, 1));
+}
+
 static enum ldnq_status conv_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
@@ -390,6 +396,7 @@ const struct ldnq_op ldnq_op_conv = {
     .read_attrs = conv_read_attrs,
     .infer = conv_infer_shape,
     .scratch_bytes = conv_scratch_bytes,
+    .count_operations = conv_count_operations,
     .forward = conv_forward,
     .differentiable = 7,
     .saved_inputs = 3,

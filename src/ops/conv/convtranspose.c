@@ -12,6 +12,7 @@
 #include "ops/conv/conv_backward.h"
 #include "ops/conv/conv_volume.h"
 #include "ops/op_layer.h"
+#include "ops/operation_count.h"
 #include "ops/shared/product.h"
 #include "ops/shared/sliding_window.h"
 
@@ -226,6 +227,15 @@ static size_t convtranspose_scratch_bytes(const struct ldnq_op_call *call)
     return ldnq_conv_volume_scratch_bytes(&job, ldnq_pool_threads(call->pool));
 }
 
+static size_t convtranspose_count_operations(const struct ldnq_op_call *call)
+{
+    const struct ldnq_tensor *x = call->in[0], *w = call->in[1];
+    size_t outputs = 0;
+    ldnq_shape_count_range(&w->shape, 1, w->shape.rank, &outputs);
+    const size_t factors[] = { ldnq_tensor_count(x), outputs };
+    return ldnq_operations_multiply(factors, 2) / LDNQ_PRODUCTS_PER_OPERATION;
+}
+
 static enum ldnq_status convtranspose_forward(const struct ldnq_op_call *call,
                                               struct ldnq_error *err)
 {
@@ -335,6 +345,7 @@ const struct ldnq_op ldnq_op_convtranspose = {
     .read_attrs = convtranspose_read_attrs,
     .infer = convtranspose_infer_shape,
     .scratch_bytes = convtranspose_scratch_bytes,
+    .count_operations = convtranspose_count_operations,
     .forward = convtranspose_forward,
     .differentiable = 7,
     .saved_inputs = 3,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "ops/op.h"
+#include "ops/operation_count.h"
 
 struct suppression {
     const float *boxes, *scores;
@@ -47,10 +47,12 @@ static bool overlaps_above_threshold(const struct suppression *s, const struct c
     return first > 0.0f && second > 0.0f && common / (first + second - common) > s->overlap;
 }
 
-/* Selects boxes of one class until none is left, and returns their number. `left` is a flag
- * per box. Writes (image, class, box) per selected box to `out`, unless it is NULL. */
-static size_t select_class(const struct suppression *s, size_t image, size_t class, bool *left,
-                           int64_t *out)
+/* Selects boxes of one class until none is left, and adds their number to *selected. `left` is a
+ * flag per box. Writes (image, class, box) per selected box to `out`, unless it is NULL. Each
+ * compares all boxes twice. Errors: UNSUPPORTED (too many of these). */
+static enum ldnq_status select_class(const struct suppression *s, size_t image, size_t class,
+                                     bool *left, int64_t *out, size_t *selected,
+                                     struct ldnq_error *err)
 {
     const float *score = s->scores + (image * s->classes + class) * s->count;
     size_t found = 0;
@@ -71,20 +73,22 @@ static size_t select_class(const struct suppression *s, size_t image, size_t cla
         }
         const int64_t row[] = { (int64_t)image, (int64_t) class, (int64_t)best };
         if (out)
-            memcpy(out + 3 * found, row, sizeof row);
+            memcpy(out + 3 * *selected, row, sizeof row);
         found++;
+        ++*selected;
+        LDNQ_TRY(ldnq_operations_check(2 * *selected * s->count, err));
     }
-    return found;
+    return LDNQ_OK;
 }
 
 /* Selects boxes for all classes of all images. */
-static size_t select_boxes(const struct suppression *s, bool *left, int64_t *out)
+static enum ldnq_status select_boxes(const struct suppression *s, bool *left, int64_t *out,
+                                     size_t *selected, struct ldnq_error *err)
 {
-    size_t found = 0;
-    for (size_t i = 0; i < s->images * s->classes; i++)
-        found +=
-            select_class(s, i / s->classes, i % s->classes, left, out ? out + 3 * found : NULL);
-    return found;
+    *selected = 0;
+    for (size_t i = 0; s->count > 0 && i < s->images * s->classes; i++)
+        LDNQ_TRY(select_class(s, i / s->classes, i % s->classes, left, out, selected, err));
+    return LDNQ_OK;
 }
 
 static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -144,9 +148,11 @@ static enum ldnq_status nonmaxsuppression_infer_shape(struct ldnq_op_call *call,
     bool *left = ldnq_malloc(s.count + 1);
     if (!left)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
-    out->shape.dim[0] = (int64_t)select_boxes(&s, left, NULL);
+    size_t selected;
+    const enum ldnq_status status = select_boxes(&s, left, NULL, &selected, err);
     ldnq_free(left);
-    return LDNQ_OK;
+    out->shape.dim[0] = (int64_t)selected;
+    return status;
 }
 
 static size_t nonmaxsuppression_scratch_bytes(const struct ldnq_op_call *call)
@@ -158,10 +164,10 @@ static enum ldnq_status nonmaxsuppression_forward(const struct ldnq_op_call *cal
                                                   struct ldnq_error *err)
 {
     struct suppression s;
+    size_t selected;
     if (!read_inputs(call, &s))
         return ldnq_fail(err, LDNQ_MODEL, "its inputs are not known");
-    select_boxes(&s, call->scratch, call->out[0].data);
-    return LDNQ_OK;
+    return select_boxes(&s, call->scratch, call->out[0].data, &selected, err);
 }
 
 const struct ldnq_op ldnq_op_nonmaxsuppression = {

@@ -1,6 +1,6 @@
 /* topk.c: TopK along one axis. k is an attribute up to opset 9 and an input since 10. The
  * output is sorted, also with sorted=0; equal values are in the order of their indices. */
-#include "ops/op.h"
+#include "ops/operation_count.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -127,6 +127,17 @@ static enum ldnq_status find_topk(const struct ldnq_op_call *call, void *values,
     return LDNQ_OK;
 }
 
+/* An insertion moves up to k elements. */
+static size_t topk_count_operations(const struct ldnq_op_call *call)
+{
+    int axis;
+    if (read_axis(call, &axis, NULL) != LDNQ_OK)
+        return 0;
+    const size_t factors[] = { ldnq_tensor_count(call->in[0]),
+                               (size_t)call->out[0].shape.dim[axis] };
+    return ldnq_operations_multiply(factors, 2);
+}
+
 static enum ldnq_status topk_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     bool has_indices = call->out_count > 1 && call->out[1].data;
@@ -177,6 +188,7 @@ const struct ldnq_op ldnq_op_topk_1 = {
     .outputs_max = 2,
     .infer = topk_1_infer_shape,
     .scratch_bytes = topk_scratch_bytes,
+    .count_operations = topk_count_operations,
     .forward = topk_forward,
     .differentiable = 1,
     .saved_inputs = 1,
@@ -193,6 +205,7 @@ const struct ldnq_op ldnq_op_topk = {
     .outputs_max = 2,
     .infer = topk_infer_shape,
     .scratch_bytes = topk_scratch_bytes,
+    .count_operations = topk_count_operations,
     .forward = topk_forward,
     .differentiable = 1,
     .saved_inputs = 1,

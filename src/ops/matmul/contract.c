@@ -1,6 +1,7 @@
 #include "ops/matmul/contract.h"
 
 #include "base/size.h"
+#include "ops/operation_count.h"
 #include "ops/shared/product.h"
 #include "ops/shared/float_sums.h"
 
@@ -263,6 +264,9 @@ static struct ldnq_labelled contract_pair(struct ldnq_contraction *work,
         work->too_large = true;
     if (work->too_large)
         return make_row_major_tensor(work, &(struct label_order){ 0 }, NULL);
+    const size_t factors[] = { size, pair.k };
+    if (!ldnq_size_add(work->products, ldnq_operations_multiply(factors, 2), &work->products))
+        work->products = SIZE_MAX;
     bool direct = to && to->rank == order.rank && is_row_major(work, to, &order);
     pair.c = direct ? out : reserve_memory(work, size);
     if (!work->dry && size > 0)

@@ -27,7 +27,8 @@ struct ldnq_contraction {
     size_t extent[LDNQ_LABELS];
     bool dry; /* only computes `used` */
     float *memory;
-    size_t used;    /* floats of memory */
+    size_t used; /* floats of memory */
+    size_t products;
     bool too_large; /* memory, axes or rows overflow; no result is computed */
 };
 

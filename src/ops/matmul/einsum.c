@@ -9,6 +9,7 @@
 
 #include "base/size.h"
 #include "ops/matmul/contract.h"
+#include "ops/operation_count.h"
 
 #define LETTERS 52 /* labels of A .. Z and a .. z; higher labels are the axes of the ellipsis */
 #define NO_ELLIPSIS (-1)
@@ -306,6 +307,15 @@ static size_t einsum_scratch_bytes(const struct ldnq_op_call *call)
     return !work.too_large && ldnq_size_mul(work.used, sizeof(float), &bytes) ? bytes : SIZE_MAX;
 }
 
+static size_t einsum_count_operations(const struct ldnq_op_call *call)
+{
+    const struct einsum_attrs *a = call->attrs;
+    struct ldnq_contraction work = init_contraction(call, true);
+    struct ldnq_labelled to = label_tensor(&work, &a->out, &call->out[0]);
+    contract_operands(&work, -1, NULL, &to, NULL);
+    return work.products / LDNQ_PRODUCTS_PER_OPERATION;
+}
+
 static enum ldnq_status einsum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct einsum_attrs *a = call->attrs;
@@ -359,6 +369,7 @@ const struct ldnq_op ldnq_op_einsum = {
     .read_attrs = einsum_read_attrs,
     .infer = einsum_infer_shape,
     .scratch_bytes = einsum_scratch_bytes,
+    .count_operations = einsum_count_operations,
     .forward = einsum_forward,
     .differentiable = LDNQ_ALL_INPUTS,
     .saved_inputs = LDNQ_ALL_INPUTS,

@@ -4,6 +4,7 @@
  */
 #include "base/size.h"
 #include "ops/op_layer.h"
+#include "ops/operation_count.h"
 #include "ops/shared/product.h"
 
 struct gemm_attrs {
@@ -49,6 +50,13 @@ static enum ldnq_status gemm_infer_shape(struct ldnq_op_call *call, struct ldnq_
     if (ldnq_shape_is_known(&with_c) && !ldnq_shapes_are_equal(&with_c, y))
         return ldnq_fail(err, LDNQ_MODEL, "its input C is larger than its product");
     return LDNQ_OK;
+}
+
+static size_t gemm_count_operations(const struct ldnq_op_call *call)
+{
+    const struct gemm_attrs *gemm = call->attrs;
+    return ldnq_operations_of_products(call,
+                                       (size_t)call->in[0]->shape.dim[gemm->transpose_a ? 0 : 1]);
 }
 
 /* Y = C, broadcast; the product is added to it. */
@@ -290,6 +298,7 @@ const struct ldnq_op ldnq_op_gemm = {
     .outputs_max = 1,
     .read_attrs = gemm_read_attrs,
     .infer = gemm_infer_shape,
+    .count_operations = gemm_count_operations,
     .forward = gemm_forward,
     .differentiable = 7,
     .saved_inputs = 3,

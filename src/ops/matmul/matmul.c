@@ -7,6 +7,7 @@
 
 #include "base/size.h"
 #include "ops/matmul/matmul_layer.h"
+#include "ops/operation_count.h"
 #include "ops/shared/product.h"
 
 /* Adds an axis of size 1 to an input with one axis. */
@@ -118,6 +119,17 @@ enum ldnq_status ldnq_matmul_infer_shape(struct ldnq_op_call *call, size_t a, si
     if (left->rank == 0 || right->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
     return infer_shape(call, left, right, &call->out[0].shape, err);
+}
+
+size_t ldnq_matmul_count_operations(const struct ldnq_op_call *call, size_t left)
+{
+    const struct ldnq_shape *a = &call->in[left]->shape;
+    return ldnq_operations_of_products(call, (size_t)a->dim[a->rank - 1]);
+}
+
+static size_t matmul_count_operations(const struct ldnq_op_call *call)
+{
+    return ldnq_matmul_count_operations(call, 0);
 }
 
 struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t left, size_t right)
@@ -276,6 +288,7 @@ const struct ldnq_op ldnq_op_matmul = {
     .inputs_max = 2,
     .outputs_max = 1,
     .infer = matmul_infer_shape,
+    .count_operations = matmul_count_operations,
     .forward = matmul_forward,
     .differentiable = 3,
     .saved_inputs = 3,

@@ -16,6 +16,7 @@ struct ldnq_matmul {
 /* Sets the shape of output 0 from the shapes of inputs a and b. */
 enum ldnq_status ldnq_matmul_infer_shape(struct ldnq_op_call *call, size_t a, size_t b,
                                          struct ldnq_error *err);
+size_t ldnq_matmul_count_operations(const struct ldnq_op_call *call, size_t left);
 /* Describes the product, for shapes that infer has accepted. */
 struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t left, size_t right);
 /* Writes where the matrices of a batch start in a and b, in elements. */

@@ -5,7 +5,7 @@
  * Shapes   x, y (N, C, ...)
  * Source   onnx.ai/onnx/operators/onnx__LRN.html
  */
-#include "ops/op.h"
+#include "ops/operation_count.h"
 
 #include <math.h>
 
@@ -77,6 +77,14 @@ static struct lrn make_lrn(const struct ldnq_op_call *call, float *y)
     for (int i = 2; i < shape->rank; i++)
         lrn.plane *= (size_t)shape->dim[i];
     return lrn;
+}
+
+static size_t lrn_count_operations(const struct ldnq_op_call *call)
+{
+    const struct lrn lrn = make_lrn(call, NULL);
+    const size_t factors[] = { ldnq_tensor_count(&call->out[0]),
+                               ldnq_size_min(lrn.channels, lrn.before + lrn.after + 1) };
+    return ldnq_operations_multiply(factors, 2);
 }
 
 static enum ldnq_status lrn_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -163,6 +171,7 @@ const struct ldnq_op ldnq_op_lrn = {
     .outputs_max = 1,
     .read_attrs = lrn_read_attrs,
     .infer = lrn_infer_shape,
+    .count_operations = lrn_count_operations,
     .forward = lrn_forward,
     .differentiable = 1,
     .saved_inputs = 1,

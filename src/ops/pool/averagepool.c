@@ -14,12 +14,13 @@ static size_t count_taps(const struct ldnq_pooling_axis *axis, size_t o, bool in
     ptrdiff_t start = (ptrdiff_t)o * axis->stride - axis->begin;
     ptrdiff_t end = start + ((ptrdiff_t)axis->kernel - 1) * axis->dilation;
     ptrdiff_t low = include_pad ? start : 0, high = include_pad ? axis->limit : (ptrdiff_t)axis->in;
-    size_t count = 0;
     if (start >= low && end < high)
         return axis->kernel;
-    for (ptrdiff_t at = start; at <= end; at += axis->dilation)
-        count += at >= low && at < high;
-    return count;
+    const ptrdiff_t step = axis->dilation,
+                    first = low > start ? (low - start + step - 1) / step : 0;
+    const ptrdiff_t after = high > start ? (high - start + step - 1) / step : 0;
+    const ptrdiff_t last = after < (ptrdiff_t)axis->kernel ? after : (ptrdiff_t)axis->kernel;
+    return last > first ? (size_t)(last - first) : 0;
 }
 
 #define ADD(acc, v, bits) acc += v
@@ -107,8 +108,15 @@ static void divide_dy_rows(const void *ctx, size_t first, size_t last)
 /* dx (W) += the shares of one output row (OW), for one (kd, kh). */
 static void add_gradient_row(const struct ldnq_pooling *p, const float *share, float *dx)
 {
-    size_t stride = (size_t)p->axis[2].stride;
-    for (size_t k = 0; k < p->axis[2].kernel; k++) {
+    const struct ldnq_pooling_axis *w = &p->axis[2];
+    const size_t stride = (size_t)w->stride;
+    const bool wide = ldnq_pooling_has_wide_windows(p);
+    for (size_t i = 0; wide && i < w->out; i++) {
+        const struct ldnq_pooling_taps taps = ldnq_pooling_find_taps(w, i);
+        for (size_t k = 0; k < taps.count; k++)
+            dx[taps.at + k * (size_t)w->dilation] += share[i];
+    }
+    for (size_t k = 0; !wide && k < w->kernel; k++) {
         struct ldnq_pooling_range range = ldnq_pooling_tap_range(p, k);
         float *to = dx + range.at;
         for (size_t i = range.first; i < range.last; i++, to += stride)
@@ -121,18 +129,21 @@ static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
     const struct averagepool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
     const size_t in = ldnq_pooling_plane(p), rows = ldnq_pooling_rows(p);
-    size_t width = p->axis[2].in, id, ih;
+    const size_t width = p->axis[2].in, height = p->axis[1].in;
+    const size_t step_d = (size_t)p->axis[0].dilation, step_h = (size_t)p->axis[1].dilation;
     for (size_t plane = first; plane < last; plane++) {
         float *dx = grad->dx + plane * in;
         memset(dx, 0, in * sizeof *dx);
         for (size_t row = 0; row < rows; row++) {
             struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);
             const float *share = grad->shares + (plane * rows + row) * p->axis[2].out;
-            for (size_t d = 0; d < p->axis[0].kernel; d++)
-                for (size_t h = 0; h < p->axis[1].kernel; h++)
-                    if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&
-                        ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
-                        add_gradient_row(p, share, dx + (id * p->axis[1].in + ih) * width);
+            const struct ldnq_pooling_taps in_d = ldnq_pooling_find_taps(&p->axis[0], at.od);
+            const struct ldnq_pooling_taps in_h = ldnq_pooling_find_taps(&p->axis[1], at.oh);
+            for (size_t d = 0; d < in_d.count; d++)
+                for (size_t h = 0; h < in_h.count; h++) {
+                    size_t id = in_d.at + d * step_d, ih = in_h.at + h * step_h;
+                    add_gradient_row(p, share, dx + (id * height + ih) * width);
+                }
         }
     }
 }
@@ -171,6 +182,7 @@ const struct ldnq_op ldnq_op_averagepool = {
     .outputs_max = 1,
     .read_attrs = ldnq_pooling_read_attrs,
     .infer = averagepool_infer_shape,
+    .count_operations = ldnq_pooling_count_operations,
     .forward = averagepool_forward,
     .differentiable = 1,
     .backward_scratch_bytes = averagepool_backward_scratch_bytes,

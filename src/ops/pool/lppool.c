@@ -47,11 +47,10 @@ static enum ldnq_status lppool_infer_shape(struct ldnq_op_call *call, struct ldn
 /* Sum of |x|^p over output i's taps in one input row. */
 static double sum_row_powers(const struct ldnq_pooling *pooling, const float *x, size_t i)
 {
+    const struct ldnq_pooling_taps in_w = ldnq_pooling_find_taps(&pooling->axis[2], i);
     double sum = 0.0;
-    size_t at;
-    for (size_t k = 0; k < pooling->axis[2].kernel; k++)
-        if (ldnq_pooling_tap(&pooling->axis[2], i, k, &at))
-            sum += raise_magnitude_to_p(x[at], pooling->p);
+    for (size_t k = 0; k < in_w.count; k++)
+        sum += raise_magnitude_to_p(x[in_w.at + k * (size_t)pooling->axis[2].dilation], pooling->p);
     return sum;
 }
 
@@ -61,13 +60,15 @@ static double sum_window_powers(const struct ldnq_pooling *pooling, struct ldnq_
 {
     const struct ldnq_pooling_axis *axis = pooling->axis;
     const float *x = (const float *)pooling->x + row.plane * axis[0].in * axis[1].in * axis[2].in;
+    const struct ldnq_pooling_taps in_d = ldnq_pooling_find_taps(&axis[0], row.od);
+    const struct ldnq_pooling_taps in_h = ldnq_pooling_find_taps(&axis[1], row.oh);
     double sum = 0.0;
-    size_t id, ih;
-    for (size_t d = 0; d < axis[0].kernel; d++)
-        for (size_t h = 0; h < axis[1].kernel; h++)
-            if (ldnq_pooling_tap(&axis[0], row.od, d, &id) &&
-                ldnq_pooling_tap(&axis[1], row.oh, h, &ih))
-                sum += sum_row_powers(pooling, x + (id * axis[1].in + ih) * axis[2].in, i);
+    for (size_t d = 0; d < in_d.count; d++)
+        for (size_t h = 0; h < in_h.count; h++) {
+            size_t id = in_d.at + d * (size_t)axis[0].dilation;
+            size_t ih = in_h.at + h * (size_t)axis[1].dilation;
+            sum += sum_row_powers(pooling, x + (id * axis[1].in + ih) * axis[2].in, i);
+        }
     return sum;
 }
 
@@ -105,11 +106,13 @@ struct lppool_grad {
 static void add_gradient_row(const struct ldnq_pooling *p, const float *x, const float *y,
                              const float *dy, float *dx)
 {
-    size_t at;
-    for (size_t i = 0; i < p->axis[2].out; i++)
-        for (size_t k = 0; k < p->axis[2].kernel; k++)
-            if (ldnq_pooling_tap(&p->axis[2], i, k, &at))
-                dx[at] += compute_norm_gradient(x[at], y[i], dy[i], p->p);
+    for (size_t i = 0; i < p->axis[2].out; i++) {
+        const struct ldnq_pooling_taps in_w = ldnq_pooling_find_taps(&p->axis[2], i);
+        for (size_t k = 0; k < in_w.count; k++) {
+            size_t at = in_w.at + k * (size_t)p->axis[2].dilation;
+            dx[at] += compute_norm_gradient(x[at], y[i], dy[i], p->p);
+        }
+    }
 }
 
 static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
@@ -117,7 +120,6 @@ static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
     const struct lppool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
     const size_t in = ldnq_pooling_plane(p), rows = ldnq_pooling_rows(p);
-    size_t id, ih;
     for (size_t plane = first; plane < last; plane++) {
         const float *x = (const float *)p->x + plane * in;
         float *dx = grad->dx + plane * in;
@@ -125,11 +127,12 @@ static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
         for (size_t row = 0; row < rows; row++) {
             struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);
             size_t out = (plane * rows + row) * p->axis[2].out;
-            for (size_t d = 0; d < p->axis[0].kernel; d++)
-                for (size_t h = 0; h < p->axis[1].kernel; h++) {
-                    if (!ldnq_pooling_tap(&p->axis[0], at.od, d, &id) ||
-                        !ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
-                        continue;
+            const struct ldnq_pooling_taps in_d = ldnq_pooling_find_taps(&p->axis[0], at.od);
+            const struct ldnq_pooling_taps in_h = ldnq_pooling_find_taps(&p->axis[1], at.oh);
+            for (size_t d = 0; d < in_d.count; d++)
+                for (size_t h = 0; h < in_h.count; h++) {
+                    size_t id = in_d.at + d * (size_t)p->axis[0].dilation;
+                    size_t ih = in_h.at + h * (size_t)p->axis[1].dilation;
                     size_t row_start = (id * p->axis[1].in + ih) * p->axis[2].in;
                     add_gradient_row(p, x + row_start, grad->y + out, grad->dy + out,
                                      dx + row_start);
@@ -160,6 +163,7 @@ const struct ldnq_op ldnq_op_lppool = {
     .outputs_max = 1,
     .read_attrs = lppool_read_attrs,
     .infer = lppool_infer_shape,
+    .count_operations = ldnq_pooling_count_operations,
     .forward = lppool_forward,
     .differentiable = 1,
     .saved_inputs = 1,

@@ -45,7 +45,14 @@ static void maxpool_float(const void *ctx, size_t first, size_t last)
     static void name##_row(const struct ldnq_pooling *p, const T *x, T *y)                         \
     {                                                                                              \
         const struct ldnq_pooling_axis *w = &p->axis[2];                                           \
-        for (size_t k = 0; k < w->kernel; k++) {                                                   \
+        const bool wide = ldnq_pooling_has_wide_windows(p);                                        \
+        for (size_t i = 0; wide && i < w->out; i++) {                                              \
+            const struct ldnq_pooling_taps taps = ldnq_pooling_find_taps(w, i);                    \
+            const T *at = x + taps.at;                                                             \
+            for (size_t k = 0; k < taps.count; k++, at += w->dilation)                             \
+                y[i] = *at > y[i] ? *at : y[i];                                                    \
+        }                                                                                          \
+        for (size_t k = 0; !wide && k < w->kernel; k++) {                                          \
             struct ldnq_pooling_range range = ldnq_pooling_tap_range(p, k);                        \
             if (range.last > range.first)                                                          \
                 name##_tap(y + range.first, x + range.at, range.last - range.first,                \
@@ -55,18 +62,23 @@ static void maxpool_float(const void *ctx, size_t first, size_t last)
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
         const struct ldnq_pooling *p = ctx;                                                        \
-        size_t width = p->axis[2].in, id, ih;                                                      \
+        const size_t width = p->axis[2].in, step_d = (size_t)p->axis[0].dilation;                  \
+        const size_t step_h = (size_t)p->axis[1].dilation;                                         \
         for (size_t row = first; row < last; row++) {                                              \
             struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);                            \
             const T *x = (const T *)p->x + at.plane * p->axis[0].in * p->axis[1].in * width;       \
             T *y = (T *)p->y + row * p->axis[2].out;                                               \
             for (size_t i = 0; i < p->axis[2].out; i++)                                            \
                 y[i] = (LOWEST);                                                                   \
-            for (size_t d = 0; d < p->axis[0].kernel; d++)                                         \
-                for (size_t h = 0; h < p->axis[1].kernel; h++)                                     \
-                    if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&                            \
-                        ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))                              \
-                        name##_row(p, x + (id * p->axis[1].in + ih) * width, y);                   \
+            const struct ldnq_pooling_taps in_d = ldnq_pooling_find_taps(&p->axis[0], at.od);      \
+            const struct ldnq_pooling_taps in_h = ldnq_pooling_find_taps(&p->axis[1], at.oh);      \
+            for (size_t d = 0; d < in_d.count; d++)                                                \
+                for (size_t h = 0; h < in_h.count; h++)                                            \
+                    name##_row(                                                                    \
+                        p,                                                                         \
+                        x + ((in_d.at + d * step_d) * p->axis[1].in + in_h.at + h * step_h) *      \
+                                width,                                                             \
+                        y);                                                                        \
         }                                                                                          \
     }
 
@@ -104,19 +116,18 @@ struct maxpool_grad {
 static bool find_max(const struct ldnq_pooling *p, const float *x, struct ldnq_pooling_row at,
                      size_t ow, size_t *max)
 {
+    const struct ldnq_pooling_taps in_d = ldnq_pooling_find_taps(&p->axis[0], at.od);
+    const struct ldnq_pooling_taps in_h = ldnq_pooling_find_taps(&p->axis[1], at.oh);
+    const struct ldnq_pooling_taps in_w = ldnq_pooling_find_taps(&p->axis[2], ow);
     bool found = false;
-    size_t id, ih, iw;
-    for (size_t d = 0; d < p->axis[0].kernel; d++) {
-        for (size_t h = 0; h < p->axis[1].kernel; h++) {
-            if (!ldnq_pooling_tap(&p->axis[0], at.od, d, &id) ||
-                !ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
-                continue;
-            size_t row_start = (id * p->axis[1].in + ih) * p->axis[2].in;
-            for (size_t w = 0; w < p->axis[2].kernel; w++) {
-                if (!ldnq_pooling_tap(&p->axis[2], ow, w, &iw))
-                    continue;
-                if (!found || x[row_start + iw] > x[*max] || isnan(x[*max]))
-                    *max = row_start + iw;
+    for (size_t d = 0; d < in_d.count; d++) {
+        for (size_t h = 0; h < in_h.count; h++) {
+            size_t id = in_d.at + d * (size_t)p->axis[0].dilation;
+            size_t ih = in_h.at + h * (size_t)p->axis[1].dilation;
+            size_t i = (id * p->axis[1].in + ih) * p->axis[2].in + in_w.at;
+            for (size_t w = 0; w < in_w.count; w++, i += (size_t)p->axis[2].dilation) {
+                if (!found || x[i] > x[*max] || isnan(x[*max]))
+                    *max = i;
                 found = true;
             }
         }
@@ -171,6 +182,7 @@ const struct ldnq_op ldnq_op_maxpool = {
     .outputs_max = 2,
     .read_attrs = ldnq_pooling_read_attrs,
     .infer = maxpool_infer_shape,
+    .count_operations = ldnq_pooling_count_operations,
     .forward = maxpool_forward,
     .differentiable = 1,
     .saved_inputs = 1,

@@ -15,20 +15,21 @@ static size_t convert_index_to_column_major(const struct ldnq_pooling *p, size_t
     static size_t name##_at(const struct ldnq_pooling *p, struct ldnq_pooling_row row, size_t i)   \
     {                                                                                              \
         const struct ldnq_pooling_axis *axis = p->axis;                                            \
-        size_t plane = axis[0].in * axis[1].in * axis[2].in, best = 0, id, ih, iw;                 \
+        const struct ldnq_pooling_taps in_d = ldnq_pooling_find_taps(&axis[0], row.od);            \
+        const struct ldnq_pooling_taps in_h = ldnq_pooling_find_taps(&axis[1], row.oh);            \
+        const struct ldnq_pooling_taps in_w = ldnq_pooling_find_taps(&axis[2], i);                 \
+        size_t plane = axis[0].in * axis[1].in * axis[2].in, best = 0;                             \
         const T *x = (const T *)p->x + row.plane * plane;                                          \
         bool found = false;                                                                        \
-        for (size_t d = 0; d < axis[0].kernel; d++)                                                \
-            for (size_t h = 0; h < axis[1].kernel; h++) {                                          \
-                if (!ldnq_pooling_tap(&axis[0], row.od, d, &id) ||                                 \
-                    !ldnq_pooling_tap(&axis[1], row.oh, h, &ih))                                   \
-                    continue;                                                                      \
-                for (size_t k = 0; k < axis[2].kernel; k++) {                                      \
-                    size_t at = (id * axis[1].in + ih) * axis[2].in;                               \
-                    if (!ldnq_pooling_tap(&axis[2], i, k, &iw) ||                                  \
-                        (found && !(x[at + iw] > x[best])))                                        \
+        for (size_t d = 0; d < in_d.count; d++)                                                    \
+            for (size_t h = 0; h < in_h.count; h++) {                                              \
+                size_t id = in_d.at + d * (size_t)axis[0].dilation;                                \
+                size_t ih = in_h.at + h * (size_t)axis[1].dilation;                                \
+                size_t at = (id * axis[1].in + ih) * axis[2].in + in_w.at;                         \
+                for (size_t k = 0; k < in_w.count; k++, at += (size_t)axis[2].dilation) {          \
+                    if (found && !(x[at] > x[best]))                                               \
                         continue;                                                                  \
-                    best = at + iw;                                                                \
+                    best = at;                                                                     \
                     found = true;                                                                  \
                 }                                                                                  \
             }                                                                                      \

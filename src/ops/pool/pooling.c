@@ -1,6 +1,7 @@
 #include "ops/pool/pooling.h"
 
 #include "base/size.h"
+#include "ops/operation_count.h"
 
 enum ldnq_status ldnq_pooling_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
                                          const void **attrs, struct ldnq_error *err)
@@ -76,14 +77,14 @@ enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
+/* The outputs whose first tap and whose last tap read the input, as all between them then do. */
 static void find_unclipped_columns(struct ldnq_pooling *pooling)
 {
-    pooling->inner_last = pooling->axis[2].out;
-    for (size_t k = 0; k < pooling->axis[2].kernel; k++) {
-        struct ldnq_pooling_range range = ldnq_pooling_tap_range(pooling, k);
-        pooling->inner_first = ldnq_size_max(pooling->inner_first, range.first);
-        pooling->inner_last = ldnq_size_min(pooling->inner_last, range.last);
-    }
+    const struct ldnq_pooling_axis *w = &pooling->axis[2];
+    const struct ldnq_pooling_range first = ldnq_pooling_find_range(w, 0);
+    const struct ldnq_pooling_range last = ldnq_pooling_find_range(w, w->kernel - 1);
+    pooling->inner_first = ldnq_size_max(first.first, last.first);
+    pooling->inner_last = ldnq_size_min(first.last, last.last);
 }
 
 enum ldnq_status ldnq_pooling_make(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
@@ -106,15 +107,31 @@ enum ldnq_status ldnq_pooling_make(const struct ldnq_op_call *call, struct ldnq_
     return LDNQ_OK;
 }
 
-/* Taps of a window, KD*KH*KW. */
+/* The largest number of input elements under one window. */
 static size_t count_taps(const struct ldnq_pooling *pooling)
 {
-    return pooling->axis[0].kernel * pooling->axis[1].kernel * pooling->axis[2].kernel;
+    size_t count = 1;
+    for (size_t i = 0; i < LDNQ_WINDOW_AXES; i++)
+        count *= ldnq_size_min(pooling->axis[i].kernel, pooling->axis[i].in);
+    return count;
 }
 
 static size_t count_planes(const struct ldnq_op_call *call)
 {
     return (size_t)(call->in[0]->shape.dim[0] * call->in[0]->shape.dim[1]);
+}
+
+size_t ldnq_pooling_count_operations(const struct ldnq_op_call *call)
+{
+    struct ldnq_op_call sized = *call;
+    struct ldnq_pooling pooling;
+    size_t factors[1 + LDNQ_WINDOW_AXES] = { count_planes(call) };
+    if (ldnq_pooling_make(&sized, &pooling, NULL) != LDNQ_OK)
+        return 0;
+    for (size_t i = 0; i < LDNQ_WINDOW_AXES; i++)
+        for (size_t o = 0; o < pooling.axis[i].out; o++)
+            factors[1 + i] += ldnq_pooling_find_taps(&pooling.axis[i], o).count;
+    return ldnq_operations_multiply(factors, 1 + LDNQ_WINDOW_AXES);
 }
 
 enum ldnq_status ldnq_pooling_run_rows(const struct ldnq_op_call *call, ldnq_range_fn *run,
@@ -141,6 +158,23 @@ struct ldnq_pooling_row ldnq_pooling_find_row(const struct ldnq_pooling *pooling
 {
     size_t od = pooling->axis[0].out, oh = pooling->axis[1].out;
     return (struct ldnq_pooling_row){ .plane = row / oh / od, .od = row / oh % od, .oh = row % oh };
+}
+
+/* a / b, rounded up, and 0 for negative numbers; b > 0. */
+static ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b)
+{
+    return a > 0 ? (a + b - 1) / b : 0;
+}
+
+struct ldnq_pooling_taps ldnq_pooling_find_taps(const struct ldnq_pooling_axis *axis, size_t o)
+{
+    const ptrdiff_t start = (ptrdiff_t)o * axis->stride - axis->begin;
+    const size_t first = ldnq_size_min((size_t)divide_up(-start, axis->dilation), axis->kernel);
+    const size_t last =
+        ldnq_size_min((size_t)divide_up((ptrdiff_t)axis->in - start, axis->dilation), axis->kernel);
+    return (struct ldnq_pooling_taps){ .first = first,
+                                       .count = last > first ? last - first : 0,
+                                       .at = (size_t)(start + (ptrdiff_t)first * axis->dilation) };
 }
 
 struct ldnq_pooling_range ldnq_pooling_find_range(const struct ldnq_pooling_axis *w, size_t k)

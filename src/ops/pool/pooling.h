@@ -75,14 +75,23 @@ struct ldnq_pooling_row {
 };
 struct ldnq_pooling_row ldnq_pooling_find_row(const struct ldnq_pooling *pooling, size_t row);
 
-/* *at: the element that tap k of output o reads; false if it is padding. */
-static inline bool ldnq_pooling_tap(const struct ldnq_pooling_axis *axis, size_t o, size_t k,
-                                    size_t *at)
+/* The taps of one output that read the input, not the padding: `count` taps from tap `first` on,
+ * the first of which reads element `at`. */
+struct ldnq_pooling_taps {
+    size_t first, count, at;
+};
+/* A window may be far larger than its input: loops run over these taps alone. */
+struct ldnq_pooling_taps ldnq_pooling_find_taps(const struct ldnq_pooling_axis *axis, size_t o);
+
+/* Whether most taps of a row may read nothing, so that loops over its taps would take far longer
+ * than loops over the taps of each output. */
+static inline bool ldnq_pooling_has_wide_windows(const struct ldnq_pooling *pooling)
 {
-    ptrdiff_t element = (ptrdiff_t)o * axis->stride - axis->begin + (ptrdiff_t)k * axis->dilation;
-    *at = (size_t)element;
-    return element >= 0 && element < (ptrdiff_t)axis->in;
+    return pooling->axis[2].kernel > pooling->axis[2].in;
 }
+
+/* count_operations of the three records: the elements that all windows read. */
+size_t ldnq_pooling_count_operations(const struct ldnq_op_call *call);
 
 /* The range of tap k along axis `w`. */
 struct ldnq_pooling_range ldnq_pooling_find_range(const struct ldnq_pooling_axis *w, size_t k);

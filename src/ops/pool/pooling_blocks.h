@@ -24,31 +24,19 @@ struct ldnq_pooling_input_rows {
     ptrdiff_t plane_step, row_step; /* floats from one to the next */
 };
 
-/* Taps *first .. *last-1 of output o read the input; the first reads element *at. */
-static inline void ldnq_pooling_find_taps(const struct ldnq_pooling_axis *axis, size_t o,
-                                          size_t *first, size_t *last, size_t *at)
-{
-    size_t element;
-    for (*first = 0; *first < axis->kernel && !ldnq_pooling_tap(axis, o, *first, at);)
-        ++*first;
-    for (*last = *first; *last < axis->kernel && ldnq_pooling_tap(axis, o, *last, &element);)
-        ++*last;
-}
-
 static inline struct ldnq_pooling_input_rows
 ldnq_pooling_find_input_rows(const struct ldnq_pooling *p, struct ldnq_pooling_row at)
 {
     const struct ldnq_pooling_axis *d = &p->axis[0], *h = &p->axis[1];
     const size_t width = p->axis[2].in;
-    size_t first_d, last_d, first_h, last_h, id, ih;
-    ldnq_pooling_find_taps(d, at.od, &first_d, &last_d, &id);
-    ldnq_pooling_find_taps(h, at.oh, &first_h, &last_h, &ih);
-    struct ldnq_pooling_input_rows rows = { .planes = last_d - first_d,
-                                            .rows = last_h - first_h,
+    const struct ldnq_pooling_taps in_d = ldnq_pooling_find_taps(d, at.od);
+    const struct ldnq_pooling_taps in_h = ldnq_pooling_find_taps(h, at.oh);
+    struct ldnq_pooling_input_rows rows = { .planes = in_d.count,
+                                            .rows = in_h.count,
                                             .plane_step = d->dilation * (ptrdiff_t)(h->in * width),
                                             .row_step = h->dilation * (ptrdiff_t)width };
     if (rows.planes > 0 && rows.rows > 0)
-        rows.first = (const float *)p->x + ((at.plane * d->in + id) * h->in + ih) * width;
+        rows.first = (const float *)p->x + ((at.plane * d->in + in_d.at) * h->in + in_h.at) * width;
     else
         rows.planes = 0;
     return rows;
@@ -101,14 +89,13 @@ LDNQ_LANES(pooling_16, 16)
                            const struct ldnq_pooling_input_rows *rows, size_t i, float *y)         \
     {                                                                                              \
         float acc = (START);                                                                       \
-        size_t first, last, at;                                                                    \
-        ldnq_pooling_find_taps(&p->axis[2], i, &first, &last, &at);                                \
+        const struct ldnq_pooling_taps taps = ldnq_pooling_find_taps(&p->axis[2], i);              \
         for (size_t d = 0; d < rows->planes; d++) {                                                \
             for (size_t h = 0; h < rows->rows; h++) {                                              \
                 const float *x = rows->first + (ptrdiff_t)d * rows->plane_step;                    \
                 x += (ptrdiff_t)h * rows->row_step;                                                \
-                for (size_t k = first; k < last; k++)                                              \
-                    ONE(acc, x[at + (k - first) * (size_t)p->axis[2].dilation]);                   \
+                for (size_t k = 0; k < taps.count; k++)                                            \
+                    ONE(acc, x[taps.at + k * (size_t)p->axis[2].dilation]);                        \
             }                                                                                      \
         }                                                                                          \
         y[i] = acc;                                                                                \

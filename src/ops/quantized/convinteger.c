@@ -12,6 +12,7 @@
 #include <inttypes.h>
 
 #include "base/size.h"
+#include "ops/operation_count.h"
 #include "ops/shared/sliding_window.h"
 
 #define TILE ((size_t)64)
@@ -303,6 +304,14 @@ static void convolve_integers(const struct ldnq_op_call *call, const struct conv
                   convolve_integer_tile, c);
 }
 
+static size_t count_operations(const struct ldnq_op_call *call, const struct convinteger_inputs *at)
+{
+    const struct ldnq_shape *w = &call->in[at->w]->shape;
+    size_t terms = 0;
+    ldnq_shape_count_range(w, 1, w->rank, &terms);
+    return ldnq_operations_of_products(call, terms);
+}
+
 /* ---- ConvInteger ----------------------------------------------------------------------------- */
 
 static enum ldnq_status convinteger_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -324,6 +333,11 @@ static enum ldnq_status convinteger_forward(const struct ldnq_op_call *call, str
     return LDNQ_OK;
 }
 
+static size_t convinteger_count_operations(const struct ldnq_op_call *call)
+{
+    return count_operations(call, &convinteger_inputs);
+}
+
 const struct ldnq_op ldnq_op_convinteger = {
     .type = "ConvInteger",
     .since = 10,
@@ -333,6 +347,7 @@ const struct ldnq_op ldnq_op_convinteger = {
     .outputs_max = 1,
     .read_attrs = convinteger_read_attrs,
     .infer = convinteger_infer_shape,
+    .count_operations = convinteger_count_operations,
     .scratch_bytes = convinteger_scratch_bytes,
     .forward = convinteger_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
@@ -378,6 +393,11 @@ static enum ldnq_status qlinearconv_forward(const struct ldnq_op_call *call, str
     return LDNQ_OK;
 }
 
+static size_t qlinearconv_count_operations(const struct ldnq_op_call *call)
+{
+    return count_operations(call, &qlinearconv_inputs);
+}
+
 const struct ldnq_op ldnq_op_qlinearconv = {
     .type = "QLinearConv",
     .since = 10,
@@ -387,6 +407,7 @@ const struct ldnq_op ldnq_op_qlinearconv = {
     .outputs_max = 1,
     .read_attrs = convinteger_read_attrs,
     .infer = qlinearconv_infer_shape,
+    .count_operations = qlinearconv_count_operations,
     .scratch_bytes = qlinearconv_scratch_bytes,
     .forward = qlinearconv_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */

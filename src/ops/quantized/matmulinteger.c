@@ -149,6 +149,11 @@ static enum ldnq_status matmulinteger_forward(const struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
+static size_t matmulinteger_count_operations(const struct ldnq_op_call *call)
+{
+    return ldnq_matmul_count_operations(call, matmulinteger_inputs.a);
+}
+
 const struct ldnq_op ldnq_op_matmulinteger = {
     .type = "MatMulInteger",
     .since = 10,
@@ -157,6 +162,7 @@ const struct ldnq_op ldnq_op_matmulinteger = {
     .inputs_max = 4,
     .outputs_max = 1,
     .infer = matmulinteger_infer_shape,
+    .count_operations = matmulinteger_count_operations,
     .scratch_bytes = matmulinteger_scratch_bytes,
     .forward = matmulinteger_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
@@ -259,6 +265,11 @@ static enum ldnq_status qlinearmatmul_forward(const struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
+static size_t qlinearmatmul_count_operations(const struct ldnq_op_call *call)
+{
+    return ldnq_matmul_count_operations(call, qlinearmatmul_inputs.a);
+}
+
 const struct ldnq_op ldnq_op_qlinearmatmul = {
     .type = "QLinearMatMul",
     .since = 10,
@@ -267,6 +278,7 @@ const struct ldnq_op ldnq_op_qlinearmatmul = {
     .inputs_max = 8,
     .outputs_max = 1,
     .infer = qlinearmatmul_infer_shape,
+    .count_operations = qlinearmatmul_count_operations,
     .scratch_bytes = qlinearmatmul_scratch_bytes,
     .forward = qlinearmatmul_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */

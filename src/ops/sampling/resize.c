@@ -14,6 +14,7 @@
 
 #include "base/simd.h"
 #include "base/size.h"
+#include "ops/operation_count.h"
 #include "ops/shared/strided.h"
 
 /* ---- nearest --------------------------------------------------------------------------- */
@@ -234,6 +235,23 @@ static size_t resize_scratch_bytes(const struct ldnq_op_call *call)
     return count_scratch_bytes(call, !ldnq_resize_only_copies(call->attrs));
 }
 
+static size_t resize_count_operations(const struct ldnq_op_call *call)
+{
+    const struct ldnq_resize_attrs *resize = call->attrs;
+    struct ldnq_resize_axes axes;
+    bool known;
+    size_t operations = 0;
+    if (ldnq_resize_find_axes(call, &axes, &known, NULL) != LDNQ_OK || !known)
+        return 0;
+    for (int i = 0; i < axes.rank; i++) {
+        const size_t factors[] = { count_floats_before_axis(&axes, i + 1),
+                                   ldnq_resize_count_taps(&resize->how, &axes.axis[i]) };
+        if (!ldnq_size_add(operations, ldnq_operations_multiply(factors, 2), &operations))
+            return SIZE_MAX;
+    }
+    return operations;
+}
+
 static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
@@ -359,6 +377,7 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
         .read_attrs = READ,                                                                        \
         .infer = ldnq_resize_infer_shape,                                                          \
         .scratch_bytes = resize_scratch_bytes,                                                     \
+        .count_operations = resize_count_operations,                                               \
         .forward = resize_forward,                                                                 \
         .differentiable = 1,                                                                       \
         .saved_inputs = (READS),                                                                   \

@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/size.h"
+#include "ops/operation_count.h"
 #include "ops/shared/indices.h"
 
 /* Most points along one side of a bin, whose number follows from the box's size. */
@@ -245,11 +247,27 @@ static struct roialign make_roialign(const struct ldnq_op_call *call)
     };
 }
 
+/* Reads the boxes, which may have been widened: not a count_operations. */
+static enum ldnq_status check_points(const struct roialign *a, struct ldnq_error *err)
+{
+    const size_t bins = (size_t)(a->attrs->height * a->attrs->width);
+    size_t operations = 0;
+    for (size_t r = 0; r < a->regions; r++) {
+        const struct roi_region region = find_roi_region(a, r);
+        const size_t factors[] = { a->channels, bins, region.points_h, region.points_w, 4 };
+        if (!ldnq_size_add(operations, ldnq_operations_multiply(factors, 5), &operations))
+            operations = SIZE_MAX;
+        LDNQ_TRY(ldnq_operations_check(operations, err));
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status roialign_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct roialign a = make_roialign(call);
     a.y = call->out[0].data;
     LDNQ_TRY(check_regions(&a, err));
+    LDNQ_TRY(check_points(&a, err));
     if (a.height * a.width == 0)
         memset(a.y, 0, ldnq_tensor_count(&call->out[0]) * sizeof *a.y);
     else if (ldnq_tensor_count(&call->out[0]) > 0)

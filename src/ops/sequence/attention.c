@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "ops/norm/softmax.h"
+#include "ops/operation_count.h"
 
 #define FLOATS LDNQ_DTYPE_BIT(LDNQ_FLOAT)
 
@@ -480,6 +481,15 @@ static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struc
     return LDNQ_OK;
 }
 
+/* Scores and weighted values: two products of `head` terms per query and key. */
+static size_t attention_count_operations(const struct ldnq_op_call *call)
+{
+    const struct ldnq_tensor *past = ldnq_op_input(call, LDNQ_ATTENTION_PAST_K);
+    const struct ldnq_shape *k = &call->in[LDNQ_ATTENTION_K]->shape;
+    const size_t keys = (size_t)k->dim[k->rank - 2] + (past ? (size_t)past->shape.dim[2] : 0);
+    return ldnq_operations_of_products(call, 2 * keys);
+}
+
 const struct ldnq_op ldnq_op_attention = {
     .type = "Attention",
     .since = 23,
@@ -490,6 +500,7 @@ const struct ldnq_op ldnq_op_attention = {
     .read_attrs = attention_read_attrs,
     .infer = attention_infer_shape,
     .scratch_bytes = attention_scratch_bytes,
+    .count_operations = attention_count_operations,
     .forward = attention_forward,
     .differentiable = 0x3f,
     .saved_inputs = 0x7f,

@@ -6,6 +6,7 @@
 
 #include "base/size.h"
 #include "linalg/blas.h"
+#include "ops/operation_count.h"
 #include "ops/shared/product.h"
 #include "ops/shared/strided.h"
 
@@ -209,6 +210,14 @@ struct ldnq_recurrent ldnq_recurrent_make(const struct ldnq_op_call *call)
     };
     r.width = r.kind->gates * r.hidden;
     return r;
+}
+
+size_t ldnq_recurrent_count_operations(const struct ldnq_op_call *call)
+{
+    const struct ldnq_recurrent r = ldnq_recurrent_make(call);
+    const size_t factors[] = { r.attrs->directions, r.steps, r.batch, r.width,
+                               r.inputs + r.hidden };
+    return ldnq_operations_multiply(factors, 5) / LDNQ_PRODUCTS_PER_OPERATION;
 }
 
 /* a * b * c floats from *end on; *end becomes their end, a multiple of 16. With scratch NULL

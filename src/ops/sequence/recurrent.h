@@ -104,6 +104,7 @@ enum ldnq_status ldnq_recurrent_read_attrs(const struct ldnq_recurrent_kind *kin
                                            const struct ldnq_node *node, struct ldnq_arena *arena,
                                            const void **attrs, struct ldnq_error *err);
 enum ldnq_status ldnq_recurrent_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err);
+size_t ldnq_recurrent_count_operations(const struct ldnq_op_call *call);
 size_t ldnq_recurrent_scratch_bytes(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_recurrent_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
 size_t ldnq_recurrent_backward_scratch_bytes(const struct ldnq_op_grad *grad);
@@ -126,6 +127,7 @@ enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct
         .outputs_max = OUTPUTS,                                                                    \
         .read_attrs = NAME##_read_attrs,                                                           \
         .infer = ldnq_recurrent_infer_shape,                                                       \
+        .count_operations = ldnq_recurrent_count_operations,                                       \
         .scratch_bytes = ldnq_recurrent_scratch_bytes,                                             \
         .forward = ldnq_recurrent_forward,                                                         \
         .differentiable = DIFFERENTIABLE,                                                          \
