@@ -14,6 +14,7 @@
  *   Gemm, MatMul   Y is the other operand, transposed where the weight is the right one, and
  *                  scaled by Gemm's alpha; G = 1, or the number of matrices in a weight
  *                  (E,K,M) of MatMul
+ *   Einsum         einsum_layer.c says which letters count groups, rows, columns and positions
  *
  * A table is a layer without a product: Gather reads rows of W (M, K), M entries of K elements,
  * and no sample says anything about rounding it.

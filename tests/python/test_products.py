@@ -1,5 +1,5 @@
 """Products whose weight is no plain matrix on the right: on the left, of several matrices, of the
-groups of a transposed convolution."""
+groups of a transposed convolution, or an operand of Einsum."""
 
 import numpy as np
 import onnx
@@ -93,7 +93,30 @@ def depthwise_with_multiplier(path):
     return transposed_convolution(path, 12, 2)
 
 
-PRODUCTS = (left, left_matrices, gemm_with_its_weight_as_a, leading_ones, matrices,
+def einsum(path, equation, weight, x, left=False):
+    node = helper.make_node("Einsum", ["w", "x"] if left else ["x", "w"], ["y"], "layer",
+                            equation=equation)
+    return save(path, [node], x, w=weight)
+
+
+def heads_into_width(path):
+    return einsum(path, "nqhd,hde->nqe", array(3, 4, 10), correlated(64, 5, 3, 4))
+
+
+def width_into_heads(path):
+    return einsum(path, "nqd,hdk->nhqk", array(3, 12, 4), correlated(64, 5, 12))
+
+
+def experts_by_einsum(path):
+    return einsum(path, "eoi,neqi->neqo", array(3, 8, 12), correlated(64, 3, 5, 12), left=True)
+
+
+def any_axes_by_einsum(path):
+    return einsum(path, "...i,oi->...o", array(8, 12), correlated(64, 2, 5, 12))
+
+
+EINSUMS = (heads_into_width, width_into_heads, experts_by_einsum, any_axes_by_einsum)
+PRODUCTS = (*EINSUMS, left, left_matrices, gemm_with_its_weight_as_a, leading_ones, matrices,
             matrices_of_one_input, moved_before_the_product, groups_of_several, depthwise,
             depthwise_with_multiplier)
 

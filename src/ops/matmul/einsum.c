@@ -9,24 +9,10 @@
 
 #include "base/size.h"
 #include "ops/matmul/contract.h"
+#include "ops/matmul/einsum.h"
 #include "ops/operation_count.h"
 
 #define LETTERS 52 /* labels of A .. Z and a .. z; higher labels are the axes of the ellipsis */
-#define NO_ELLIPSIS (-1)
-
-/* The subscripts of an operand or the output. */
-struct einsum_term {
-    int count;    /* number of labels */
-    int ellipsis; /* the number of labels before it, or NO_ELLIPSIS */
-    uint8_t label[LDNQ_MAX_RANK];
-};
-
-struct einsum_attrs {
-    size_t operands;
-    struct einsum_term *in, out;
-    bool implicit;
-};
-
 /* ---- the equation ------------------------------------------------------------------------ */
 
 /* The label of a letter; -1 for other characters. */
@@ -38,15 +24,15 @@ static int find_label_of_letter(char c)
 }
 
 /* Reads a term up to a comma, an arrow or the end, to which *text is advanced. */
-static enum ldnq_status read_term(const char **text, struct einsum_term *term,
+static enum ldnq_status read_term(const char **text, struct ldnq_einsum_term *term,
                                   struct ldnq_error *err)
 {
-    *term = (struct einsum_term){ .ellipsis = NO_ELLIPSIS };
+    *term = (struct ldnq_einsum_term){ .ellipsis = LDNQ_EINSUM_NO_ELLIPSIS };
     for (; **text && **text != ',' && strncmp(*text, "->", 2) != 0; ++*text) {
         int label = find_label_of_letter(**text);
         if (**text == ' ')
             continue;
-        if (strncmp(*text, "...", 3) == 0 && term->ellipsis == NO_ELLIPSIS) {
+        if (strncmp(*text, "...", 3) == 0 && term->ellipsis == LDNQ_EINSUM_NO_ELLIPSIS) {
             term->ellipsis = term->count;
             *text += 2;
             continue;
@@ -63,14 +49,14 @@ static enum ldnq_status read_term(const char **text, struct einsum_term *term,
 
 /* The output of an equation without arrow: the labels that occur once in all operands, in
  * alphabetical order. */
-static enum ldnq_status set_implicit_output(struct einsum_attrs *a, struct ldnq_error *err)
+static enum ldnq_status set_implicit_output(struct ldnq_einsum_attrs *a, struct ldnq_error *err)
 {
     size_t uses[LETTERS] = { 0 };
-    a->out = (struct einsum_term){ .ellipsis = NO_ELLIPSIS };
+    a->out = (struct ldnq_einsum_term){ .ellipsis = LDNQ_EINSUM_NO_ELLIPSIS };
     for (size_t i = 0; i < a->operands; i++) {
         for (int k = 0; k < a->in[i].count; k++)
             uses[a->in[i].label[k]]++;
-        if (a->in[i].ellipsis != NO_ELLIPSIS)
+        if (a->in[i].ellipsis != LDNQ_EINSUM_NO_ELLIPSIS)
             a->out.ellipsis = 0;
     }
     for (int label = 0; label < LETTERS; label++) {
@@ -84,14 +70,14 @@ static enum ldnq_status set_implicit_output(struct einsum_attrs *a, struct ldnq_
     return LDNQ_OK;
 }
 
-static enum ldnq_status check_output(const struct einsum_attrs *a, struct ldnq_error *err)
+static enum ldnq_status check_output(const struct ldnq_einsum_attrs *a, struct ldnq_error *err)
 {
     uint64_t known = 0, seen = 0;
     bool ellipsis = false;
     for (size_t i = 0; i < a->operands; i++) {
         for (int k = 0; k < a->in[i].count; k++)
             known |= UINT64_C(1) << a->in[i].label[k];
-        ellipsis = ellipsis || a->in[i].ellipsis != NO_ELLIPSIS;
+        ellipsis = ellipsis || a->in[i].ellipsis != LDNQ_EINSUM_NO_ELLIPSIS;
     }
     for (int k = 0; k < a->out.count; k++) {
         uint64_t bit = UINT64_C(1) << a->out.label[k];
@@ -100,7 +86,7 @@ static enum ldnq_status check_output(const struct einsum_attrs *a, struct ldnq_e
                              seen & bit ? "twice" : "that no input has");
         seen |= bit;
     }
-    if (a->out.ellipsis != NO_ELLIPSIS && !ellipsis)
+    if (a->out.ellipsis != LDNQ_EINSUM_NO_ELLIPSIS && !ellipsis)
         return ldnq_fail(err, LDNQ_MODEL,
                          "its equation's output has an ellipsis that no input has");
     return LDNQ_OK;
@@ -110,12 +96,12 @@ static enum ldnq_status einsum_read_attrs(const struct ldnq_node *node, struct l
                                           const void **attrs, struct ldnq_error *err)
 {
     const char *text = ldnq_attr_string(node, "equation", NULL);
-    struct einsum_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
+    struct ldnq_einsum_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
     if (!a)
         return LDNQ_NOMEM;
     if (!text)
         return ldnq_fail(err, LDNQ_MODEL, "has no equation");
-    *a = (struct einsum_attrs){ .operands = node->input_count };
+    *a = (struct ldnq_einsum_attrs){ .operands = node->input_count };
     a->in = ldnq_arena_alloc(arena, a->operands, sizeof *a->in, err);
     if (!a->in)
         return LDNQ_NOMEM;
@@ -139,14 +125,12 @@ static enum ldnq_status einsum_read_attrs(const struct ldnq_node *node, struct l
 
 /* ---- shapes --------------------------------------------------------------------------------- */
 
-/* The label of every axis of a tensor of this rank. Axes of the ellipsis are numbered from
- * the last one, so that they broadcast as in numpy. */
-static void assign_axis_labels(const struct einsum_term *term, int rank,
-                               uint8_t label[LDNQ_MAX_RANK])
+void ldnq_einsum_label_axes(const struct ldnq_einsum_term *term, int rank,
+                            uint8_t label[LDNQ_MAX_RANK])
 {
     int extra = rank - term->count;
     for (int i = 0; i < rank; i++) {
-        if (term->ellipsis == NO_ELLIPSIS || i < term->ellipsis)
+        if (term->ellipsis == LDNQ_EINSUM_NO_ELLIPSIS || i < term->ellipsis)
             label[i] = term->label[i];
         else if (i < term->ellipsis + extra)
             label[i] = (uint8_t)(LETTERS + term->ellipsis + extra - 1 - i);
@@ -161,17 +145,17 @@ static enum ldnq_status add_operand_sizes(struct ldnq_op_call *call, size_t i,
                                           int64_t size[LDNQ_LABELS], int *ellipsis,
                                           struct ldnq_error *err)
 {
-    const struct einsum_attrs *a = call->attrs;
+    const struct ldnq_einsum_attrs *a = call->attrs;
     const struct ldnq_shape *shape = &call->in[i]->shape;
-    const struct einsum_term *term = &a->in[i];
+    const struct ldnq_einsum_term *term = &a->in[i];
     int extra = shape->rank - term->count;
     uint8_t label[LDNQ_MAX_RANK];
     int64_t own[LDNQ_LABELS] = { 0 };
     uint64_t seen = 0;
-    if (extra < 0 || (extra > 0 && term->ellipsis == NO_ELLIPSIS))
+    if (extra < 0 || (extra > 0 && term->ellipsis == LDNQ_EINSUM_NO_ELLIPSIS))
         return ldnq_fail(err, LDNQ_MODEL, "its input %zu has %d axes where its equation has %d", i,
                          shape->rank, term->count);
-    assign_axis_labels(term, shape->rank, label);
+    ldnq_einsum_label_axes(term, shape->rank, label);
     for (int k = 0; k < shape->rank; k++) {
         int64_t dim = shape->dim[k], before = own[label[k]];
         bool again = seen >> label[k] & 1;
@@ -186,7 +170,7 @@ static enum ldnq_status add_operand_sizes(struct ldnq_op_call *call, size_t i,
         LDNQ_TRY(ldnq_op_broadcast(call, &one, &other, &one, err));
         size[label[k]] = one.dim[0];
     }
-    if (term->ellipsis != NO_ELLIPSIS)
+    if (term->ellipsis != LDNQ_EINSUM_NO_ELLIPSIS)
         *ellipsis = extra > *ellipsis ? extra : *ellipsis;
     return LDNQ_OK;
 }
@@ -214,7 +198,7 @@ static enum ldnq_status compute_sizes(struct ldnq_op_call *call, int64_t size[LD
 
 static enum ldnq_status einsum_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct einsum_attrs *a = call->attrs;
+    const struct ldnq_einsum_attrs *a = call->attrs;
     struct ldnq_shape *out = &call->out[0].shape;
     int64_t size[LDNQ_LABELS];
     uint8_t label[LDNQ_MAX_RANK];
@@ -225,11 +209,11 @@ static enum ldnq_status einsum_infer_shape(struct ldnq_op_call *call, struct ldn
     if (!ranks_are_known(call))
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(compute_sizes(call, size, &ellipsis, err));
-    int rank = a->out.count + (a->out.ellipsis == NO_ELLIPSIS ? 0 : ellipsis);
+    int rank = a->out.count + (a->out.ellipsis == LDNQ_EINSUM_NO_ELLIPSIS ? 0 : ellipsis);
     if (rank > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
                          LDNQ_MAX_RANK);
-    assign_axis_labels(&a->out, rank, label);
+    ldnq_einsum_label_axes(&a->out, rank, label);
     out->rank = rank;
     for (int i = 0; i < rank; i++)
         out->dim[i] = size[label[i]];
@@ -253,14 +237,14 @@ static void add_labelled_axis(struct ldnq_labelled *t, uint8_t label, ptrdiff_t 
 /* A tensor with the labels of its term. Axes of size 1 that broadcast to a larger size are
  * omitted: the contraction broadcasts along labels that an operand does not have. */
 static struct ldnq_labelled label_tensor(const struct ldnq_contraction *work,
-                                         const struct einsum_term *term,
+                                         const struct ldnq_einsum_term *term,
                                          const struct ldnq_tensor *tensor)
 {
     struct ldnq_labelled t = { .data = tensor->data };
     ptrdiff_t strides[LDNQ_MAX_RANK];
     uint8_t label[LDNQ_MAX_RANK];
     ldnq_row_major_strides(&tensor->shape, strides);
-    assign_axis_labels(term, tensor->shape.rank, label);
+    ldnq_einsum_label_axes(term, tensor->shape.rank, label);
     for (int i = 0; i < tensor->shape.rank; i++)
         if (tensor->shape.dim[i] != 1 || work->extent[label[i]] == 1)
             add_labelled_axis(&t, label[i], strides[i]);
@@ -289,7 +273,7 @@ static void contract_operands(struct ldnq_contraction *work, ptrdiff_t skip,
                               const struct ldnq_tensor *gradient, const struct ldnq_labelled *to,
                               float *out)
 {
-    const struct einsum_attrs *a = work->call->attrs;
+    const struct ldnq_einsum_attrs *a = work->call->attrs;
     struct ldnq_labelled operands[MOST_OPERANDS];
     for (size_t i = 0; i < a->operands; i++)
         operands[i] = (ptrdiff_t)i == skip ? label_tensor(work, &a->out, gradient)
@@ -299,7 +283,7 @@ static void contract_operands(struct ldnq_contraction *work, ptrdiff_t skip,
 
 static size_t einsum_scratch_bytes(const struct ldnq_op_call *call)
 {
-    const struct einsum_attrs *a = call->attrs;
+    const struct ldnq_einsum_attrs *a = call->attrs;
     struct ldnq_contraction work = init_contraction(call, true);
     struct ldnq_labelled to = label_tensor(&work, &a->out, &call->out[0]);
     size_t bytes;
@@ -309,7 +293,7 @@ static size_t einsum_scratch_bytes(const struct ldnq_op_call *call)
 
 static size_t einsum_count_operations(const struct ldnq_op_call *call)
 {
-    const struct einsum_attrs *a = call->attrs;
+    const struct ldnq_einsum_attrs *a = call->attrs;
     struct ldnq_contraction work = init_contraction(call, true);
     struct ldnq_labelled to = label_tensor(&work, &a->out, &call->out[0]);
     contract_operands(&work, -1, NULL, &to, NULL);
@@ -318,7 +302,7 @@ static size_t einsum_count_operations(const struct ldnq_op_call *call)
 
 static enum ldnq_status einsum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct einsum_attrs *a = call->attrs;
+    const struct ldnq_einsum_attrs *a = call->attrs;
     struct ldnq_contraction work = init_contraction(call, false);
     struct ldnq_labelled to = label_tensor(&work, &a->out, &call->out[0]);
     (void)err;
@@ -329,7 +313,7 @@ static enum ldnq_status einsum_forward(const struct ldnq_op_call *call, struct l
 /* The gradients of the operands are computed one after the other, in the same memory. */
 static size_t einsum_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
-    const struct einsum_attrs *a = grad->call->attrs;
+    const struct ldnq_einsum_attrs *a = grad->call->attrs;
     size_t most = 0, bytes;
     for (size_t i = 0; i < a->operands; i++) {
         struct ldnq_contraction work = init_contraction(grad->call, true);
@@ -344,7 +328,7 @@ static size_t einsum_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 
 static enum ldnq_status einsum_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    const struct einsum_attrs *a = grad->call->attrs;
+    const struct ldnq_einsum_attrs *a = grad->call->attrs;
     (void)err;
     for (size_t i = 0; i < a->operands; i++) {
         float *dx = grad->in[i].data;
@@ -375,5 +359,5 @@ const struct ldnq_op ldnq_op_einsum = {
     .saved_inputs = LDNQ_ALL_INPUTS,
     .backward_scratch_bytes = einsum_backward_scratch_bytes,
     .backward = einsum_backward,
-    .why_not_quantized = "weights of Einsum are not quantized",
+    .layer = &ldnq_einsum_layer,
 };

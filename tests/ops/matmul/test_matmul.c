@@ -1,4 +1,4 @@
-/* Gemm and MatMul as they run and as layers, against a plain triple loop; Conv's
+/* Gemm, MatMul and Einsum as they run and as layers, against a plain triple loop; Conv's
  * layer is in test_conv.c. */
 #include "ops/use.h"
 #include "with_blas.h"
@@ -259,6 +259,135 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
     use_finish(&use);
 }
 
+/* ---- Einsum ---------------------------------------------------------------------------------- */
+
+/* The output that the layer's product (G, M, P) is for one setting of all letters. */
+struct equation {
+    const char *text;                             /* x, w -> y: each letter is one axis */
+    const char *groups, *rows, *cols, *positions; /* letters in the order of the layer's indices */
+};
+
+static size_t size_of_letter(char letter)
+{
+    return 2 + (size_t)(letter - 'a') % 3;
+}
+
+static struct ldnq_shape shape_of_letters(const char *from, const char *to)
+{
+    struct ldnq_shape shape = { 0 };
+    for (; from < to; from++)
+        shape.dim[shape.rank++] = (int64_t)size_of_letter(*from);
+    return shape;
+}
+
+/* The index of the element at the values of these letters. */
+static size_t index_of(const char *letters, size_t count, const size_t value[26])
+{
+    size_t index = 0;
+    for (size_t i = 0; i < count; i++)
+        index = index * size_of_letter(letters[i]) + value[letters[i] - 'a'];
+    return index;
+}
+
+static size_t count_of(const char *letters)
+{
+    size_t count = 1;
+    for (; *letters; letters++)
+        count *= size_of_letter(*letters);
+    return count;
+}
+
+static void set_values(const char *letters, size_t index, size_t value[26])
+{
+    for (size_t i = strlen(letters); i-- > 0;) {
+        value[letters[i] - 'a'] = index % size_of_letter(letters[i]);
+        index /= size_of_letter(letters[i]);
+    }
+}
+
+static void check_equation(const struct equation *e, bool is_left, struct ldnq_rng *rng)
+{
+    const char *comma = strchr(e->text, ','), *arrow = strstr(e->text, "->"), *out = arrow + 2;
+    const size_t m = count_of(e->rows), groups = count_of(e->groups);
+    struct ldnq_layer_geometry geometry;
+    char swapped[32];
+    size_t positions, value[26] = { 0 };
+    struct use use;
+    use_init(&use, "Einsum", 13);
+    use.node.input_count = 2;
+    snprintf(swapped, sizeof swapped, "%.*s,%.*s%s", (int)(arrow - comma - 1), comma + 1,
+             (int)(comma - e->text), e->text, arrow);
+    use_string(&use, "equation", is_left ? swapped : e->text);
+    use_input(&use, is_left, shape_of_letters(e->text, comma), rng);
+    use_input(&use, !is_left, shape_of_letters(comma + 1, arrow), rng);
+    assert_ok(use_infer_shape(&use));
+    use_forward_on_threads(&use, NULL);
+    const struct ldnq_op_layer *layer = use.node.op->layer;
+    double *product =
+        use_product_of_layer(&use, is_left ? layer->other : layer, &geometry, &positions);
+    assert_int_equal(positions, count_of(e->positions));
+    assert_int_equal(geometry.groups, groups);
+    assert_int_equal(geometry.rows, m);
+    assert_int_equal(geometry.cols, count_of(e->cols));
+    for (size_t i = 0; i < groups * m; i++)
+        for (size_t p = 0; p < positions; p++) {
+            set_values(e->groups, i / m, value);
+            set_values(e->rows, i % m, value);
+            set_values(e->positions, p, value);
+            assert_within(product[i * positions + p],
+                          ((const float *)use.out.data)[index_of(out, strlen(out), value)], 1e-5);
+        }
+    free(product);
+    use_finish(&use);
+}
+
+static void an_operand_of_einsum_should_be_a_layer(void **state)
+{
+    (void)state;
+    static const struct equation equations[] = {
+        { "nk,km->nm", "", "m", "k", "n" },       { "nk,mk->mn", "", "m", "k", "n" },
+        { "bshd,hde->bse", "", "e", "hd", "bs" }, { "bsd,dhk->bshk", "", "hk", "d", "bs" },
+        { "bsd,hdk->bhsk", "", "hk", "d", "bs" }, { "becd,edf->becf", "e", "f", "d", "bc" },
+        { "bcd,edf->becf", "", "ef", "d", "bc" }, { "bdh,hed->be", "", "e", "hd", "b" },
+        { "gbk,mgk->gmb", "g", "m", "k", "b" },   { "bkl,kml->bm", "", "m", "kl", "b" },
+    };
+    struct ldnq_rng rng = { 36 };
+    for (size_t i = 0; i < sizeof equations / sizeof *equations; i++)
+        for (int is_left = 0; is_left < 2; is_left++)
+            check_equation(&equations[i], is_left, &rng);
+}
+
+static void equations_that_are_no_product_should_be_refused_with_a_reason(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *reason;
+    } table[] = {
+        { "ab,cd->abcd", "sums over no axis" }, { "ab,bc->c", "one operand alone" },
+        { "ab,bcd->ad", "one operand alone" },  { "abc,daebfc->def", "alternate" },
+        { "aab,bc->ac", "letter twice" },       { "ab,b...->a...", "ellipsis" },
+    };
+    struct ldnq_rng rng = { 37 };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const char *comma = strchr(table[i].text, ','), *arrow = strstr(table[i].text, "->");
+        struct ldnq_layer_geometry geometry;
+        struct use use;
+        use_init(&use, "Einsum", 13);
+        use.node.input_count = 2;
+        use_string(&use, "equation", table[i].text);
+        use_input(&use, 0, shape_of_letters(table[i].text, comma), &rng);
+        if (strchr(comma, '.') && strchr(comma, '.') < arrow)
+            use_input(&use, 1, shape_of_letters("bc", "bc" + 2), &rng);
+        else
+            use_input(&use, 1, shape_of_letters(comma + 1, arrow), &rng);
+        assert_ok(use_infer_shape(&use));
+        assert_fails(
+            use.node.op->layer->describe_weight(&use.node, use.in[1], NULL, &geometry, &err),
+            LDNQ_UNSUPPORTED, table[i].reason);
+        use_finish(&use);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +395,8 @@ int main(void)
         cmocka_unit_test(matmul_should_equal_the_plain_loop_also_as_a_layer),
         cmocka_unit_test(gemm_should_be_a_layer_with_its_weight_as_a),
         cmocka_unit_test(matmul_should_have_a_group_for_each_matrix_of_the_weight),
+        cmocka_unit_test(an_operand_of_einsum_should_be_a_layer),
+        cmocka_unit_test(equations_that_are_no_product_should_be_refused_with_a_reason),
         cmocka_unit_test(weights_that_are_no_layer_should_be_refused_with_a_reason),
     };
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);
