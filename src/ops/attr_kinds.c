@@ -4,7 +4,8 @@
 
 /* The kind of every attribute that ldnq reads, sorted by kind and name. A name is enough:
  * in ai.onnx, all attributes of one name have the same kind, with the exception of "value"
- * (Constant and ConstantOfShape). */
+ * (Constant and ConstantOfShape). In com.microsoft, the parameters of one activation are numbers,
+ * not lists. */
 static const struct attr_kind {
     const char *name;
     enum ldnq_attr_kind kind;
@@ -68,6 +69,8 @@ static const struct attr_kind {
     { "training_mode", LDNQ_ATTR_INT },
     { "transA", LDNQ_ATTR_INT },
     { "transB", LDNQ_ATTR_INT },
+    { "transBatchA", LDNQ_ATTR_INT },
+    { "transBatchB", LDNQ_ATTR_INT },
     { "upper", LDNQ_ATTR_INT },
     { "alpha", LDNQ_ATTR_FLOAT },
     { "beta", LDNQ_ATTR_FLOAT },
@@ -84,6 +87,7 @@ static const struct attr_kind {
     { "scale", LDNQ_ATTR_FLOAT },
     { "softcap", LDNQ_ATTR_FLOAT },
     { "spatial_scale", LDNQ_ATTR_FLOAT },
+    { "activation", LDNQ_ATTR_STRING },
     { "approximate", LDNQ_ATTR_STRING },
     { "auto_pad", LDNQ_ATTR_STRING },
     { "coordinate_transformation_mode", LDNQ_ATTR_STRING },
@@ -109,6 +113,7 @@ static const struct attr_kind {
     { "starts", LDNQ_ATTR_INTS },
     { "strides", LDNQ_ATTR_INTS },
     { "activation_alpha", LDNQ_ATTR_FLOATS },
+    { "activation_params", LDNQ_ATTR_FLOATS },
     { "activation_beta", LDNQ_ATTR_FLOATS },
     { "scales", LDNQ_ATTR_FLOATS },
     { "activations", LDNQ_ATTR_STRINGS },
@@ -125,14 +130,22 @@ static const char *const kind_names[] = {
     [LDNQ_ATTR_OTHER] = "of another kind",
 };
 
+static enum ldnq_attr_kind find_kind(const struct ldnq_node *node, const struct attr_kind *row)
+{
+    const bool is_parameter =
+        strcmp(row->name, "activation_alpha") == 0 || strcmp(row->name, "activation_beta") == 0;
+    return is_parameter && strcmp(node->domain, "com.microsoft") == 0 ? LDNQ_ATTR_FLOAT : row->kind;
+}
+
 enum ldnq_status ldnq_op_check_attr_kinds(const struct ldnq_node *node, struct ldnq_error *err)
 {
     for (size_t i = 0; i < node->attr_count; i++) {
         const struct ldnq_attr *attr = &node->attrs[i];
         for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-            if (strcmp(attr->name, kinds[k].name) == 0 && attr->kind != kinds[k].kind)
+            if (strcmp(attr->name, kinds[k].name) == 0 && attr->kind != find_kind(node, &kinds[k]))
                 return ldnq_fail(err, LDNQ_MODEL, "its attribute '%s' is %s where it should be %s",
-                                 attr->name, kind_names[attr->kind], kind_names[kinds[k].kind]);
+                                 attr->name, kind_names[attr->kind],
+                                 kind_names[find_kind(node, &kinds[k])]);
     }
     return LDNQ_OK;
 }

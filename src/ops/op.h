@@ -140,7 +140,8 @@ struct ldnq_op_layer;
 #define LDNQ_ALL_INPUTS (~0u)
 
 struct ldnq_op {
-    const char *type;           /* ONNX's op_type, in its default domain */
+    const char *domain;         /* NULL: ONNX's default domain */
+    const char *type;           /* op_type */
     int since, until;           /* opsets, both inclusive */
     unsigned flags;             /* bits of enum ldnq_op_flag */
     int inputs_min, inputs_max; /* inputs_max -1: any number */

@@ -17,22 +17,25 @@ static bool is_default_domain(const char *domain)
     return *domain == '\0' || strcmp(domain, "ai.onnx") == 0;
 }
 
+static bool has_domain(const struct ldnq_op *op, const char *domain)
+{
+    return op->domain ? strcmp(op->domain, domain) == 0 : is_default_domain(domain);
+}
+
 const struct ldnq_op *ldnq_ops_find(const char *domain, const char *type, int opset)
 {
-    if (!is_default_domain(domain))
-        return NULL;
     opset = opset < LDNQ_OPSET_LATEST ? opset : LDNQ_OPSET_LATEST;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcmp(table[i]->type, type) == 0 && table[i]->since <= opset &&
-            opset <= table[i]->until)
+        if (strcmp(table[i]->type, type) == 0 && has_domain(table[i], domain) &&
+            table[i]->since <= opset && opset <= table[i]->until)
             return table[i];
     return NULL;
 }
 
 bool ldnq_ops_has_type(const char *domain, const char *type)
 {
-    for (size_t i = 0; is_default_domain(domain) && i < sizeof table / sizeof *table; i++)
-        if (strcmp(table[i]->type, type) == 0)
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i]->type, type) == 0 && has_domain(table[i], domain))
             return true;
     return false;
 }

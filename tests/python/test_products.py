@@ -1,5 +1,6 @@
 """Products whose weight is no plain matrix on the right: on the left, of several matrices, of the
-groups of a transposed convolution, or an operand of Einsum."""
+groups of a transposed convolution, an operand of Einsum, or in an
+operator of ONNX Runtime's optimizer."""
 
 import numpy as np
 import onnx
@@ -27,7 +28,7 @@ def save(path, nodes, x, **constants):
     """A model from x to y, whose shape has the axes that ONNX Runtime gives it."""
     def build(shape):
         return support.model(nodes, {"x": ["N", *x.shape[1:]]}, {"y": shape}, constants, opset=21,
-                             ir_version=10)
+                             ir_version=10, opsets=[("com.microsoft", 1)])
 
     [y] = support.ort_run(build(None).SerializeToString(), {"x": x[:1]}).values()
     support.save(build([f"axis{i}" for i in range(y.ndim)]), path)
@@ -115,8 +116,32 @@ def any_axes_by_einsum(path):
     return einsum(path, "...i,oi->...o", array(8, 12), correlated(64, 2, 5, 12))
 
 
+def fused(path, op, x, more=(), **attributes):
+    """An operator that ONNX Runtime's optimizer writes."""
+    constants = dict(more)
+    node = helper.make_node(op, ["x", *constants], ["y"], "layer", domain="com.microsoft",
+                            **attributes)
+    return save(path, [node], x, **constants)
+
+
+def fused_conv(path):
+    return fused(path, "FusedConv", correlated(64, 12, 5, 4, axis=1),
+                 {"w": array(8, 12, 3, 2), "b": array(8)}, activation="Relu")
+
+
+def fused_gemm(path):
+    return fused(path, "FusedGemm", correlated(160, 12), {"w": array(8, 12), "b": array(8)},
+                 transB=1, activation="LeakyRelu", activation_alpha=.25)
+
+
+def fused_matmul(path):
+    return fused(path, "FusedMatMul", correlated(64, 2, 12, 5, axis=2), {"w": array(8, 12)},
+                 transA=1, transB=1, alpha=.5)
+
+
+FUSED = (fused_conv, fused_gemm, fused_matmul)
 EINSUMS = (heads_into_width, width_into_heads, experts_by_einsum, any_axes_by_einsum)
-PRODUCTS = (*EINSUMS, left, left_matrices, gemm_with_its_weight_as_a, leading_ones, matrices,
+PRODUCTS = (*EINSUMS, *FUSED, left, left_matrices, gemm_with_its_weight_as_a, leading_ones, matrices,
             matrices_of_one_input, moved_before_the_product, groups_of_several, depthwise,
             depthwise_with_multiplier)
 
@@ -210,3 +235,24 @@ def test_target_should_get_such_products_in_codes_too(make, target, tmp_path):
     support.assert_same_outputs(out, {"x": x[:4]}, tmp_path / "run")
     assert_no_float_weight(out)
     assert sqnr(source, out, x) > 35
+
+
+@pytest.mark.parametrize("activation, parameters", [("Tanh", []), ("HardSigmoid", [.2, .5]),
+                                                    ("Clip", [-.5, .5]), ("LeakyRelu", [.1])])
+def test_fused_conv_should_add_its_sum_and_apply_its_activation(activation, parameters, tmp_path):
+    x = correlated(3, 4, 6, 5, axis=1)
+    nodes = [helper.make_node("FusedConv", ["x", "w", "b", "x"], ["y"], "layer",
+                              domain="com.microsoft", activation=activation, pads=[1] * 4,
+                              **({"activation_params": parameters} if parameters else {}))]
+    source, _ = save(tmp_path / "m.onnx", nodes, x, w=array(4, 4, 3, 3), b=array(4))
+    support.assert_same_outputs(source, {"x": x}, tmp_path / "run")
+
+
+@pytest.mark.parametrize("flags", range(4))
+def test_fused_matmul_should_transpose_its_operands(flags, tmp_path):
+    x = correlated(2, 3, 5, 4) if flags & 1 == 0 else correlated(2, 3, 4, 5)
+    w = array(4, 6) if flags & 2 == 0 else array(3, 6, 4)
+    node = helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft", alpha=.5,
+                            transA=flags & 1, transB=flags >> 1)
+    source, _ = save(tmp_path / "m.onnx", [node], x, w=w)
+    support.assert_same_outputs(source, {"x": x}, tmp_path / "run")

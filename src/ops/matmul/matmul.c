@@ -1,4 +1,4 @@
-/* matmul.c: MatMul with the rules of numpy's matmul.
+/* matmul.c: MatMul with the rules of numpy's matmul, and com.microsoft's FusedMatMul.
  *
  * Shapes  A (..., M, K), B (..., K, N), Y (..., M, N); leading axes broadcast. An input with
  *         one axis is a row (A) or a column (B), and Y does not have the added axis
@@ -22,11 +22,30 @@ static struct ldnq_shape reshape_to_matrix(const struct ldnq_shape *shape, bool 
     return matrix;
 }
 
-static enum ldnq_status infer_shape(struct ldnq_op_call *call, const struct ldnq_shape *a,
-                                    const struct ldnq_shape *b, struct ldnq_shape *y,
-                                    struct ldnq_error *err)
+/* The same for an operand that may be transposed: the shape that the product sees. */
+static struct ldnq_shape find_factor_shape(const struct ldnq_shape *shape, bool is_left,
+                                           const bool *transposes)
 {
-    struct ldnq_shape lead_a = reshape_to_matrix(a, true), lead_b = reshape_to_matrix(b, false);
+    struct ldnq_shape matrix = reshape_to_matrix(shape, is_left);
+    if (transposes && transposes[is_left ? 0 : 1] && shape->rank > 1) {
+        matrix.dim[matrix.rank - 2] = shape->dim[shape->rank - 1];
+        matrix.dim[matrix.rank - 1] = shape->dim[shape->rank - 2];
+    }
+    return matrix;
+}
+
+struct ldnq_matmul_attrs ldnq_matmul_find_attrs(const struct ldnq_op_call *call)
+{
+    const struct ldnq_matmul_attrs *attrs = call->attrs;
+    return attrs ? *attrs : (struct ldnq_matmul_attrs){ .alpha = 1.0f };
+}
+
+static enum ldnq_status infer_shape(struct ldnq_op_call *call, const struct ldnq_shape *a,
+                                    const struct ldnq_shape *b, const bool *transposes,
+                                    struct ldnq_shape *y, struct ldnq_error *err)
+{
+    struct ldnq_shape lead_a = find_factor_shape(a, true, transposes);
+    struct ldnq_shape lead_b = find_factor_shape(b, false, transposes);
     int64_t m = lead_a.dim[lead_a.rank - 2], n = lead_b.dim[lead_b.rank - 1];
     LDNQ_TRY(
         ldnq_product_check(m, n, lead_a.dim[lead_a.rank - 1], lead_b.dim[lead_b.rank - 2], err));
@@ -53,7 +72,8 @@ static enum ldnq_status matmul_infer_shape(struct ldnq_op_call *call, struct ldn
         return ldnq_op_make_unknown_shape(call, 0, err);
     if (a->rank == 0 || b->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
-    return infer_shape(call, a, b, &call->out[0].shape, err);
+    const struct ldnq_matmul_attrs attrs = ldnq_matmul_find_attrs(call);
+    return infer_shape(call, a, b, attrs.transposes, &call->out[0].shape, err);
 }
 
 struct leading_axes {
@@ -76,13 +96,18 @@ static void find_broadcast_batch_offsets(const void *ctx, size_t batch, size_t o
 
 static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct ldnq_shape a = reshape_to_matrix(&call->in[0]->shape, true);
-    struct ldnq_shape b = reshape_to_matrix(&call->in[1]->shape, false);
+    const struct ldnq_matmul_attrs attrs = ldnq_matmul_find_attrs(call);
+    struct ldnq_shape a = find_factor_shape(&call->in[0]->shape, true, attrs.transposes);
+    struct ldnq_shape b = find_factor_shape(&call->in[1]->shape, false, attrs.transposes);
     struct ldnq_product product = {
         .m = (size_t)a.dim[a.rank - 2],
         .n = (size_t)b.dim[b.rank - 1],
         .k = (size_t)a.dim[a.rank - 1],
-        .alpha = 1.0f,
+        .transpose_a =
+            attrs.transposes[0] && call->in[0]->shape.rank > 1 ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
+        .transpose_b =
+            attrs.transposes[1] && call->in[1]->shape.rank > 1 ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
+        .alpha = attrs.alpha,
         .batches = 1,
         .a = call->in[0]->data,
         .b = call->in[1]->data,
@@ -92,7 +117,7 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
                                  .matrix_b = product.k * product.n };
     size_t lead_a = 1;
     ldnq_shape_count_range(&a, 0, a.rank - 2, &lead_a);
-    if (b.rank == 2) {
+    if (b.rank == 2 && (a.rank == 2 || !attrs.transposes[0])) {
         /* All batches share B: the leading axes of A become rows of one product. */
         product.m *= lead_a;
     } else {
@@ -118,7 +143,7 @@ enum ldnq_status ldnq_matmul_infer_shape(struct ldnq_op_call *call, size_t a, si
         return ldnq_op_make_unknown_shape(call, 0, err);
     if (left->rank == 0 || right->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
-    return infer_shape(call, left, right, &call->out[0].shape, err);
+    return infer_shape(call, left, right, NULL, &call->out[0].shape, err);
 }
 
 size_t ldnq_matmul_count_operations(const struct ldnq_op_call *call, size_t left)
@@ -129,13 +154,17 @@ size_t ldnq_matmul_count_operations(const struct ldnq_op_call *call, size_t left
 
 static size_t matmul_count_operations(const struct ldnq_op_call *call)
 {
-    return ldnq_matmul_count_operations(call, 0);
+    const struct ldnq_matmul_attrs attrs = ldnq_matmul_find_attrs(call);
+    const struct ldnq_shape a = find_factor_shape(&call->in[0]->shape, true, attrs.transposes);
+    return ldnq_operations_of_products(call, (size_t)a.dim[a.rank - 1]);
 }
 
-struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t left, size_t right)
+struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t left, size_t right,
+                                        const bool *transposes)
 {
-    struct ldnq_shape a = reshape_to_matrix(&call->in[left]->shape, true);
-    struct ldnq_shape b = reshape_to_matrix(&call->in[right]->shape, false), lead = { 0 };
+    struct ldnq_shape a = find_factor_shape(&call->in[left]->shape, true, transposes);
+    struct ldnq_shape b = find_factor_shape(&call->in[right]->shape, false, transposes),
+                      lead = { 0 };
     struct ldnq_matmul result = { .m = (size_t)a.dim[a.rank - 2],
                                   .n = (size_t)b.dim[b.rank - 1],
                                   .k = (size_t)a.dim[a.rank - 1],
@@ -294,5 +323,40 @@ const struct ldnq_op ldnq_op_matmul = {
     .saved_inputs = 3,
     .backward_scratch_bytes = matmul_backward_scratch_bytes,
     .backward = matmul_backward,
+    .layer = &ldnq_matmul_layer,
+};
+
+/* ---- FusedMatMul ------------------------------------------------------------------------- */
+
+static enum ldnq_status fusedmatmul_read_attrs(const struct ldnq_node *node,
+                                               struct ldnq_arena *arena, const void **out,
+                                               struct ldnq_error *err)
+{
+    struct ldnq_matmul_attrs *attrs = ldnq_arena_alloc(arena, 1, sizeof *attrs, err);
+    if (!attrs)
+        return LDNQ_NOMEM;
+    *attrs = (struct ldnq_matmul_attrs){ .alpha = ldnq_attr_float(node, "alpha", 1.0f),
+                                         .transposes = { ldnq_attr_int(node, "transA", 0) != 0,
+                                                         ldnq_attr_int(node, "transB", 0) != 0 } };
+    if (ldnq_attr_int(node, "transBatchA", 0) || ldnq_attr_int(node, "transBatchB", 0))
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "transBatchA and transBatchB are not supported");
+    *out = attrs;
+    return LDNQ_OK;
+}
+
+/* Source: ONNX Runtime's docs/ContribOperators.md, com.microsoft.FusedMatMul. */
+const struct ldnq_op ldnq_op_fusedmatmul = {
+    .domain = "com.microsoft",
+    .type = "FusedMatMul",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
+    .read_attrs = fusedmatmul_read_attrs,
+    .infer = matmul_infer_shape,
+    .count_operations = matmul_count_operations,
+    .forward = matmul_forward,
+    .differentiable = 3,
     .layer = &ldnq_matmul_layer,
 };

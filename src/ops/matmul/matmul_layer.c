@@ -6,23 +6,28 @@
 
 /* ---- the weight ------------------------------------------------------------------------ */
 
-/* `is_left`: the weight is (..., M, K), else (..., K, M). */
-static enum ldnq_status describe_weight(const struct ldnq_tensor *weight, bool is_left,
+static enum ldnq_status describe_weight(const struct ldnq_node *node, bool is_left,
+                                        const struct ldnq_tensor *weight,
                                         struct ldnq_layer_geometry *geometry,
                                         struct ldnq_error *err)
 {
+    const struct ldnq_op_call call = { .attrs = node->op_attrs };
+    const struct ldnq_matmul_attrs attrs = ldnq_matmul_find_attrs(&call);
+    const bool is_out_in = is_left != attrs.transposes[is_left ? 0 : 1];
     const struct ldnq_shape *shape = &weight->shape;
     size_t groups = 1;
     if (shape->rank < 2)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight is no matrix");
+    if (attrs.alpha == 0.0f)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has no effect, as alpha is 0");
     ldnq_shape_count_range(shape, 0, shape->rank - 2, &groups);
     const size_t down = (size_t)shape->dim[shape->rank - 2];
     const size_t across = (size_t)shape->dim[shape->rank - 1];
-    *geometry = is_left ? ldnq_describe_out_in(groups, down, across, 1)
-                        : ldnq_describe_in_out(groups, across, down, 1);
+    *geometry = is_out_in ? ldnq_describe_out_in(groups, down, across, 1)
+                          : ldnq_describe_in_out(groups, across, down, 1);
     /* No axis counts the output channels of all matrices. */
     geometry->layout = shape->rank > 2 ? LDNQ_WEIGHT_PERMUTED
-                       : is_left       ? LDNQ_WEIGHT_OUT_IN
+                       : is_out_in     ? LDNQ_WEIGHT_OUT_IN
                                        : LDNQ_WEIGHT_IN_OUT;
     return LDNQ_OK;
 }
@@ -33,10 +38,10 @@ static enum ldnq_status describe_right_weight(const struct ldnq_node *node,
                                               struct ldnq_layer_geometry *geometry,
                                               struct ldnq_error *err)
 {
-    (void)node;
+    const struct ldnq_op_call call = { .attrs = node->op_attrs };
     (void)bias;
-    LDNQ_TRY(describe_weight(weight, false, geometry, err));
-    geometry->mixes_samples = geometry->groups > 1;
+    LDNQ_TRY(describe_weight(node, false, weight, geometry, err));
+    geometry->mixes_samples = geometry->groups > 1 || ldnq_matmul_find_attrs(&call).transposes[0];
     return LDNQ_OK;
 }
 
@@ -46,9 +51,8 @@ static enum ldnq_status describe_left_weight(const struct ldnq_node *node,
                                              struct ldnq_layer_geometry *geometry,
                                              struct ldnq_error *err)
 {
-    (void)node;
     (void)bias;
-    LDNQ_TRY(describe_weight(weight, true, geometry, err));
+    LDNQ_TRY(describe_weight(node, true, weight, geometry, err));
     geometry->mixes_samples = true; /* data (K, N) has the columns first */
     return LDNQ_OK;
 }
@@ -62,12 +66,19 @@ struct matmul_input {
     /* Matrices of the data that meet one matrix of the weight, positions in each of them, and
      * elements of each. */
     size_t matrices, plane, elements;
+    bool is_transposed; /* positions are columns of the data */
+    float alpha;
 };
 
 static struct matmul_input describe_input(const struct ldnq_op_call *call, size_t weight_input)
 {
-    struct matmul_input input = { .matmul = ldnq_matmul_describe(call, 0, 1),
-                                  .weight_input = weight_input };
+    const struct ldnq_matmul_attrs attrs = ldnq_matmul_find_attrs(call);
+    struct matmul_input input = {
+        .matmul = ldnq_matmul_describe(call, 0, 1, attrs.transposes),
+        .weight_input = weight_input,
+        .is_transposed = (weight_input == 0) != attrs.transposes[1 - weight_input],
+        .alpha = attrs.alpha,
+    };
     const struct ldnq_shape *weight = &call->in[weight_input]->shape;
     ldnq_shape_count_range(weight, 0, weight->rank - 2, &input.groups);
     input.matrices = input.groups ? input.matmul.batches / input.groups : 0;
@@ -100,8 +111,8 @@ static void fill_columns(const struct ldnq_op_call *call, const struct matmul_in
     struct ldnq_product product = {
         .m = input->plane,
         .k = input->matmul.k,
-        .alpha = 1.0f,
-        .transpose_a = input->weight_input == 0 ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
+        .alpha = input->alpha,
+        .transpose_a = input->is_transposed ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
     };
     while (count > 0) {
         const size_t at = first % input->plane, part = ldnq_size_min(count, input->plane - at);
@@ -113,11 +124,17 @@ static void fill_columns(const struct ldnq_op_call *call, const struct matmul_in
     }
 }
 
+/* Whether all rows of the left operand are rows of one matrix. */
+static bool is_one_matrix(const struct ldnq_op_call *call)
+{
+    return call->in[1]->shape.rank == 2 && !ldnq_matmul_find_attrs(call).transposes[0];
+}
+
 static size_t count_left_input_rows(const struct ldnq_op_call *call)
 {
-    const struct ldnq_shape *weight = &call->in[1]->shape, *data = &call->in[0]->shape;
+    const struct ldnq_shape *data = &call->in[0]->shape;
     size_t rows = 0;
-    if (weight->rank == 2)
+    if (is_one_matrix(call))
         return ldnq_shape_count_range(data, 0, data->rank - 1, &rows) ? rows : 0;
     const struct matmul_input input = describe_input(call, 1);
     return input.matrices * input.plane;
@@ -126,11 +143,12 @@ static size_t count_left_input_rows(const struct ldnq_op_call *call)
 static void fill_left_input_rows(const struct ldnq_op_call *call, size_t group, size_t first,
                                  size_t count, float *columns, size_t ld)
 {
-    struct matmul_input input = { .weight_input = 1, .groups = 1 };
-    if (call->in[1]->shape.rank > 2) {
+    struct matmul_input input = { .weight_input = 1,
+                                  .groups = 1,
+                                  .alpha = ldnq_matmul_find_attrs(call).alpha };
+    if (!is_one_matrix(call)) {
         input = describe_input(call, 1);
     } else {
-        /* All rows of the data are rows of one matrix. */
         const struct ldnq_shape *data = &call->in[0]->shape;
         input.matmul.k = (size_t)data->dim[data->rank - 1];
         input.plane = count_left_input_rows(call);

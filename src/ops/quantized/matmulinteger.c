@@ -120,7 +120,7 @@ static void multiply_code_matrices(const struct ldnq_op_call *call,
 {
     int16_t *a = call->scratch, *b = a + count_code_bytes(call, at->a) / sizeof *a;
     struct integer_product product = {
-        .shape = ldnq_matmul_describe(call, at->a, at->b), .a = a, .b = b, .sums = sums
+        .shape = ldnq_matmul_describe(call, at->a, at->b, NULL), .a = a, .b = b, .sums = sums
     };
     subtract_zero(call, at->a, at->a_zero, true, a);
     subtract_zero(call, at->b, at->b_zero, false, b);
@@ -191,7 +191,7 @@ static size_t qlinearmatmul_scratch_bytes(const struct ldnq_op_call *call)
 {
     size_t sums = ldnq_tensor_count(&call->out[0]), bytes;
     struct ldnq_matmul shape =
-        ldnq_matmul_describe(call, qlinearmatmul_inputs.a, qlinearmatmul_inputs.b);
+        ldnq_matmul_describe(call, qlinearmatmul_inputs.a, qlinearmatmul_inputs.b, NULL);
     if (!ldnq_size_add(sums, shape.n, &bytes) || bytes > SIZE_MAX / 8)
         return SIZE_MAX;
     return count_code_bytes(call, qlinearmatmul_inputs.a) +
@@ -247,7 +247,7 @@ static enum ldnq_status qlinearmatmul_forward(const struct ldnq_op_call *call,
     int32_t *sums = (int32_t *)(void *)after_codes, zero = ldnq_codes_read_zero(call->in[Y_ZERO]);
     float *factors = (float *)(void *)(after_codes + round_up(count * sizeof *sums));
     const float y_scale = *(const float *)call->in[Y_SCALE]->data;
-    struct ldnq_matmul shape = ldnq_matmul_describe(call, at->a, at->b);
+    struct ldnq_matmul shape = ldnq_matmul_describe(call, at->a, at->b, NULL);
     struct matmulinteger_scale a = make_scale(call, at->a_scale, at->a, true);
     struct matmulinteger_scale b = make_scale(call, at->b_scale, at->b, false);
     uint8_t *y = call->out[0].data;
