@@ -177,16 +177,17 @@ LDNQ_API void ldnq_options_on_progress(struct ldnq_options *options,
                                        void *ctx);
 
 /* `event` is called in the job's own thread with one line of JSON, an object with a text
- * "event": "warning" ("text"); of quantize also "checkpoint" with the option "resume", "run" at the
- * end, and with the option "verbose"
- * "layer_start", "iteration" and "layer", as events.schema.json has them. NULL: none. */
+ * "event": "warning" ("text"); of quantize also "memory" before the work, "checkpoint" with the
+ * option "resume", "run" at the end, and with the option "verbose" "layer_start", "iteration" and
+ * "layer", as events.schema.json has them. NULL: none. */
 LDNQ_API void ldnq_options_on_event(struct ldnq_options *options,
                                     void (*event)(void *ctx, const char *json), void *ctx);
 
 /* ---- models ------------------------------------------------------------------------------- */
 
 /* An ONNX model: a file with what it refers to, or bytes in memory. A job reads it when it
- * starts, and never changes it. */
+ * starts, and never changes it. External data are mapped: a file of them that is written to in
+ * place while a job runs fails a quantization (IO), and one that is cut raises SIGBUS. */
 struct ldnq_onnx;
 
 /* Nothing is opened yet. Errors: NOMEM. */

@@ -6,6 +6,7 @@
 #include "api/output_files.h"
 #include "base/clock.h"
 #include "api/layer_rules.h"
+#include "api/memory_report.h"
 #include "api/page.h"
 #include "api/quantize_checkpoint.h"
 #include "api/quantize_events.h"
@@ -218,6 +219,14 @@ static enum ldnq_status make_json_result(struct quantize_job *quantize, struct l
     return ldnq_result_print(result, root, filled, err);
 }
 
+/* The arenas hold a quarter of what the option allows; the rest is for values and matrices. */
+static void limit_memory(const struct quantize_job *quantize)
+{
+    const size_t most = ldnq_get_max_bytes(&quantize->options) / 8;
+    ldnq_arena_limit_memory(quantize->job.arena, most);
+    ldnq_model_limit_memory(quantize->loaded.model, most);
+}
+
 /* Operators of the model become those that the target has kernels for, before all else. */
 static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_error *err)
 {
@@ -320,6 +329,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_onnx_load(quantize->onnx, &loaded->model, err));
     LDNQ_TRY(ldnq_default_inputs_list(&quantize->default_inputs, loaded->model, job->arena, err));
     LDNQ_TRY(ldnq_output_files_check_model(&quantize->files, quantize->onnx, loaded->model, err));
+    limit_memory(quantize);
     summary->model = loaded->model;
     summary->bytes_before = ldnq_model_bytes(loaded->model);
     summary->data_bytes_before = ldnq_model_data_bytes(loaded->model);
@@ -328,6 +338,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(prepare_storage(quantize, err));
     LDNQ_TRY(import_model(quantize, err));
     LDNQ_TRY(ldnq_layer_rules_check(job->options, loaded->graph, job->arena, err));
+    loaded->graph->releases_constants = summary->bytes_before > ldnq_get_max_bytes(options) / 4;
     warn_of_wider_types(quantize);
     const struct ldnq_target_check check = { .graph = loaded->graph,
                                              .target = quantize->emit.target,
@@ -362,6 +373,9 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     if (!ldnq_option_is_set(job->options, OPTION_AUGMENT) &&
         !ldnq_samples_are_pictures(quantize->samples))
         options->copies = 1;
+    if (!is_made)
+        choose_solver(quantize);
+    LDNQ_TRY(ldnq_job_report_memory(job, loaded, options, quantize->fitted, err));
 
     /* ---- the codebook of each layer, within the budget or for the goal ---- */
     LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->fitted,

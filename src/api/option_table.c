@@ -391,8 +391,10 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                          .type = LDNQ_OPTION_BYTES,
                          .jobs = QUANTIZE,
                          .value = "BYTES",
-                         .help = "limit of the activations held in memory; the rest goes to a "
-                                 "temporary file. K, M and G may follow the number [256M]",
+                         .help = "limit of the live values held in memory; the rest, and weights "
+                                 "beyond a quarter of it, are in temporary files. What the model "
+                                 "needs is added: the largest layer's matrices above all, which "
+                                 "is printed first. K, M and G may follow the number [256M]",
                          .since = "0.1.0" },
     [OPTION_SEED] = { .name = "seed",
                       COUNT_FROM(0),

@@ -25,6 +25,13 @@ char *ldnq_arena_strdup(struct ldnq_arena *arena, const char *text, struct ldnq_
 char *ldnq_arena_printf(struct ldnq_arena *arena, struct ldnq_error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* From now on objects of 1 MiB and more that would raise the arena's memory above `bytes` are in
+ * temporary files, where there is room: for arenas with what is seldom read (mapping.h). */
+void ldnq_arena_limit_memory(struct ldnq_arena *arena, size_t bytes);
+/* Maps a file, as ldnq_mapping_open does, until the arena is destroyed. Errors: IO, NOMEM. */
+enum ldnq_status ldnq_arena_map_file(struct ldnq_arena *arena, const char *path, void **bytes,
+                                     size_t *size, struct ldnq_error *err);
+
 /* Bytes that the arena has allocated. */
 size_t ldnq_arena_bytes(const struct ldnq_arena *arena);
 

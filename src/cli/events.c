@@ -8,6 +8,7 @@
 
 /* Iterations per row of the table. */
 #define TRACE_EVERY 25
+#define MEBI 1048576.0
 
 static void print_start(const cJSON *event)
 {
@@ -16,6 +17,18 @@ static void print_start(const cJSON *event)
             cli_copy_printable(cli_json_text(event, "node"), node),
             cli_json_read_count(event, "groups"), cli_json_read_count(event, "outputs"),
             cli_json_read_count(event, "inputs"));
+}
+
+static void print_memory(const cJSON *event)
+{
+    char node[CLI_PLAIN_SIZE];
+    fprintf(stderr,
+            "needs about %.0f MB of memory: up to %.0f MB for live values (max-mem %.4g MB), and "
+            "%.0f MB that the model needs, of which %.0f MB for layer '%s'\n",
+            cli_json_number(event, "bytes") / MEBI, cli_json_number(event, "live") / MEBI,
+            cli_json_number(event, "limit") / MEBI, cli_json_number(event, "floor") / MEBI,
+            cli_json_number(event, "layer_bytes") / MEBI,
+            cli_copy_printable(cli_json_text(event, "layer"), node));
 }
 
 static void print_iteration(const cJSON *event)
@@ -72,6 +85,8 @@ void cli_print_event(const char *json, bool is_quiet)
                 cli_copy_printable(cli_json_text(event, "text"), text));
     else if (strcmp(kind, "checkpoint") == 0)
         print_checkpoint(event, is_quiet);
+    else if (!is_quiet && strcmp(kind, "memory") == 0)
+        print_memory(event);
     else if (!is_quiet && strcmp(kind, "layer_start") == 0)
         print_start(event);
     else if (!is_quiet && strcmp(kind, "iteration") == 0)

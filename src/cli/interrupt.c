@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "ldnq.h"
+
 #define FIRST_SIGNAL_CODE 128
 
 static const int signals[] = { SIGINT, SIGTERM };
@@ -17,6 +19,24 @@ static void catch_signal(int number)
     if (caught)
         _exit(FIRST_SIGNAL_CODE + number);
     caught = number;
+}
+
+/* The weights of a model are read from its mapped files. */
+static void end_after_bus_error(int number)
+{
+    static const char message[] =
+        "ldnq: a file of the model became shorter, or its disk failed, while it was read\n";
+    (void)number;
+    if (write(STDERR_FILENO, message, sizeof message - 1) < 0)
+        _exit(LDNQ_IO);
+    _exit(LDNQ_IO);
+}
+
+void cli_interrupt_catch_bus_error(void)
+{
+    struct sigaction action = { .sa_handler = end_after_bus_error };
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
 }
 
 void cli_interrupt_catch(void)

@@ -3,6 +3,8 @@
 #ifndef LDNQ_CLI_INTERRUPT_H
 #define LDNQ_CLI_INTERRUPT_H
 
+/* Ends the program with a message when a mapped file became shorter. */
+void cli_interrupt_catch_bus_error(void);
 /* From here on both signals are caught. */
 void cli_interrupt_catch(void);
 

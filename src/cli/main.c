@@ -100,6 +100,7 @@ int main(int argc, char **argv)
         print_version();
         return flush_output_and_report(LDNQ_OK, &err);
     }
+    cli_interrupt_catch_bus_error();
     const struct cli_command *command = find_command(argv[1]);
     if (!command)
         return flush_output_and_report(

@@ -1,4 +1,5 @@
 #include "base/alloc.h"
+#include "base/mapping.h"
 #include "base/size.h"
 #include "exec/batch_tiling.h"
 #include "exec/control_flow.h"
@@ -311,6 +312,16 @@ static void free_dead_values(struct ldnq_exec *exec, size_t node_index)
     }
 }
 
+static void release_constants(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->input_count; i++) {
+        const struct ldnq_tensor *constant = node->inputs[i] ? node->inputs[i]->constant : NULL;
+        size_t bytes;
+        if (constant && constant->data && ldnq_tensor_bytes(constant, &bytes))
+            ldnq_mapping_release_pages(constant->data, bytes);
+    }
+}
+
 enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_t last,
                                      struct ldnq_error *err)
 {
@@ -324,6 +335,8 @@ enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_
             return ldnq_node_fail(exec->graph, exec->graph->nodes[node_index], status, err, "%s",
                                   reason.message);
         free_dead_values(exec, node_index);
+        if (exec->graph->releases_constants && !exec->is_dry_run)
+            release_constants(exec->graph->nodes[node_index]);
     }
     return LDNQ_OK;
 }

@@ -121,6 +121,9 @@ struct ldnq_graph {
     struct ldnq_value **outputs;
     size_t symbol_count, symbol_capacity;
     const char **symbols; /* names; NULL for a symbol without a name */
+    /* Constants that are in files (base/mapping.h) leave memory after each node that reads them:
+     * for networks that are larger than the memory they may take. */
+    bool releases_constants;
 };
 
 /* The graph lives in the arena. Errors: NOMEM. */

@@ -10,7 +10,7 @@
 #include "metric/output_metrics.h"
 #include "metric/sample_failure.h"
 
-#define BATCH ((size_t)20)
+#define BATCH ((size_t)10) /* as many as the layers are fitted with at a time */
 
 /* ---- words ---------------------------------------------------------------------------------- */
 

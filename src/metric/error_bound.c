@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mapping.h"
 #include "ops/op.h"
 
 struct bound_propagation {
@@ -44,6 +45,7 @@ static double compute_group_norm(const struct ldnq_tensor *weight, size_t groups
         for (size_t i = g * each; i < (g + 1) * each; i++)
             sum += (double)w[i] * (double)w[i];
         largest = fmax(largest, sum);
+        ldnq_mapping_release_pages(w + g * each, each * sizeof *w);
     }
     return sqrt(largest);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/growing_list.h"
+#include "base/mapping.h"
 #include "onnx/build.h"
 #include "onnx/codec.h"
 #include "onnx/model.h"
@@ -30,6 +31,7 @@ enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char 
     Onnx__TensorProto *proto;
     struct ldnq_name *entry;
     LDNQ_TRY(ldnq_codec_encode(tensor, name, model->arena, &proto, err));
+    ldnq_mapping_release_pages(proto->raw_data.data, proto->raw_data.len);
     LDNQ_TRY(ldnq_names_insert(&model->names, proto->name, &entry, err));
     LDNQ_TRY(ldnq_list_reserve(model->arena, &graph->initializer, graph->n_initializer,
                                &model->initializer_capacity, sizeof *graph->initializer, err));

@@ -6,14 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#define XXH_STATIC_LINKING_ONLY /* the state's size */
 #include <xxhash.h>
 
 #include "base/file.h"
 #include "base/file_format.h"
 #include "base/growing_list.h"
+#include "base/mapping.h"
 #include "base/size.h"
 #include "onnx/codec.h"
 #include "onnx/visit.h"
+
+#define HASH_PIECE ((size_t)4 << 20)
 
 struct loader {
     struct ldnq_model *model;
@@ -85,6 +89,20 @@ static bool is_path_below_folder(const char *path, const char *folder)
     return strncmp(path, folder, length) == 0 && path[length] == '/';
 }
 
+/* Hashes piece by piece, so that the file is never in memory as a whole. */
+static uint64_t hash_and_release(const char *bytes, size_t size, uint64_t seed)
+{
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset_withSeed(&state, seed);
+    for (size_t at = 0, piece; at < size; at += piece) {
+        piece = ldnq_size_min(HASH_PIECE, size - at);
+        XXH3_64bits_update(&state, bytes + at, piece);
+        ldnq_mapping_release_pages(bytes + at, piece);
+    }
+    return XXH3_64bits_digest(&state);
+}
+
 static enum ldnq_status read_data_file(struct loader *loader, const char *path,
                                        struct ldnq_name **file, struct ldnq_error *err)
 {
@@ -97,14 +115,14 @@ static enum ldnq_status read_data_file(struct loader *loader, const char *path,
     LDNQ_TRY(ldnq_names_insert(&loader->files, key, file, err));
     if ((*file)->pointer)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_file_read(path, model->arena, &bytes, &size, err));
+    LDNQ_TRY(ldnq_arena_map_file(model->arena, path, &bytes, &size, err));
     LDNQ_TRY(ldnq_list_reserve(model->arena, &model->data_files, model->data_file_count,
                                &model->data_file_capacity, sizeof *model->data_files, err));
-    model->data_files[model->data_file_count++] = key;
+    model->data_files[model->data_file_count++] = (struct ldnq_data_file){ key, bytes };
     (*file)->pointer = bytes;
     (*file)->count = size;
     model->bytes += size;
-    model->hash = XXH3_64bits_withSeed(bytes, size, model->hash);
+    model->hash = hash_and_release(bytes, size, model->hash);
     return LDNQ_OK;
 }
 

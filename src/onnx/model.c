@@ -20,7 +20,12 @@ const char *ldnq_model_path(const struct ldnq_model *model)
 
 const char *ldnq_model_data_file(const struct ldnq_model *model, size_t index)
 {
-    return index < model->data_file_count ? model->data_files[index] : NULL;
+    return index < model->data_file_count ? model->data_files[index].path : NULL;
+}
+
+void ldnq_model_limit_memory(struct ldnq_model *model, size_t bytes)
+{
+    ldnq_arena_limit_memory(model->arena, bytes);
 }
 
 size_t ldnq_model_bytes(const struct ldnq_model *model)

@@ -19,13 +19,18 @@ enum {
     LDNQ_NAME_GONE = 2,
 };
 
+struct ldnq_data_file {
+    const char *path; /* resolved */
+    const void *bytes;
+};
+
 struct ldnq_model {
     struct ldnq_arena *arena;
     const char *path;
     Onnx__ModelProto *proto;
     size_t bytes, file_bytes; /* of model and external data; of the model alone */
     uint64_t hash;
-    const char **data_files; /* resolved paths of the external data that were read */
+    struct ldnq_data_file *data_files; /* mapped external data */
     size_t data_file_count, data_file_capacity;
     struct ldnq_names names; /* every name of a value or node, in all graphs */
     size_t node_capacity;    /* room in proto->graph->node; 0 until it grows for the first time */

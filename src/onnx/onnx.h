@@ -63,6 +63,9 @@ size_t ldnq_model_bytes(const struct ldnq_model *model);
 size_t ldnq_model_data_bytes(const struct ldnq_model *model);
 /* The resolved paths of the external data that were read; NULL beyond the last. */
 const char *ldnq_model_data_file(const struct ldnq_model *model, size_t index);
+/* Data that are added beyond these bytes are in temporary files, as ldnq_arena_limit_memory has
+ * it. */
+void ldnq_model_limit_memory(struct ldnq_model *model, size_t bytes);
 uint64_t ldnq_model_hash(const struct ldnq_model *model);
 /* The name of the graph's input with this index, those with an initializer included; NULL beyond
  * the last. */

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/file_id.h"
 #include "base/growing_list.h"
+#include "base/mapping.h"
 #include "onnx/model.h"
 #include "onnx/visit.h"
 
@@ -85,7 +86,9 @@ static enum ldnq_status append_tensor_to_data_file(struct model_saver *saver,
     LDNQ_TRY(write_external_bytes(saver, zeros, gap, err));
     *offset = saver->offset + gap;
     saver->offset = *offset + tensor->raw_data.len;
-    return write_external_bytes(saver, tensor->raw_data.data, tensor->raw_data.len, err);
+    LDNQ_TRY(write_external_bytes(saver, tensor->raw_data.data, tensor->raw_data.len, err));
+    ldnq_mapping_release_pages(tensor->raw_data.data, tensor->raw_data.len);
+    return LDNQ_OK;
 }
 
 static Onnx__StringStringEntryProto *create_string_entry(struct model_saver *saver, const char *key,
@@ -159,15 +162,21 @@ static enum ldnq_status move_tensors(const struct ldnq_model *model, struct mode
 
 /* ---- the model -------------------------------------------------------------------------- */
 
+static enum ldnq_status check_model_size(const char *path, size_t size, struct ldnq_error *err)
+{
+    if (size <= FILE_LIMIT)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                     "%s: would be larger than 2 GB, more than an ONNX file may be; store the "
+                     "input model's weights as external data first",
+                     path);
+}
+
 static enum ldnq_status serialize_model(const struct ldnq_model *model, const char *path,
                                         void **bytes, size_t *size, struct ldnq_error *err)
 {
     *size = onnx__model_proto__get_packed_size(model->proto);
-    if (*size > FILE_LIMIT)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED,
-                         "%s: would be larger than 2 GB, more than an ONNX file may be; store the "
-                         "input model's weights as external data first",
-                         path);
+    LDNQ_TRY(check_model_size(path, *size, err));
     *bytes = ldnq_malloc(*size);
     if (!*bytes)
         return ldnq_fail(err, LDNQ_NOMEM, "%s: out of memory: %zu bytes could not be had", path,
@@ -182,6 +191,8 @@ static enum ldnq_status serialize_model(const struct ldnq_model *model, const ch
  * the same path refers to another file, and stays whole until the new one replaces it. */
 #define DATA_EXTENSION ".data"
 #define HASH_DIGITS ((size_t)16)
+/* The bytes of an old file that are in memory while it is searched. */
+#define SEARCHED_PIECE ((size_t)4 << 20)
 
 struct ldnq_model_writer {
     struct ldnq_arena *arena;
@@ -204,26 +215,50 @@ static enum ldnq_status name_data_file(struct model_saver *saver, struct ldnq_mo
     return ldnq_file_writer_set_path(&writer->data, path, err);
 }
 
+/* Where protobuf-c writes the parts of a message. After a failure it goes on, and nothing more
+ * is written. */
+struct file_buffer {
+    ProtobufCBuffer base;
+    struct ldnq_file_writer *file;
+    enum ldnq_status status;
+    struct ldnq_error *err;
+};
+
+static void append_to_file(ProtobufCBuffer *base, size_t size, const uint8_t *bytes)
+{
+    struct file_buffer *buffer = (struct file_buffer *)base;
+    if (buffer->status == LDNQ_OK)
+        buffer->status = ldnq_file_writer_write(buffer->file, bytes, size, buffer->err);
+    ldnq_mapping_release_pages(bytes, size);
+}
+
+/* Writes the message part by part: its bytes are never in memory as a whole. */
 static enum ldnq_status write_file(const struct ldnq_model *model, struct ldnq_model_writer *writer,
                                    struct ldnq_error *err)
 {
-    void *bytes = NULL;
-    size_t size;
-    LDNQ_TRY(serialize_model(model, writer->path, &bytes, &size, err));
-    enum ldnq_status status = ldnq_file_writer_init(&writer->file, writer->path, err);
-    if (status == LDNQ_OK)
-        status = ldnq_file_writer_write(&writer->file, bytes, size, err);
-    if (status == LDNQ_OK)
-        status = ldnq_file_writer_close(&writer->file, err);
+    const size_t size = onnx__model_proto__get_packed_size(model->proto);
+    LDNQ_TRY(check_model_size(writer->path, size, err));
+    LDNQ_TRY(ldnq_file_writer_init(&writer->file, writer->path, err));
+    struct file_buffer buffer = { { append_to_file }, &writer->file, LDNQ_OK, err };
+    onnx__model_proto__pack_to_buffer(model->proto, &buffer.base);
+    LDNQ_TRY(buffer.status);
+    LDNQ_TRY(ldnq_file_writer_close(&writer->file, err));
     writer->size = writer->file.temporary ? size : 0;
-    ldnq_free(bytes);
-    return status;
+    return LDNQ_OK;
 }
 
 static bool is_device_or_pipe(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+}
+
+static enum ldnq_status check_data_unchanged(const struct ldnq_model *model, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < model->data_file_count; i++)
+        LDNQ_TRY(ldnq_mapping_check_unchanged(model->data_files[i].bytes, model->data_files[i].path,
+                                              err));
+    return LDNQ_OK;
 }
 
 static enum ldnq_status write_files(const struct ldnq_model *model,
@@ -243,7 +278,7 @@ static enum ldnq_status write_files(const struct ldnq_model *model,
     if (status == LDNQ_OK)
         status = write_file(model, writer, err);
     restore_changed_tensors(&saver);
-    return status;
+    return status == LDNQ_OK ? check_data_unchanged(model, err) : status;
 }
 
 static enum ldnq_status copy_file_paths(const struct ldnq_model *model, const char *path,
@@ -290,12 +325,16 @@ static const char *find_old_data(const struct ldnq_model_writer *writer)
     size_t count;
     if (ldnq_arena_create(&scratch, NULL) != LDNQ_OK)
         return NULL;
-    if (ldnq_file_read(writer->path, scratch, &bytes, &count, NULL) == LDNQ_OK)
-        for (const char *at = bytes, *end = at + count; !found && (size_t)(end - at) >= size; at++)
+    if (ldnq_arena_map_file(scratch, writer->path, &bytes, &count, NULL) == LDNQ_OK)
+        for (const char *at = bytes, *end = at + count; !found && (size_t)(end - at) >= size;
+             at++) {
             if (is_data_file_name(at, writer->name, length))
                 found = ldnq_arena_printf(writer->arena, NULL, "%.*s%.*s",
                                           (int)(writer->name - writer->path), writer->path,
                                           (int)size, at);
+            if ((size_t)(at - (const char *)bytes) % SEARCHED_PIECE == SEARCHED_PIECE - 1)
+                ldnq_mapping_release_pages(at + 1 - SEARCHED_PIECE, SEARCHED_PIECE);
+        }
     ldnq_arena_destroy(scratch);
     return found;
 }

@@ -73,16 +73,12 @@ static enum ldnq_status observe_samples(struct ldnq_quantizer *run, struct ldnq_
     return ldnq_float_pass_run(&pass, err);
 }
 
-/* Whether the float network's means are all that the layers are fitted to. Error compensation,
- * cascade and fine-tuning go through the layers one by one, and so do the baselines: their errors
- * are measured with all correlations of the input. Means of samples of different shapes would take
- * memory for each shape. */
-static bool needs_only_means(const struct ldnq_quantizer *run)
+bool ldnq_needs_only_means(const struct ldnq_quantize_options *options,
+                           const struct ldnq_samples *samples)
 {
-    const struct ldnq_quantize_options *options = run->options;
-    return ldnq_solver_rounds_with_bias(options->solver) && options->lambda == 0 &&
-           options->cascade == 0 && options->fine_tune.steps == 0 &&
-           !ldnq_samples_differ_in_shape(run->samples);
+    return options->solver && ldnq_solver_rounds_with_bias(options->solver) &&
+           options->lambda == 0 && options->cascade == 0 && options->fine_tune.steps == 0 &&
+           !ldnq_samples_differ_in_shape(samples);
 }
 
 /* ---- placing ------------------------------------------------------------------------------- */
@@ -119,7 +115,7 @@ static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_r
         LDNQ_TRY(ldnq_ranges_create(run->placement, run->graph, activations->rule, placing->arena,
                                     ranges, err));
     }
-    if (needs_only_means(run))
+    if (ldnq_needs_only_means(run->options, run->samples))
         LDNQ_TRY(ldnq_input_means_create(selection->layers, selection->count, run->graph,
                                          run->options->pool, run->arena, &run->means, err));
     if (!*ranges && !run->means)

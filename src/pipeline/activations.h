@@ -21,4 +21,11 @@ enum ldnq_status ldnq_quantizer_place_pairs(struct ldnq_quantizer *run, struct l
  * whether it reads codes, and their scale. Errors: NOMEM. */
 enum ldnq_status ldnq_quantizer_connect_layers(struct ldnq_quantizer *run, struct ldnq_error *err);
 
+/* Whether the float network's means are all that the layers are fitted to. Error compensation,
+ * cascade and fine-tuning go through the layers one by one, and so do the baselines: their errors
+ * are measured with all correlations of the input. Means of samples of different shapes would take
+ * memory for each shape. */
+bool ldnq_needs_only_means(const struct ldnq_quantize_options *options,
+                           const struct ldnq_samples *samples);
+
 #endif

@@ -190,6 +190,21 @@ static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *
     return LDNQ_OK;
 }
 
+double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry, bool compensates,
+                                      size_t threads)
+{
+    const double k = (double)geometry->cols, rows = (double)geometry->rows;
+    const double groups = (double)geometry->groups;
+    const double slots = k <= MOST_COLUMNS_AT_ONCE ? (double)threads : 1;
+    const double gram = groups * k * k, cross = groups * rows * k;
+    const double slab = (double)(LDNQ_GRAM_SLAB * sizeof(float)) * k;
+    /* The sums and a solver's factor and codes; with compensation those of two parts, and the
+     * factor and two products of each damping that is tried. */
+    if (!compensates)
+        return sizeof(double) * (gram + k * k + 2 * cross) + 2 * slab;
+    return sizeof(double) * (2 * gram + 2 * cross + slots * (k * k + 2 * rows * k)) + 6 * slab;
+}
+
 enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *moments,
                                                     bool centred,
                                                     struct ldnq_compensation_strength *strength,

@@ -278,12 +278,18 @@ static void clear_estimate(struct ldnq_output_estimate *estimate, size_t layers)
 size_t ldnq_estimate_choose_draws(const struct ldnq_quantize_options *options,
                                   const struct ldnq_quantization *result)
 {
-    double macs = 0;
+    double macs = 0, elements = 0;
     if (options->estimate_draws != LDNQ_ESTIMATE_AUTO)
         return options->estimate_draws;
-    for (size_t i = 0; i < result->network.count; i++)
-        macs += (double)ldnq_layer_elements(&result->network.layers[i].layer) *
-                result->diagnostics[i].positions_per_sample;
+    for (size_t i = 0; i < result->network.count; i++) {
+        const double weights = (double)ldnq_layer_elements(&result->network.layers[i].layer);
+        macs += weights * result->diagnostics[i].positions_per_sample;
+        elements += weights;
+    }
+    /* The changes of all weights and their gradients are in memory at once. */
+    const size_t limit = ldnq_get_max_bytes(options);
+    if (2 * sizeof(float) * elements > (double)limit)
+        return 0;
     const double quick = fmin(QUICK_MACS / fmax(NODES * macs, 1), MOST_DRAWS);
     return quick >= (double)LDNQ_ESTIMATE_DRAWS ? (size_t)quick : 0;
 }

@@ -33,7 +33,8 @@ struct ldnq_fine_tune_options {
 #define LDNQ_LAMBDA_AUTO (-1.0)
 
 /* For `estimate_draws`: as many as take less than about a second, up to 256; none where those
- * are fewer than a good estimate needs. */
+ * are fewer than a good estimate needs, or the changes and gradients of all weights are more
+ * than max_bytes. */
 #define LDNQ_ESTIMATE_AUTO SIZE_MAX
 /* Draws of a good estimate: its standard deviation is a fifth of it. */
 #define LDNQ_ESTIMATE_DRAWS ((size_t)64)
@@ -124,6 +125,13 @@ struct ldnq_quantize_options {
                        const struct ldnq_layer_diagnostics *diagnostics);
     void *layer_ctx;
 };
+
+#define LDNQ_DEFAULT_MAX_BYTES ((size_t)256 << 20)
+
+static inline size_t ldnq_get_max_bytes(const struct ldnq_quantize_options *options)
+{
+    return options->max_bytes ? options->max_bytes : LDNQ_DEFAULT_MAX_BYTES;
+}
 
 /* ---- results ---------------------------------------------------------------------------- */
 

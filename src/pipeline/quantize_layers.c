@@ -23,13 +23,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mapping.h"
 #include "base/size.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/layer_choice.h"
 #include "pipeline/select.h"
 #include "quant/problem.h"
 
-#define DEFAULT_MAX_BYTES ((size_t)256 << 20)
 #define FEWEST_SAMPLES 16.0
 
 /* ---- step 3: codes and scales ------------------------------------------------------------ */
@@ -157,6 +157,15 @@ enum ldnq_status ldnq_fitting_store_solution(const struct ldnq_layer_fitting *fi
     return LDNQ_OK;
 }
 
+/* What later layers do not read; the executor reads weights once more for each batch. */
+static void release_layer(const struct ldnq_quantized_layer *quantized)
+{
+    const size_t elements = ldnq_layer_elements(&quantized->layer);
+    ldnq_mapping_release_pages(quantized->codes, elements * sizeof *quantized->codes);
+    ldnq_mapping_release_pages(quantized->weight->data, elements * sizeof(float));
+    ldnq_mapping_release_pages(quantized->layer.weight->data, elements * sizeof(float));
+}
+
 enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
                                            struct ldnq_layer_solution *solution, double start,
                                            struct ldnq_error *err)
@@ -167,6 +176,7 @@ enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
     struct ldnq_quantized_layer *quantized = &network->layers[fitting->index];
     struct ldnq_layer_diagnostics *diagnostics = &quantizer->result->diagnostics[fitting->index];
     LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));
+    release_layer(quantized);
     diagnostics->seconds = ldnq_now() - start;
     const struct ldnq_layer_record record = { fitting->index, quantized, solution, diagnostics };
     LDNQ_TRY(ldnq_checkpoint_write_layer(options->checkpoint, &record, options->sink, err));
@@ -331,7 +341,7 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
     struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_quantize_options *options = quantizer->options;
     struct ldnq_quantization *result = quantizer->result;
-    const size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
+    const size_t max_bytes = ldnq_get_max_bytes(options);
     const bool compensates = options->lambda != 0 && options->cascade == 0;
     LDNQ_TRY(ldnq_checkpoint_begin_fit(options->checkpoint, quantizer, err));
     LDNQ_TRY(ldnq_fitting_allocate_call(fitting, err));

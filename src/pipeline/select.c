@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mapping.h"
 #include "base/text.h"
 #include "ops/norm/batchnormalization_training.h"
 #include "ops/op.h"
@@ -155,12 +156,15 @@ static enum ldnq_status check_finite(const struct ldnq_graph *graph, const struc
                                      struct ldnq_error *err)
 {
     size_t i;
-    if (!tensor || ldnq_tensor_is_finite(tensor, &i))
+    if (!tensor)
         return LDNQ_OK;
     const float *data = tensor->data;
-    return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
-                          "element %zu of its %s is %s; skip '%s' to leave it as it is", i, what,
-                          isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
+    if (!ldnq_tensor_is_finite(tensor, &i))
+        return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
+                              "element %zu of its %s is %s; skip '%s' to leave it as it is", i,
+                              what, isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
+    ldnq_mapping_release_pages(data, ldnq_tensor_count(tensor) * sizeof *data);
+    return LDNQ_OK;
 }
 
 /* ---- tables ------------------------------------------------------------------------------ */

@@ -108,7 +108,7 @@ def test_layer_that_is_named_should_stay_as_it_is(reached, tmp_path):
 def test_goal_out_of_reach_should_write_nothing(tmp_path):
     for name in ("q.onnx", "plan.json", "page.html"):
         (tmp_path / name).write_text("before")
-    done = support.ldnq(*LINE, tmp_path / "q.onnx", "--min-sqnr", 300, "--plan",
+    done = support.ldnq(*LINE, tmp_path / "q.onnx", "--min-sqnr", 300, "--quiet", "--plan",
                         tmp_path / "plan.json", "--report", tmp_path / "page.html")
     assert done.returncode == 9 and len(done.stderr.strip().splitlines()) == 1
     assert "the goal was not reached, and nothing is written" in done.stderr

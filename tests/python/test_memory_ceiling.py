@@ -1,0 +1,118 @@
+"""The option max-mem: what quantizing takes does not grow with the samples, is predicted, and does
+not grow with the weights where they are in a file of their own."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from support import LDNQ
+
+WEIGHTS = ["--target", "weights", "--weights", "int4", "--threads", 1]
+PEAK = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], capture_output=True, text=True, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, done.stderr)
+"""
+
+
+def measure_quantize(model, calib, out, *options):
+    """The peak of the process and what it predicted, in MB."""
+    line = [LDNQ, "quantize", model, "--calib", calib, "-o", out, *WEIGHTS, *options]
+    done = subprocess.run([sys.executable, "-c", PEAK, *map(str, line)], capture_output=True,
+                          text=True, check=True)
+    predicted = re.search(r"needs about (\d+) MB", done.stdout)
+    assert predicted, done.stdout
+    return float(done.stdout.split()[0]), float(predicted[1])
+
+
+def save_convolutions(path):
+    """Three layers whose values take 144 KiB for each sample."""
+    rng = np.random.default_rng(4)
+    nodes, values, source = [], [], "x"
+    for i, channels in enumerate([1, 4, 4]):
+        weight = rng.normal(size=(4, channels, 3, 3)).astype(np.float32) / 4
+        values.append(onnx.numpy_helper.from_array(weight, f"w{i}"))
+        nodes.append(helper.make_node("Conv", [source, f"w{i}"], [f"c{i}"], pads=[1] * 4))
+        source = f"c{i}"
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 96, 96])],
+        [helper.make_tensor_value_info(source, TensorProto.FLOAT, ["N", 4, 96, 96])], values)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              path)
+
+
+@pytest.mark.parametrize("options", [["--solver", "gptq"],
+                                     ["--solver", "nearest", "--effort", "fast"]],
+                         ids=["compensated", "means"])
+def test_the_peak_should_not_grow_with_the_samples(tmp_path, options):
+    save_convolutions(tmp_path / "m.onnx")
+    rng = np.random.default_rng(5)
+    peaks = {}
+    for count in (100, 300):
+        calib = tmp_path / f"{count}.npy"
+        np.save(calib, rng.normal(size=(count, 1, 96, 96)).astype(np.float32))
+        peaks[count], predicted = measure_quantize(tmp_path / "m.onnx", calib, tmp_path / "q.onnx",
+                                                   "--max-mem", "16M", *options)
+        assert peaks[count] <= 1.1 * predicted
+    assert peaks[300] <= 1.1 * peaks[100] + 4, peaks
+
+
+def save_layers_with_external_data(path, layers, size):
+    rng = np.random.default_rng(6)
+    nodes, values, source = [], [], "x"
+    with open(path.with_suffix(".data"), "wb") as file:
+        for i in range(layers):
+            weight = rng.normal(size=(size, size)).astype(np.float32) / size**.5
+            tensor = TensorProto(name=f"w{i}", data_type=TensorProto.FLOAT, dims=[size, size],
+                                 data_location=TensorProto.EXTERNAL)
+            for key, value in [("location", path.with_suffix(".data").name),
+                               ("offset", file.tell()), ("length", weight.nbytes)]:
+                tensor.external_data.add(key=key, value=str(value))
+            file.write(weight.tobytes())
+            values.append(tensor)
+            nodes.append(helper.make_node("MatMul", [source, f"w{i}"], [f"m{i}"]))
+            source = f"m{i}"
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", size])],
+        [helper.make_tensor_value_info(source, TensorProto.FLOAT, ["N", size])], values)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              path)
+
+
+def test_weights_in_a_file_of_their_own_should_not_be_in_memory(tmp_path):
+    calib = tmp_path / "c.npy"
+    np.save(calib, np.random.default_rng(7).normal(size=(8, 512)).astype(np.float32))
+    peaks = []
+    for layers in (4, 34):  # weights of 4 and 34 MiB
+        model = tmp_path / f"{layers}.onnx"
+        save_layers_with_external_data(model, layers, 512)
+        peak, predicted = measure_quantize(model, calib, tmp_path / "q.onnx", "--max-mem", "8M",
+                                           "--solver", "rtn", "--lambda", 0)
+        assert peak <= 1.1 * predicted
+        peaks.append(peak)
+    assert peaks[1] <= peaks[0] + 15, peaks
+
+
+@pytest.mark.parametrize("change", ["cut", "write"])
+def test_a_data_file_that_changes_should_end_the_run(tmp_path, change):
+    model, calib, out = tmp_path / "m.onnx", tmp_path / "c.npy", tmp_path / "q.onnx"
+    np.save(calib, np.random.default_rng(7).normal(size=(8, 256)).astype(np.float32))
+    save_layers_with_external_data(model, 24, 256)
+    line = [LDNQ, "quantize", model, "--calib", calib, "-o", out, *WEIGHTS, "--solver", "rtn",
+            "--lambda", 0, "--max-mem", "8M"]
+    with subprocess.Popen(list(map(str, line)), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline().startswith("needs about")
+        with open(model.with_suffix(".data"), "r+b") as file:
+            if change == "cut":
+                file.truncate(4096)
+            else:
+                file.write(b"12345678")
+        messages = process.stderr.read()
+    assert process.returncode == 3, messages
+    assert ("became shorter" if change == "cut" else "m.data: was written to") in messages
+    assert not out.exists()
