@@ -160,7 +160,7 @@ LDNQ_API const char *ldnq_options_get(const struct ldnq_options *options, const 
 struct ldnq_progress {
     const char *stage;  /* what is being done: "quantize", "distill", "diff" ... */
     const char *detail; /* which one, e.g. the layer's name; or NULL */
-    size_t done, total; /* steps of about equal cost */
+    size_t done, total; /* steps of about equal time */
 };
 
 /* What a progress callback returns, beside 0 to go on. */

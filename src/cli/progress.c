@@ -15,6 +15,7 @@
 #define BAR_CELLS 24
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 10.0
+#define FIRST_LINE_SECONDS 1.0
 
 static double read_monotonic_seconds(void)
 {
@@ -74,7 +75,8 @@ static int show_progress(void *ctx, const struct ldnq_progress *at)
         return 0;
     if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0) {
         snprintf(progress->stage, sizeof progress->stage, "%s", at->stage);
-        progress->start = progress->last_shown = time;
+        progress->start = time;
+        progress->last_shown = time - LINE_SECONDS + FIRST_LINE_SECONDS;
     }
     double wait = progress->is_terminal ? REDRAW_SECONDS : LINE_SECONDS;
     if (at->total == 0 || at->done == 0 || time - progress->last_shown < wait)

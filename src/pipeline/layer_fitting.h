@@ -22,7 +22,20 @@ struct ldnq_layer_fitting {
     struct ldnq_tensor *out[2];
     struct ldnq_layer_moments moments;  /* moments of the current layer */
     struct ldnq_column_moments columns; /* used in place of moments if there are means */
+    /* Work before each layer's batches and before its solution; the last is all (fit_work.c). */
+    double *work;
 };
+
+/* ---- progress (fit_work.c) -------------------------------------------------------------- */
+
+/* Fills `work`, when the runners are there. Errors: NOMEM. */
+enum ldnq_status ldnq_fitting_plan_work(struct ldnq_layer_fitting *fitting, struct ldnq_error *err);
+/* Report that a batch has run up to the current layer, and that the layer is fitted. Errors:
+ * CANCELED. */
+enum ldnq_status ldnq_fitting_report_batch(const struct ldnq_layer_fitting *fitting, size_t batch,
+                                           struct ldnq_error *err);
+enum ldnq_status ldnq_fitting_report_layer(const struct ldnq_layer_fitting *fitting,
+                                           struct ldnq_error *err);
 
 /* ---- steps 1 and 2 (layer_statistics.c) ------------------------------------------------- */
 

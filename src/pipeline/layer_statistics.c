@@ -89,10 +89,7 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
     ldnq_layer_moments_add(&fitting->moments, network->layers[fitting->index].layer.op, held_out,
                            count_positions_per_batch(fitting), &quantized,
                            runner->reference ? &exact : NULL);
-    const size_t steps = runner->batch_count + 1;
-    return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
-                              network->layers[fitting->index].layer.node->label,
-                              fitting->index * steps + batch + 1, network->count * steps, err);
+    return ldnq_fitting_report_batch(fitting, batch, err);
 }
 
 const double *ldnq_fitting_get_column_means(const struct ldnq_layer_fitting *fitting)

@@ -180,9 +180,7 @@ enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
     diagnostics->seconds = ldnq_now() - start;
     const struct ldnq_layer_record record = { fitting->index, quantized, solution, diagnostics };
     LDNQ_TRY(ldnq_checkpoint_write_layer(options->checkpoint, &record, options->sink, err));
-    const size_t steps = quantizer->means ? 1 : fitting->runner.batch_count + 1;
-    return ldnq_sink_progress(options->sink, "quantize", quantized->layer.node->label,
-                              (fitting->index + 1) * steps, network->count * steps, err);
+    return ldnq_fitting_report_layer(fitting, err);
 }
 
 /* ---- one layer --------------------------------------------------------------------------- */
@@ -262,11 +260,7 @@ static enum ldnq_status skip_statistics(void *ctx, const struct ldnq_exec *exec,
 {
     (void)exec;
     struct ldnq_layer_fitting *fitting = ctx;
-    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
-    const size_t steps = fitting->runner.batch_count + 1;
-    return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
-                              network->layers[fitting->index].layer.node->label,
-                              fitting->index * steps + batch + 1, network->count * steps, err);
+    return ldnq_fitting_report_batch(fitting, batch, err);
 }
 
 /* The same for a layer that an earlier run has fitted. The runner takes the steps that it takes
@@ -353,6 +347,7 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
             init_runner(quantizer, quantizer->reference, max_bytes / 2, &fitting->reference, err));
         fitting->runner.reference = &fitting->reference;
     }
+    LDNQ_TRY(ldnq_fitting_plan_work(fitting, err));
     for (fitting->index = 0; fitting->index < result->network.count; fitting->index++) {
         struct ldnq_arena *arena;
         LDNQ_TRY(ldnq_arena_create(&arena, err));

@@ -301,6 +301,42 @@ static void a_full_disk_should_be_reported_with_its_folder(void **state)
     build_free(graph);
 }
 
+/* ---- progress ---- */
+
+struct seen_progress {
+    size_t calls, done, total;
+    bool has_gone_back;
+};
+
+static int store_progress(void *ctx, const struct ldnq_progress *at)
+{
+    struct seen_progress *seen = ctx;
+    if (strcmp(at->stage, "quantize") != 0)
+        return 0;
+    seen->has_gone_back |= at->done < seen->done || (seen->calls > 0 && at->total != seen->total);
+    seen->calls++;
+    seen->done = at->done;
+    seen->total = at->total;
+    return 0;
+}
+
+static void progress_should_grow_to_the_work_that_was_planned(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct seen_progress seen = { 0 };
+        const struct ldnq_sink sink = { .ctx = &seen, .progress = store_progress };
+        struct ldnq_quantize_options options = options_of("int8", i == 2 ? "nearest" : "gptq");
+        struct ldnq_quantization *result;
+        options.lambda = i == 1 ? LDNQ_LAMBDA_AUTO : 0;
+        options.sink = &sink;
+        build_free(quantized(&options, &result));
+        assert_true(seen.calls >= 4);
+        assert_false(seen.has_gone_back);
+        assert_int_equal(seen.done, seen.total);
+    }
+}
+
 /* ---- memory ---- */
 
 /* Each allocation of a whole run fails once; the samples are open already. */
@@ -329,6 +365,15 @@ static void quantize_should_come_back_from_any_failed_allocation(void **state)
     options.granularity = LDNQ_PER_BLOCK;
     options.block = 2;
     options.lambda = LDNQ_LAMBDA_AUTO;
+    assert_survives_failed_allocations(&options);
+}
+
+static void means_and_pairs_should_come_back_from_any_failed_allocation(void **state)
+{
+    (void)state;
+    struct ldnq_quantize_options options = options_of("int8", "nearest");
+    options.activations =
+        (struct ldnq_activation_options){ .target = &ldnq_target_ort, .dtype = LDNQ_UINT8 };
     assert_survives_failed_allocations(&options);
 }
 
@@ -417,7 +462,9 @@ int main(void)
         cmocka_unit_test(layers_should_be_solved_by_gptq_once_half_of_the_time_is_over),
         cmocka_unit_test(the_samples_themselves_should_not_be_stored),
         cmocka_unit_test(a_full_disk_should_be_reported_with_its_folder),
+        cmocka_unit_test(progress_should_grow_to_the_work_that_was_planned),
         cmocka_unit_test(quantize_should_come_back_from_any_failed_allocation),
+        cmocka_unit_test(means_and_pairs_should_come_back_from_any_failed_allocation),
         cmocka_unit_test(fine_tuning_should_come_back_from_any_failed_allocation),
         cmocka_unit_test(nan_in_a_weight_should_be_named),
         cmocka_unit_test(layers_should_say_why_they_can_not_be_quantized),
