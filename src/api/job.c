@@ -101,7 +101,7 @@ enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_mod
 {
     size_t count;
     const char *const *dims = ldnq_option_list(job->options, OPTION_DIM, &count);
-    LDNQ_TRY(ldnq_model_import(loaded->model, job->arena, &loaded->graph, err));
+    LDNQ_TRY(ldnq_model_import_as(loaded->model, job->form, job->arena, &loaded->graph, err));
     for (size_t i = 0; i < count; i++) {
         char name[256];
         size_t size = 0;

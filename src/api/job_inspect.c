@@ -62,6 +62,7 @@ static enum ldnq_status read_model(struct inspection *found, const struct ldnq_o
                                    struct ldnq_error *err)
 {
     struct ldnq_job *job = &found->job;
+    job->form = LDNQ_FORM_PAIRS;
     LDNQ_TRY(ldnq_job_load(job, onnx, &found->loaded, err));
     const bool bound = bind_batch(found->loaded.graph);
     enum ldnq_status status = ldnq_compute_view_init(&found->nodes, found->loaded.graph, job->arena,

@@ -21,6 +21,7 @@ static enum ldnq_status lint_model(struct lint_job *lint, const struct ldnq_onnx
     struct ldnq_job *job = &lint->job;
     struct ldnq_lint *found;
     lint->target = ldnq_target_find(ldnq_option_text(job->options, OPTION_TARGET));
+    job->form = LDNQ_FORM_FILE;
     LDNQ_TRY(ldnq_job_load(job, onnx, &lint->loaded, err));
     const enum ldnq_status status = ldnq_pass_bind_and_fold(lint->loaded.graph, err);
     if (status != LDNQ_UNSUPPORTED)

@@ -141,14 +141,19 @@ static bool are_compatible_shapes(const struct ldnq_shape *a, const struct ldnq_
     return true;
 }
 
+/* An operator that only moves elements moves the codes of a quantized value. */
+static bool are_compatible_types(enum ldnq_dtype a, enum ldnq_dtype b)
+{
+    return a == LDNQ_UNDEFINED || b == LDNQ_UNDEFINED || a == b ||
+           (a == LDNQ_FLOAT && b != LDNQ_INT64 && ldnq_dtype_is_integer(b));
+}
+
 static enum ldnq_status compare_values(struct change_list *list, const char *node, const char *op,
                                        const struct ldnq_value *a, const struct ldnq_value *b,
                                        struct ldnq_error *err)
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
-    const bool typed =
-        a->dtype == LDNQ_UNDEFINED || b->dtype == LDNQ_UNDEFINED || a->dtype == b->dtype;
-    if (typed && are_compatible_shapes(&a->shape, &b->shape))
+    if (are_compatible_types(a->dtype, b->dtype) && are_compatible_shapes(&a->shape, &b->shape))
         return LDNQ_OK;
     return append_change(list, node, op,
                          ldnq_arena_printf(list->arena, err, "type and shape: %s %s -> %s %s",

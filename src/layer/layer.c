@@ -62,8 +62,9 @@ static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_are
     layer->weight = weight ? weight->constant : NULL;
     layer->weight_name = weight ? weight->name : "";
     layer->bias_name = bias ? bias->name : "";
-    LDNQ_TRY(node->within ? refuse_inner_layer(layer, arena, err)
-                          : check_weight(layer, weight, arena, err));
+    LDNQ_TRY(check_weight(layer, weight, arena, err));
+    if (node->within && !layer->refusal)
+        LDNQ_TRY(refuse_inner_layer(layer, arena, err));
     if (!layer->weight)
         return LDNQ_OK;
     struct ldnq_layer_geometry geometry;

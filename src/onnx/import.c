@@ -164,11 +164,12 @@ static enum ldnq_status import_all(struct ldnq_import_all *all, struct ldnq_grap
     return ldnq_import_graph(&import, err);
 }
 
-enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_arena *arena,
-                                   struct ldnq_graph **out, struct ldnq_error *err)
+enum ldnq_status ldnq_model_import_as(const struct ldnq_model *model, enum ldnq_operator_form form,
+                                      struct ldnq_arena *arena, struct ldnq_graph **out,
+                                      struct ldnq_error *err)
 {
     struct ldnq_error ignored;
-    struct ldnq_import_all all = { .model = model, .arena = arena };
+    struct ldnq_import_all all = { .model = model, .arena = arena, .form = form };
     struct ldnq_graph *graph = NULL;
     if (!err)
         err = &ignored;
@@ -178,4 +179,10 @@ enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_a
     ldnq_arena_destroy(all.scratch);
     *out = status == LDNQ_OK ? graph : NULL;
     return status;
+}
+
+enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_arena *arena,
+                                   struct ldnq_graph **out, struct ldnq_error *err)
+{
+    return ldnq_model_import_as(model, LDNQ_FORM_COMPUTED, arena, out, err);
 }

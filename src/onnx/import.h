@@ -21,8 +21,9 @@
 struct ldnq_import_all {
     const struct ldnq_model *model;
     struct ldnq_arena *arena, *scratch; /* `scratch` lives as long as the import */
-    struct ldnq_names functions;        /* "domain:name:overload" to Onnx__FunctionProto */
-    struct ldnq_names taken;            /* names given to values of inner scopes */
+    enum ldnq_operator_form form;
+    struct ldnq_names functions; /* "domain:name:overload" to Onnx__FunctionProto */
+    struct ldnq_names taken;     /* names given to values of inner scopes */
     size_t serial, inlined;
 };
 

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "onnx/contributed.h"
 #include "onnx/import.h"
 #include "onnx/opset.h"
 
@@ -51,13 +52,15 @@ enum ldnq_status ldnq_import_find_function(const struct ldnq_import *import,
     *out = NULL;
     if (!all->functions.count ||
         (ldnq_is_onnx_domain(proto->domain) && ldnq_opset_find(ldnq_or_empty(proto->op_type))))
-        return LDNQ_OK;
+        return ldnq_contributed_find(import, proto, out, err);
     const char *key =
         make_function_key(all->scratch, proto->domain, proto->op_type, proto->overload, err);
     if (!key)
         return LDNQ_NOMEM;
     const struct ldnq_name *entry = ldnq_names_find(&all->functions, key);
-    *out = entry ? entry->pointer : NULL;
+    if (!entry)
+        return ldnq_contributed_find(import, proto, out, err);
+    *out = entry->pointer;
     return LDNQ_OK;
 }
 

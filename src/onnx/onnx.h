@@ -32,6 +32,18 @@ void ldnq_model_destroy(struct ldnq_model *model);
 enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_arena *arena,
                                    struct ldnq_graph **out, struct ldnq_error *err);
 
+/* What becomes of operators that are not ONNX's own, or compute with codes. */
+enum ldnq_operator_form {
+    LDNQ_FORM_COMPUTED, /* those that ONNX Runtime contributes become functions of ONNX's */
+    LDNQ_FORM_PAIRS,    /* so do ONNX's integer operators: as Q/DQ pairs around float ones */
+    LDNQ_FORM_FILE,     /* they stay as the file has them */
+};
+
+/* ldnq_model_import, which is LDNQ_FORM_COMPUTED, with another form. */
+enum ldnq_status ldnq_model_import_as(const struct ldnq_model *model, enum ldnq_operator_form form,
+                                      struct ldnq_arena *arena, struct ldnq_graph **out,
+                                      struct ldnq_error *err);
+
 /* Writes to a temporary file beside `path` and renames it. Tensors of 1 KB and more that came
  * from external data go to PATH.HASH.data beside it, where HASH is that of the data; the others,
  * and all for a device, go into the model. The data file that an earlier model of this path

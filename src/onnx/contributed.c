@@ -1,0 +1,57 @@
+#include "onnx/contributed.h"
+
+#include <string.h>
+
+#include "onnx/function_text.h"
+#include "onnx/opset.h"
+
+/* The opset of the functions' nodes: the first one in which codes have 2 bits. */
+#define FUNCTION_OPSET 25
+
+/* Finds the function's text by domain and name; NULL without one. */
+static const char *find_text(const char *domain, const char *type)
+{
+    const size_t domain_length = strlen(domain), type_length = strlen(type);
+    const char *at = ldnq_contributed_functions_txt;
+    for (; (at = strchr(at, '\n')); at++)
+        if (strncmp(at + 1, domain, domain_length) == 0 && at[1 + domain_length] == '.' &&
+            strncmp(at + 2 + domain_length, type, type_length) == 0 &&
+            at[2 + domain_length + type_length] == ' ')
+            return at + 2 + domain_length;
+    return NULL;
+}
+
+/* The integer operators have kernels of their own, and become functions where their codes are to be
+ * seen. ONNX Runtime knows LayerNormalization and a relative of it in opsets before 17, when ONNX
+ * got it. */
+static bool is_replaced_in_onnx_domain(const struct ldnq_import *import, const char *type)
+{
+    if (strncmp(type, "QLinear", 7) == 0)
+        return import->all->form == LDNQ_FORM_PAIRS;
+    return !ldnq_opset_find(type) || ldnq_find_onnx_opset(import->opsets, import->opset_count) < 17;
+}
+
+enum ldnq_status ldnq_contributed_find(const struct ldnq_import *import,
+                                       const Onnx__NodeProto *node, const Onnx__FunctionProto **out,
+                                       struct ldnq_error *err)
+{
+    const char *type = ldnq_or_empty(node->op_type), *text = NULL;
+    Onnx__FunctionProto *function;
+    *out = NULL;
+    if (import->all->form == LDNQ_FORM_FILE)
+        return LDNQ_OK;
+    if (ldnq_is_onnx_domain(node->domain)) {
+        if (is_replaced_in_onnx_domain(import, type))
+            text = find_text("ai.onnx", type);
+    } else if (strcmp(node->domain, "com.microsoft") == 0) {
+        text = find_text(node->domain, type);
+        if (!text)
+            LDNQ_TRY(ldnq_contributed_write(import, node, &text, err));
+    }
+    if (!text)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_function_parse(import->all->arena, text, FUNCTION_OPSET, node, &function, err));
+    function->domain = node->domain;
+    *out = function;
+    return LDNQ_OK;
+}

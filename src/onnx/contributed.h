@@ -1,0 +1,30 @@
+/* contributed.h: the operators that ONNX Runtime contributes (domain com.microsoft, and a few of
+ * ai.onnx) as functions of ONNX's own.
+ *
+ * Its optimizer and its quantization tools write them. An import replaces them by the functions'
+ * bodies, as it does with those of the model; the file keeps them. The functions are in
+ * contributed_functions.txt; for an operator whose function depends on shapes, or on how many
+ * inputs a node has, contributed_write.c writes one for the node.
+ */
+#ifndef LDNQ_ONNX_CONTRIBUTED_H
+#define LDNQ_ONNX_CONTRIBUTED_H
+
+#include "onnx/import.h"
+
+/* *out becomes the function that computes what the node does; NULL for an operator that has none,
+ * and always with the form LDNQ_FORM_FILE. Errors: NOMEM. */
+enum ldnq_status ldnq_contributed_find(const struct ldnq_import *import,
+                                       const Onnx__NodeProto *node, const Onnx__FunctionProto **out,
+                                       struct ldnq_error *err);
+
+/* Writes a function for the node into *text, for an operator of com.microsoft; *text becomes NULL
+ * for an operator that it does not know, and for a node of another form than it can write.
+ * Errors: NOMEM. */
+enum ldnq_status ldnq_contributed_write(const struct ldnq_import *import,
+                                        const Onnx__NodeProto *node, const char **text,
+                                        struct ldnq_error *err);
+
+/* The functions' text; tools/embed.py makes it when the library is built. */
+extern const char ldnq_contributed_functions_txt[];
+
+#endif
