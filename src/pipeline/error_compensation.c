@@ -37,7 +37,17 @@ struct slab_task {
     const struct ldnq_position_sampling *sampling;
     size_t group, first, count;  /* group and positions of the slab */
     float *columns, *difference; /* y^ and y - y^ */
+    /* Rows of the slab's first position in compensation->few; NULL: not stored. */
+    float *stored_columns, *stored_differences;
 };
+
+/* Copies (rows, count) of a slab to (count, rows), `stride` floats between its rows. */
+static void store_transposed(const float *from, size_t rows, size_t count, float *to, size_t stride)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < count; i++)
+            to[i * stride + r] = from[r * LDNQ_GRAM_SLAB + i];
+}
 
 /* Fills in the columns of the positions at .. at+count-1 of the slab, and their differences. */
 static void fill_columns_and_difference(const struct slab_task *slab, size_t at, size_t count)
@@ -50,6 +60,10 @@ static void fill_columns_and_difference(const struct slab_task *slab, size_t at,
     for (size_t k = 0; k < slab->compensation->geometry.cols; k++)
         for (size_t i = 0; i < count; i++)
             difference[k * LDNQ_GRAM_SLAB + i] -= columns[k * LDNQ_GRAM_SLAB + i];
+    if (slab->stored_columns)
+        store_transposed(columns, slab->compensation->geometry.cols, count,
+                         slab->stored_columns + at * slab->compensation->geometry.cols,
+                         slab->compensation->geometry.cols);
 }
 
 static void add_row_block_product(const struct slab_task *slab, size_t first, size_t thread)
@@ -61,6 +75,9 @@ static void add_row_block_product(const struct slab_task *slab, size_t first, si
     float *product = c->product + thread * ROWS * k;
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, slab->count, k, 1, c->weight + row * k, k,
                slab->difference, LDNQ_GRAM_SLAB, 0, difference, LDNQ_GRAM_SLAB);
+    if (slab->stored_differences)
+        store_transposed(difference, rows, slab->count, slab->stored_differences + first,
+                         c->geometry.rows);
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, rows, k, slab->count, 1, difference, LDNQ_GRAM_SLAB,
                slab->columns, LDNQ_GRAM_SLAB, 0, product, k);
     for (size_t i = 0; i < rows * k; i++)
@@ -104,10 +121,32 @@ static void add_group_products(void *ctx, size_t group, size_t thread)
         add_row_block_product(&slab, first, thread);
 }
 
+/* The call's positions get their rows in compensation->few. */
+static void reserve_rows(const struct ldnq_compensation *compensation, bool held_out, size_t count,
+                         struct slab_task *slab)
+{
+    struct ldnq_few_positions *few = compensation->few;
+    const size_t row = few ? ldnq_few_positions_reserve(few, count, held_out) : LDNQ_NO_ROW;
+    if (row == LDNQ_NO_ROW)
+        return;
+    slab->stored_columns = few->columns + row * few->cols;
+    slab->stored_differences = few->differences + row * few->rows;
+}
+
+static void finish_slab(struct slab_task *slab)
+{
+    const struct ldnq_layer_geometry *geometry = &slab->compensation->geometry;
+    slab->first += slab->count;
+    if (!slab->stored_columns)
+        return;
+    slab->stored_columns += slab->count * geometry->cols;
+    slab->stored_differences += slab->count * geometry->rows;
+}
+
 void ldnq_compensation_add(struct ldnq_compensation *compensation,
                            struct ldnq_statistics *statistics, const struct ldnq_op_call *quantized,
                            const struct ldnq_op_call *exact,
-                           const struct ldnq_position_sampling *sampling)
+                           const struct ldnq_position_sampling *sampling, bool held_out)
 {
     struct slab_task slab = { .compensation = compensation,
                               .statistics = statistics,
@@ -119,7 +158,8 @@ void ldnq_compensation_add(struct ldnq_compensation *compensation,
     statistics->positions += sampling->count;
     if (compensation->geometry.cols == 0)
         return;
-    for (; slab.first < sampling->count; slab.first += LDNQ_GRAM_SLAB) {
+    reserve_rows(compensation, held_out, sampling->count, &slab);
+    for (; slab.first < sampling->count; finish_slab(&slab)) {
         slab.count = ldnq_size_min(LDNQ_GRAM_SLAB, sampling->count - slab.first);
         if (compensation->geometry.groups > 1) {
             ldnq_pool_run(compensation->pool, compensation->geometry.groups, add_group_products,
@@ -166,39 +206,126 @@ static bool factor_group_covariance(const struct ldnq_statistics *s, size_t grou
     return trace > 0 && ldnq_cholesky_factor(k, out, NULL) == LDNQ_OK;
 }
 
-bool ldnq_compensation_solve(const struct ldnq_compensation *c, const struct ldnq_statistics *s,
-                             size_t group, bool centred, double damping, double *factor,
-                             double *change)
+/* Solves for the rows first .. first+count-1 of the group's change (count, K). */
+static void solve_rows(const struct ldnq_compensation *c, const struct ldnq_statistics *s,
+                       size_t group, bool centred, size_t first, size_t count, const double *factor,
+                       double *change)
 {
-    const size_t k = c->geometry.cols, row = group * c->geometry.rows;
+    const size_t k = c->geometry.cols, row = group * c->geometry.rows + first;
     const double all = (double)s->positions, *sum = s->mean + group * k;
-    if (!factor_group_covariance(s, group, centred, damping, factor))
-        return false;
-    for (size_t r = 0; r < c->geometry.rows; r++) {
+    for (size_t r = 0; r < count; r++) {
         const double shift = centred ? c->shift[row + r] / all : 0;
         for (size_t i = 0; i < k; i++)
             change[r * k + i] = (c->cross[(row + r) * k + i] - shift * sum[i]) / all;
     }
-    ldnq_cholesky_solve(k, factor, c->geometry.rows, change);
+    ldnq_cholesky_solve(k, factor, count, change);
+}
+
+bool ldnq_compensation_solve(const struct ldnq_compensation *c, const struct ldnq_statistics *s,
+                             size_t group, bool centred, double damping, double *factor,
+                             double *change)
+{
+    if (!factor_group_covariance(s, group, centred, damping, factor))
+        return false;
+    solve_rows(c, s, group, centred, 0, c->geometry.rows, factor, change);
     return true;
 }
 
-static void add_scaled_correction(const struct ldnq_compensation *c,
-                                  const struct ldnq_statistics *s, size_t group, double lambda,
-                                  const double *change, float *weight, float *bias)
+/* ---- applying it ---- */
+
+struct correction_task {
+    const struct ldnq_compensation *compensation;
+    const struct ldnq_statistics *statistics;
+    double lambda, damping;
+    float *weight, *bias; /* bias NULL: the layer has none */
+    double *factor;       /* (K, K): of the one group, or one per thread */
+    double *change;       /* one (rows of a chunk, K) per thread; (M, K) where it is known */
+    bool is_known;
+};
+
+/* `change`: that of the rows first .. first+count-1 of the group. */
+static void add_scaled_correction(const struct correction_task *task, size_t group, size_t first,
+                                  size_t count, const double *change)
 {
-    const size_t k = c->geometry.cols, row = group * c->geometry.rows;
+    const struct ldnq_compensation *c = task->compensation;
+    const struct ldnq_statistics *s = task->statistics;
+    const size_t k = c->geometry.cols, row = group * c->geometry.rows + first;
     const double all = (double)s->positions, *sum = s->mean + group * k;
-    for (size_t r = 0; r < c->geometry.rows; r++) {
+    for (size_t r = 0; r < count; r++) {
         double moved = 0;
         for (size_t i = 0; i < k; i++) {
-            const double delta = lambda * change[r * k + i];
-            weight[(row + r) * k + i] += (float)delta;
+            const double delta = task->lambda * change[r * k + i];
+            task->weight[(row + r) * k + i] += (float)delta;
             moved += delta * sum[i] / all;
         }
-        if (bias)
-            bias[row + r] += (float)(lambda * c->shift[row + r] / all - moved);
+        if (task->bias)
+            task->bias[row + r] += (float)(task->lambda * c->shift[row + r] / all - moved);
     }
+}
+
+static void correct_group(void *ctx, size_t group, size_t thread)
+{
+    const struct correction_task *task = ctx;
+    const size_t k = task->compensation->geometry.cols, m = task->compensation->geometry.rows;
+    double *change = task->change + thread * m * k;
+    if (ldnq_compensation_solve(task->compensation, task->statistics, group, task->bias != NULL,
+                                task->damping, task->factor + thread * k * k, change))
+        add_scaled_correction(task, group, 0, m, change);
+}
+
+static void correct_row_block(void *ctx, size_t chunk, size_t thread)
+{
+    const struct correction_task *task = ctx;
+    const size_t k = task->compensation->geometry.cols, first = chunk * ROWS;
+    const size_t count = ldnq_size_min(ROWS, task->compensation->geometry.rows - first);
+    double *change = task->change + (task->is_known ? chunk : thread) * ROWS * k;
+    if (!task->is_known)
+        solve_rows(task->compensation, task->statistics, 0, task->bias != NULL, first, count,
+                   task->factor, change);
+    add_scaled_correction(task, 0, first, count, change);
+}
+
+static enum ldnq_status correct_groups(struct correction_task *task, struct ldnq_arena *arena,
+                                       struct ldnq_error *err)
+{
+    const struct ldnq_compensation *c = task->compensation;
+    const size_t k = c->geometry.cols, threads = ldnq_pool_threads(c->pool);
+    task->factor = ldnq_arena_alloc(arena, threads * k, k * sizeof *task->factor, err);
+    task->change =
+        ldnq_arena_alloc(arena, threads * c->geometry.rows, k * sizeof *task->change, err);
+    if (!task->factor || !task->change)
+        return LDNQ_NOMEM;
+    ldnq_pool_run(c->pool, c->geometry.groups, correct_group, task);
+    return LDNQ_OK;
+}
+
+/* The one group: blocks of rows share its factor. */
+static enum ldnq_status correct_row_blocks(struct correction_task *task, struct ldnq_arena *arena,
+                                           struct ldnq_error *err)
+{
+    const struct ldnq_compensation *c = task->compensation;
+    const size_t k = c->geometry.cols, blocks = ldnq_size_ceil_div(c->geometry.rows, ROWS);
+    const size_t positions = task->statistics->positions;
+    const struct ldnq_few_positions_options options = { task->bias != NULL, c->pool };
+    bool found;
+    task->is_known = ldnq_few_positions_are(c->few, positions);
+    const size_t slots = task->is_known ? blocks : ldnq_pool_threads(c->pool);
+    task->change = ldnq_arena_alloc(arena, slots * ROWS, k * sizeof *task->change, err);
+    if (!task->change)
+        return LDNQ_NOMEM;
+    if (task->is_known) {
+        LDNQ_TRY(ldnq_few_positions_solve(c->few, positions, &options, task->damping, task->change,
+                                          &found, err));
+    } else {
+        task->factor = ldnq_arena_alloc(arena, k, k * sizeof *task->factor, err);
+        if (!task->factor)
+            return LDNQ_NOMEM;
+        found = factor_group_covariance(task->statistics, 0, task->bias != NULL, task->damping,
+                                        task->factor);
+    }
+    if (found)
+        ldnq_pool_run(c->pool, blocks, correct_row_block, task);
+    return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *compensation,
@@ -206,18 +333,19 @@ enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *compens
                                          double damping, float *weight, float *bias,
                                          struct ldnq_error *err)
 {
-    const size_t k = compensation->geometry.cols;
+    struct correction_task task = { .compensation = compensation,
+                                    .statistics = statistics,
+                                    .lambda = lambda,
+                                    .damping = damping,
+                                    .weight = weight,
+                                    .bias = bias };
     struct ldnq_arena *arena;
-    if (statistics->positions == 0 || k == 0)
+    if (statistics->positions == 0 || compensation->geometry.cols == 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err);
-    double *change = ldnq_arena_alloc(arena, compensation->geometry.rows * k, sizeof *change, err);
-    const bool allocated = factor && change;
-    for (size_t group = 0; allocated && group < compensation->geometry.groups; group++)
-        if (ldnq_compensation_solve(compensation, statistics, group, bias != NULL, damping, factor,
-                                    change))
-            add_scaled_correction(compensation, statistics, group, lambda, change, weight, bias);
+    const enum ldnq_status status = compensation->geometry.groups == 1
+                                        ? correct_row_blocks(&task, arena, err)
+                                        : correct_groups(&task, arena, err);
     ldnq_arena_destroy(arena);
-    return allocated ? LDNQ_OK : LDNQ_NOMEM;
+    return status;
 }

@@ -17,14 +17,16 @@
 #ifndef LDNQ_PIPELINE_ERROR_COMPENSATION_H
 #define LDNQ_PIPELINE_ERROR_COMPENSATION_H
 
+#include "pipeline/few_positions.h"
 #include "pipeline/statistics.h"
 
 struct ldnq_compensation {
     struct ldnq_layer_geometry geometry;
-    const float *weight; /* weight of the float network */
-    double *cross;       /* sums of W (y - y^) y^' */
-    double *shift;       /* sums of W (y - y^) */
-    double *power;       /* sums of the square of W (y - y^) */
+    const float *weight;            /* weight of the float network */
+    double *cross;                  /* sums of W (y - y^) y^' */
+    double *shift;                  /* sums of W (y - y^) */
+    double *power;                  /* sums of the square of W (y - y^) */
+    struct ldnq_few_positions *few; /* the positions themselves; NULL: not stored */
     struct ldnq_pool *pool;
     float *difference;                  /* y - y^ of a slab; one per thread with groups */
     float *output_difference, *product; /* scratch for a block of rows; one per thread */
@@ -37,11 +39,12 @@ enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* Adds one call of the layer (after infer), in both networks for the same samples, at the
- * positions of `sampling`; the moments of y^ to the statistics. */
+ * positions of `sampling`; the moments of y^ to the statistics. `held_out`: the part of
+ * compensation->few that the positions belong to. */
 void ldnq_compensation_add(struct ldnq_compensation *compensation,
                            struct ldnq_statistics *statistics, const struct ldnq_op_call *quantized,
                            const struct ldnq_op_call *exact,
-                           const struct ldnq_position_sampling *sampling);
+                           const struct ldnq_position_sampling *sampling, bool held_out);
 
 /* Adds the sums of `other`. */
 void ldnq_compensation_merge(struct ldnq_compensation *compensation,

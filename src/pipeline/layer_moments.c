@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/size.h"
 #include "linalg/blas.h"
 #include "linalg/gram.h"
 
@@ -13,7 +14,7 @@ enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
                                          struct ldnq_pool *pool, struct ldnq_arena *arena,
                                          struct ldnq_error *err)
 {
-    *moments = (struct ldnq_layer_moments){ .held_out_arena = NULL };
+    *moments = (struct ldnq_layer_moments){ .arena = arena, .expected_calls = parts.calls };
     LDNQ_TRY(ldnq_statistics_init(&moments->statistics, geometry, pool, arena, err));
     if (parts.compensates)
         LDNQ_TRY(
@@ -35,22 +36,41 @@ void ldnq_layer_moments_release(struct ldnq_layer_moments *moments)
     moments->held_out_arena = NULL;
 }
 
-void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, const struct ldnq_op_layer *op,
-                            bool hold_out, size_t positions, const struct ldnq_op_call *quantized,
-                            const struct ldnq_op_call *exact)
+/* Positions are stored where they will be fewer than the columns, by the size of the first call. */
+static enum ldnq_status store_few_positions(struct ldnq_layer_moments *moments, size_t positions,
+                                            struct ldnq_error *err)
 {
-    const bool apart = hold_out && moments->held_out_arena;
-    const size_t all = op->count_positions(quantized);
+    const struct ldnq_layer_geometry *geometry = &moments->statistics.geometry;
+    size_t all;
+    if (geometry->groups != 1 || moments->expected_calls == 0 ||
+        !ldnq_size_mul(positions, moments->expected_calls, &all) || all >= geometry->cols)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_few_positions_init(&moments->few, geometry->rows, geometry->cols, all,
+                                     moments->arena, err));
+    moments->compensation.few = moments->held_out_compensation.few = &moments->few;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
+                                        const struct ldnq_layer_moments_call *call,
+                                        struct ldnq_error *err)
+{
+    const bool apart = call->held_out && moments->held_out_arena;
+    const size_t all = call->op->count_positions(call->quantized);
     const struct ldnq_position_sampling sampling =
-        ldnq_sample_positions(op, all, positions, moments->call_count++);
+        ldnq_sample_positions(call->op, all, call->positions, moments->call_count);
+    if (call->exact && moments->call_count == 0)
+        LDNQ_TRY(store_few_positions(moments, sampling.count, err));
+    moments->call_count++;
     moments->all_positions += all;
     struct ldnq_statistics *statistics =
         apart ? &moments->held_out_statistics : &moments->statistics;
-    if (exact)
+    if (call->exact)
         ldnq_compensation_add(apart ? &moments->held_out_compensation : &moments->compensation,
-                              statistics, quantized, exact, &sampling);
+                              statistics, call->quantized, call->exact, &sampling, apart);
     else
-        ldnq_statistics_add(statistics, quantized, &sampling);
+        ldnq_statistics_add(statistics, call->quantized, &sampling);
+    return LDNQ_OK;
 }
 
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments)
@@ -65,20 +85,14 @@ void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments)
 
 /* ---- lambda and damping ------------------------------------------------------------------ */
 
-/* The effect of a change X on the held-out error: it falls by 2 lambda <X, E> and rises by
- * lambda^2 <X, X C>, with E = E[W (y - y^) y^']. */
-struct held_out_effect {
-    double x_e, x_xc;
-};
-
-static double compute_best_lambda(const struct held_out_effect *effect)
+static double compute_best_lambda(const struct ldnq_held_out_effect *effect)
 {
     if (!(effect->x_e > 0) || !(effect->x_xc > 0))
         return 0;
     return effect->x_e < effect->x_xc ? effect->x_e / effect->x_xc : 1;
 }
 
-static double compute_error_reduction(const struct held_out_effect *effect)
+static double compute_error_reduction(const struct ldnq_held_out_effect *effect)
 {
     const double lambda = compute_best_lambda(effect);
     return lambda * (2 * effect->x_e - lambda * effect->x_xc);
@@ -86,7 +100,8 @@ static double compute_error_reduction(const struct held_out_effect *effect)
 
 /* Adds the effect of one group's change (M, K). `product` (M, K) is scratch. */
 static void add_group_effect(const struct ldnq_layer_moments *moments, size_t group, bool centred,
-                             const double *change, double *product, struct held_out_effect *effect)
+                             const double *change, double *product,
+                             struct ldnq_held_out_effect *effect)
 {
     const struct ldnq_statistics *s = &moments->held_out_statistics;
     const struct ldnq_compensation *c = &moments->held_out_compensation;
@@ -138,9 +153,9 @@ static bool has_upstream_error(const struct ldnq_compensation *compensation)
 struct damping_trial {
     const struct ldnq_layer_moments *moments;
     bool centred;
-    size_t slots;                      /* trials that run at the same time */
-    double *factor, *change, *product; /* (slots) matrices */
-    struct held_out_effect effects[sizeof dampings / sizeof *dampings];
+    size_t slots;                         /* trials that run at the same time */
+    double *factor, *change, *product;    /* (slots) matrices */
+    struct ldnq_held_out_effect *effects; /* one per damping */
 };
 
 static void try_damping(void *argument, size_t i, size_t thread)
@@ -158,30 +173,51 @@ static void try_damping(void *argument, size_t i, size_t thread)
                              &trial->effects[i]);
 }
 
+#define DAMPINGS (sizeof dampings / sizeof *dampings)
+
+/* The effects of the trials: in the space of the columns. */
+static enum ldnq_status try_dampings(struct ldnq_layer_moments *moments, bool centred,
+                                     struct ldnq_held_out_effect *effects, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
+{
+    const struct ldnq_layer_geometry *geometry = &moments->compensation.geometry;
+    struct ldnq_statistics *held_out = &moments->held_out_statistics;
+    const size_t k = geometry->cols, block = geometry->rows * k;
+    struct ldnq_pool *pool = k <= MOST_COLUMNS_AT_ONCE ? moments->compensation.pool : NULL;
+    struct damping_trial trial = {
+        .moments = moments, .centred = centred, .slots = ldnq_pool_threads(pool), .effects = effects
+    };
+    trial.factor = ldnq_arena_alloc(arena, trial.slots * k, k * sizeof *trial.factor, err);
+    trial.change = ldnq_arena_alloc(arena, trial.slots, block * sizeof *trial.change, err);
+    trial.product = ldnq_arena_alloc(arena, trial.slots, block * sizeof *trial.product, err);
+    if (!trial.factor || !trial.change || !trial.product)
+        return LDNQ_NOMEM;
+    /* Fills the lower triangles; with a count of 1 the sums stay sums. */
+    for (size_t g = 0; g < geometry->groups; g++)
+        ldnq_gram_finish(k, 1, held_out->gram + g * k * k, held_out->mean + g * k);
+    ldnq_pool_run(pool, DAMPINGS, try_damping, &trial);
+    return LDNQ_OK;
+}
+
 static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *moments,
                                                      bool centred,
                                                      struct ldnq_compensation_strength *strength,
                                                      struct ldnq_arena *arena,
                                                      struct ldnq_error *err)
 {
-    const struct ldnq_layer_geometry *geometry = &moments->compensation.geometry;
-    const size_t k = geometry->cols, block = geometry->rows * k;
-    struct ldnq_pool *pool = k <= MOST_COLUMNS_AT_ONCE ? moments->compensation.pool : NULL;
-    struct damping_trial trial = { .moments = moments,
-                                   .centred = centred,
-                                   .slots = ldnq_pool_threads(pool) };
+    const struct ldnq_few_positions *few = moments->compensation.few;
+    const struct ldnq_few_positions_options options = { centred, moments->compensation.pool };
+    struct ldnq_held_out_effect effects[DAMPINGS] = { { 0 } };
     double best_reduction = 0;
-    trial.factor = ldnq_arena_alloc(arena, trial.slots * k, k * sizeof *trial.factor, err);
-    trial.change = ldnq_arena_alloc(arena, trial.slots, block * sizeof *trial.change, err);
-    trial.product = ldnq_arena_alloc(arena, trial.slots, block * sizeof *trial.product, err);
-    if (!trial.factor || !trial.change || !trial.product)
-        return LDNQ_NOMEM;
-    ldnq_pool_run(pool, sizeof dampings / sizeof *dampings, try_damping, &trial);
-    for (size_t i = 0; i < sizeof dampings / sizeof *dampings; i++) {
-        if (!(compute_error_reduction(&trial.effects[i]) > best_reduction))
+    if (ldnq_few_positions_are(few, moments->statistics.positions))
+        LDNQ_TRY(ldnq_few_positions_measure(few, &options, dampings, DAMPINGS, effects, err));
+    else
+        LDNQ_TRY(try_dampings(moments, centred, effects, arena, err));
+    for (size_t i = 0; i < DAMPINGS; i++) {
+        if (!(compute_error_reduction(&effects[i]) > best_reduction))
             continue;
-        best_reduction = compute_error_reduction(&trial.effects[i]);
-        strength->lambda = compute_best_lambda(&trial.effects[i]);
+        best_reduction = compute_error_reduction(&effects[i]);
+        strength->lambda = compute_best_lambda(&effects[i]);
         strength->damping = dampings[i];
     }
     const double error = measure_upstream_error(moments, centred);
@@ -210,21 +246,16 @@ enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *m
                                                     struct ldnq_compensation_strength *strength,
                                                     struct ldnq_error *err)
 {
-    struct ldnq_statistics *held_out = &moments->held_out_statistics;
-    const size_t k = moments->statistics.geometry.cols;
     struct ldnq_arena *arena;
     *strength = (struct ldnq_compensation_strength){ 0, LDNQ_COMPENSATION_DAMPING, NAN };
     if (!moments->held_out_arena || moments->statistics.positions == 0 ||
-        held_out->positions == 0 || k == 0)
+        moments->held_out_statistics.positions == 0 || moments->statistics.geometry.cols == 0)
         return LDNQ_OK;
     /* There is nothing to compensate in the first layer: it needs no factorization of C. */
     if (!has_upstream_error(&moments->compensation) ||
         !has_upstream_error(&moments->held_out_compensation))
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    /* Fills the lower triangles; with a count of 1 the sums stay sums. */
-    for (size_t g = 0; g < held_out->geometry.groups; g++)
-        ldnq_gram_finish(k, 1, held_out->gram + g * k * k, held_out->mean + g * k);
     const enum ldnq_status status =
         choose_compensation_strength(moments, centred, strength, arena, err);
     ldnq_arena_destroy(arena);

@@ -19,14 +19,18 @@
 struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_out_statistics;
     struct ldnq_compensation compensation, held_out_compensation;
+    struct ldnq_few_positions few;     /* used by both parts where positions are few */
+    struct ldnq_arena *arena;          /* the layer's */
     struct ldnq_arena *held_out_arena; /* memory of the held-out part; NULL without one */
-    size_t call_count;                 /* calls that were added */
+    size_t expected_calls;
+    size_t call_count;    /* calls that were added */
     size_t all_positions; /* positions of those calls, also those that were not sampled */
 };
 
 struct ldnq_layer_moments_parts {
     bool compensates; /* else there are only statistics */
     bool holds_out;   /* else all positions are fitted */
+    size_t calls;     /* that will be added; 0: not known */
 };
 
 /* The arena holds all but the held-out part, which release() frees. Errors: NOMEM. */
@@ -42,11 +46,19 @@ double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry
 /* Frees the sums of the held-out part. Accepts zeroed moments. */
 void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 
-/* Adds one call of the layer `op` in the quantized network, at most `positions` of its positions
- * (0: all); `exact` is the same call in the float network, or NULL without compensation. */
-void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, const struct ldnq_op_layer *op,
-                            bool hold_out, size_t positions, const struct ldnq_op_call *quantized,
-                            const struct ldnq_op_call *exact);
+/* A call of a layer; `exact` is the same call in the float network, or NULL without
+ * compensation. */
+struct ldnq_layer_moments_call {
+    const struct ldnq_op_layer *op;
+    const struct ldnq_op_call *quantized, *exact;
+    size_t positions; /* the most that are read; 0: all */
+    bool held_out;
+};
+
+/* Adds one call. Errors: NOMEM. */
+enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
+                                        const struct ldnq_layer_moments_call *call,
+                                        struct ldnq_error *err);
 
 /* Adds the sums of the held-out part to those of the fitted part, and frees the former. */
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments);

@@ -86,9 +86,14 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
         LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
     const bool held_out =
         ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch), runner->sample_count);
-    ldnq_layer_moments_add(&fitting->moments, network->layers[fitting->index].layer.op, held_out,
-                           count_positions_per_batch(fitting), &quantized,
-                           runner->reference ? &exact : NULL);
+    const struct ldnq_layer_moments_call call = {
+        .op = network->layers[fitting->index].layer.op,
+        .quantized = &quantized,
+        .exact = runner->reference ? &exact : NULL,
+        .positions = count_positions_per_batch(fitting),
+        .held_out = held_out,
+    };
+    LDNQ_TRY(ldnq_layer_moments_add(&fitting->moments, &call, err));
     return ldnq_fitting_report_batch(fitting, batch, err);
 }
 
@@ -180,9 +185,11 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
     const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
     struct ldnq_layer_moments *moments = &fitting->moments;
     const bool compensates = fitting->runner.reference != NULL;
-    const struct ldnq_layer_moments_parts parts = { .compensates = compensates,
-                                                    .holds_out =
-                                                        compensates || chooses_fit(fitting) };
+    const struct ldnq_layer_moments_parts parts = {
+        .compensates = compensates,
+        .holds_out = compensates || chooses_fit(fitting),
+        .calls = fitting->runner.batch_count,
+    };
     LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
                                      quantizer->options->pool, arena, err));
     LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, layer->node_index, add_batch_statistics,

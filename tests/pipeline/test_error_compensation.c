@@ -73,7 +73,11 @@ static void moments_make(struct ldnq_layer_moments *m, const struct pair *pair,
 
 static void add(struct ldnq_layer_moments *m, bool holds_out, const struct pair *pair)
 {
-    ldnq_layer_moments_add(m, pair->node->op->layer, holds_out, 0, &pair->quantized, &pair->exact);
+    const struct ldnq_layer_moments_call call = { .op = pair->node->op->layer,
+                                                  .quantized = &pair->quantized,
+                                                  .exact = &pair->exact,
+                                                  .held_out = holds_out };
+    assert_ok(ldnq_layer_moments_add(m, &call, &err));
 }
 
 /* ---- by plain loops ---------------------------------------------------------------------- */
