@@ -244,10 +244,11 @@ static void add_to_slices(struct ldnq_observer *observer, const struct ldnq_tens
     }
 }
 
-/* Counts every step-th element of first .. last-1. */
-static void add_to_bins(struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
-                        size_t first, size_t last, size_t step)
+/* Counts every step-th element of first .. last-1 in `bins`; returns the count of zeros. */
+static uint64_t add_to_bins(const struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
+                            size_t first, size_t last, size_t step, uint64_t *bins)
 {
+    uint64_t zeros = 0;
     const float *x = tensor->data, scale = ldexpf(1.0f, -observer->exponent);
     const uint32_t one = (uint32_t)IMPORTANCE_ONE, *importance = observer->importance;
     struct axis_walk walk =
@@ -256,10 +257,35 @@ static void add_to_bins(struct ldnq_observer *observer, const struct ldnq_tensor
         const uint64_t weight = importance ? importance[walk.entry] : one;
         const float at = x[i] * scale + SIDE;
         if (x[i] == 0.0f)
-            observer->zeros += weight;
+            zeros += weight;
         else if (at >= 0 && at < BINS)
-            observer->bins[(size_t)at] += weight;
+            bins[(size_t)at] += weight;
     }
+    return zeros;
+}
+
+/* A tensor is counted in three parts: the slices, the first samples in the observer's bins, and the
+ * others in bins of their own. */
+struct counting {
+    struct ldnq_observer *observer;
+    const struct ldnq_tensor *tensor;
+    size_t samples, per_sample, step;
+    uint64_t zeros[2], others[BINS];
+};
+
+static void count_part(void *ctx, size_t part, size_t thread)
+{
+    (void)thread;
+    struct counting *counting = ctx;
+    const size_t half = (counting->samples + 1) / 2, per_sample = counting->per_sample;
+    if (part == 2) {
+        add_to_slices(counting->observer, counting->tensor, SLICE_STEPS * counting->step);
+        return;
+    }
+    for (size_t n = part ? half : 0; n < (part ? counting->samples : half); n++)
+        counting->zeros[part] +=
+            add_to_bins(counting->observer, counting->tensor, n * per_sample, (n + 1) * per_sample,
+                        counting->step, part ? counting->others : counting->observer->bins);
 }
 
 void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
@@ -275,9 +301,11 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
         widen_range_to_include(observer, size);
     /* An odd step visits all channels, whatever their size is. */
     const size_t per_sample = count / samples, step = (per_sample / LDNQ_OBSERVER_MOST) | 1;
-    add_to_slices(observer, tensor, SLICE_STEPS * step);
-    for (size_t n = 0; n < samples; n++)
-        add_to_bins(observer, tensor, n * per_sample, (n + 1) * per_sample, step);
+    struct counting counting = { observer, tensor, samples, per_sample, step, { 0 }, { 0 } };
+    ldnq_pool_run(pool, 3, count_part, &counting);
+    observer->zeros += counting.zeros[0] + counting.zeros[1];
+    for (size_t b = 0; samples > 1 && b < BINS; b++)
+        observer->bins[b] += counting.others[b];
 }
 
 bool ldnq_observer_all_finite(const struct ldnq_observer *observer)
