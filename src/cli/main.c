@@ -80,6 +80,7 @@ int main(int argc, char **argv)
 {
     struct ldnq_error err = { .status = LDNQ_OK };
     cli_restore_processors();
+    cli_keep_freed_memory();
     if (!open_standard_streams())
         return LDNQ_IO;
     if (!cli_request_stack())
