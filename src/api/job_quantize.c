@@ -15,6 +15,7 @@
 #include "api/quantize_settings.h"
 #include "api/target_check.h"
 #include "compare/compare.h"
+#include "emit/remove_pairs.h"
 #include "emit/rewrite_operators.h"
 #include "metric/batch_check.h"
 #include "passes/passes.h"
@@ -227,12 +228,28 @@ static void limit_memory(const struct quantize_job *quantize)
     ldnq_model_limit_memory(quantize->loaded.model, most);
 }
 
+/* With the option, codes that the model has become floats. */
+static enum ldnq_status remove_codes(struct quantize_job *quantize, struct ldnq_error *err)
+{
+    struct ldnq_job_model *loaded = &quantize->loaded;
+    bool changed;
+    if (!ldnq_option_flag(quantize->job.options, OPTION_REQUANTIZE))
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
+    LDNQ_TRY(ldnq_pass_bind_and_fold(loaded->graph, err));
+    LDNQ_TRY(ldnq_emit_remove_pairs(loaded->model, loaded->graph, &changed, err));
+    if (!changed)
+        ldnq_sink_warn(&quantize->job.sink, "%s has no codes to take apart", loaded->graph->file);
+    return LDNQ_OK;
+}
+
 /* Operators of the model become those that the target has kernels for, before all else. */
 static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_error *err)
 {
     struct ldnq_job_model *loaded = &quantize->loaded;
     const struct ldnq_activation_options *activations = &quantize->options.activations;
     bool changed;
+    LDNQ_TRY(remove_codes(quantize, err));
     LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
     LDNQ_TRY(ldnq_passes_run(loaded->graph, err));
     if (!activations->target || activations->dtype == LDNQ_UNDEFINED)

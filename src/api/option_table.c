@@ -318,6 +318,16 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .help = "quantize this layer and no others; a name or a shell pattern, any "
                               "number of times",
                       .since = "0.1.0" },
+    [OPTION_REQUANTIZE] = { .name = "requantize",
+                            .type = LDNQ_OPTION_FLAG,
+                            .jobs = QUANTIZE,
+                            .default_value = "0",
+                            .help = "take the codes that the model has apart, and choose all anew: "
+                                    "its weights become what the codes stand for, and activations "
+                                    "float. Without it what is quantized stays so. Tables whose "
+                                    "codes are gathered and operators that compute with codes stay "
+                                    "in both cases",
+                            .since = "0.2.0" },
     [OPTION_STORAGE] = { .name = "storage",
                          .type = LDNQ_OPTION_CHOICE,
                          .jobs = QUANTIZE,

@@ -37,6 +37,7 @@ enum ldnq_option_index {
     OPTION_LAYER,
     OPTION_SKIP,
     OPTION_ONLY,
+    OPTION_REQUANTIZE,
     OPTION_STORAGE,
     OPTION_OPSET,
     OPTION_MEAN,

@@ -105,6 +105,8 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     append_option_count(&text, options, OPTION_RESIZE);
     append_option_count(&text, options, OPTION_CROP);
     append_option_count(&text, options, OPTION_MAX_SAMPLES);
+    if (ldnq_option_flag(options, OPTION_REQUANTIZE))
+        ldnq_text_append_item(&text, " ", "requantize=1");
     if (summary->job->is_portable)
         ldnq_text_append_item(&text, " ", "portable=1");
     append_values_of_list_option(&text, options, OPTION_DIM);

@@ -143,6 +143,7 @@ enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *or
     Onnx__NodeProto *node;
     LDNQ_TRY(find_node_or_fail(model, origin, &node, err));
     node->op_type = ldnq_arena_strdup(model->arena, op_type, err);
+    node->domain = (char *)protobuf_c_empty_string;
     if (!node->op_type)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < input_count; i++)
