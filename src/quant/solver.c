@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "quant/descent.h"
-#include "quant/power_of_two.h"
 #include "quant/problem.h"
+#include "quant/scale_rounding.h"
 
 static const struct ldnq_solver rtn = {
     .name = "rtn",
@@ -249,7 +249,7 @@ static enum ldnq_status solve_with_powers_of_two(const struct ldnq_solver *solve
     task->problem = &unrestricted;
     LDNQ_TRY(solve_and_measure(solver, task, err));
     task->problem = problem;
-    return ldnq_round_scales_to_powers_of_two(task, solver, err);
+    return ldnq_round_scales(task, solver, err);
 }
 
 enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,

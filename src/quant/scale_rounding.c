@@ -1,4 +1,4 @@
-#include "quant/power_of_two.h"
+#include "quant/scale_rounding.h"
 
 #include <math.h>
 #include <string.h>
@@ -146,7 +146,7 @@ static double measure_solution(const struct rounding *rounding)
     return ldnq_compute_total_error(problem, rounding->task->pool, &choice, rounding->trial_errors);
 }
 
-enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_task *task,
+enum ldnq_status ldnq_round_scales(const struct ldnq_solver_task *task,
                                                     const struct ldnq_solver *solver,
                                                     struct ldnq_error *err)
 {

@@ -1,4 +1,4 @@
-/* power_of_two.h: scales that are powers of two, for kernels that shift.
+/* scale_rounding.h: scales that are powers of two, for kernels that shift.
  *
  * Solves  the quadratic of quant.h with scales a = 2^n. A scale that was found without this
  *         restriction is replaced by the power of two below and the one above it; the codes are
@@ -8,15 +8,15 @@
  * Errors  NUMERIC (as in gptq.c), NOMEM
  * Threads pieces of rows run in the pool; the result does not depend on their number
  */
-#ifndef LDNQ_QUANT_POWER_OF_TWO_H
-#define LDNQ_QUANT_POWER_OF_TWO_H
+#ifndef LDNQ_QUANT_SCALE_ROUNDING_H
+#define LDNQ_QUANT_SCALE_ROUNDING_H
 
 #include "quant/solver.h"
 
 /* Rounds the scales of the task's solution, and finds its codes again: those nearest to the
  * weight, or those of least objective where the solver improves on them. Sets the errors, and
  * the best bias where the solver fits it. */
-enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_task *task,
+enum ldnq_status ldnq_round_scales(const struct ldnq_solver_task *task,
                                                     const struct ldnq_solver *solver,
                                                     struct ldnq_error *err);
 
