@@ -128,8 +128,7 @@ static bool add_layer_json(cJSON *list, const struct inspection *found, size_t i
     const bool has_macs = ldnq_layer_count_macs(layer, &macs);
     const double parameters = layer->weight ? (double)ldnq_tensor_count(layer->weight) : 0;
     const double bytes = layer->weight ? (double)ldnq_weight_stored_bytes(layer, codes) : 0;
-    const struct ldnq_tensor *stored = ldnq_weight_as_stored(layer);
-    const char *type = stored ? ldnq_dtype_name(stored->dtype) : NULL;
+    const char *type = layer->weight ? ldnq_dtype_name(ldnq_weight_stored_dtype(layer)) : NULL;
     return item && ldnq_json_add_text(item, "node", layer->node->label) &&
            ldnq_json_add_text(item, "op", layer->node->op_type) &&
            cJSON_AddBoolToObject(item, "quantizable", !layer->refusal) &&

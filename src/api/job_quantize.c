@@ -251,7 +251,7 @@ static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_
     bool changed;
     LDNQ_TRY(remove_codes(quantize, err));
     LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
-    LDNQ_TRY(ldnq_passes_run(loaded->graph, err));
+    LDNQ_TRY(ldnq_passes_run_in_float32(loaded->graph, err));
     if (!activations->target || activations->dtype == LDNQ_UNDEFINED)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_emit_rewrite_operators(loaded->model, loaded->graph, activations->target,
@@ -259,7 +259,7 @@ static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_
     if (!changed)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
-    return ldnq_passes_run(loaded->graph, err);
+    return ldnq_passes_run_in_float32(loaded->graph, err);
 }
 
 /* ---- the samples that are held out ------------------------------------------------------------

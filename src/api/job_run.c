@@ -181,6 +181,20 @@ static enum ldnq_status name_output_files(struct run_job *run, struct ldnq_error
     return LDNQ_OK;
 }
 
+/* Types that no array file has are refused before the work. */
+static enum ldnq_status check_output_types(const struct run_job *run, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    for (size_t i = 0; run->paths && i < graph->output_count; i++) {
+        const enum ldnq_dtype dtype = graph->outputs[i]->dtype;
+        if (dtype != LDNQ_UNDEFINED && dtype != LDNQ_BFLOAT16 && !ldnq_npy_has_type(dtype))
+            return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                             "%s: output '%s' is %s, which a .npy file can't hold", graph->file,
+                             graph->outputs[i]->name, ldnq_dtype_name(dtype));
+    }
+    return LDNQ_OK;
+}
+
 /* The outputs must not overwrite the model or an input. Each output is checked on its own: they
  * can be more than a list holds. */
 static enum ldnq_status check_output_paths(const struct run_job *run, const struct ldnq_onnx *onnx,
@@ -203,6 +217,17 @@ static enum ldnq_status check_output_paths(const struct run_job *run, const stru
     return LDNQ_OK;
 }
 
+/* An array file has no bfloat16: its values are written as float32, which holds them exactly. */
+static enum ldnq_status write_output_file(const struct run_job *run, size_t i,
+                                          struct ldnq_error *err)
+{
+    const struct ldnq_tensor *tensor =
+        ldnq_exec_find_value(run->exec, run->loaded.graph->outputs[i]);
+    if (tensor->dtype == LDNQ_BFLOAT16)
+        LDNQ_TRY(ldnq_tensor_convert(tensor, LDNQ_FLOAT, run->job.arena, &tensor, err));
+    return ldnq_npy_write(run->paths[i], tensor, err);
+}
+
 static enum ldnq_status write_files(struct run_job *run, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = run->loaded.graph;
@@ -213,8 +238,7 @@ static enum ldnq_status write_files(struct run_job *run, struct ldnq_error *err)
         return ldnq_fail(err, LDNQ_IO, "%s: the folder can't be created: %s", folder,
                          strerror(errno));
     for (size_t i = 0; i < graph->output_count; i++)
-        LDNQ_TRY(
-            ldnq_npy_write(run->paths[i], ldnq_exec_find_value(run->exec, graph->outputs[i]), err));
+        LDNQ_TRY(write_output_file(run, i, err));
     return LDNQ_OK;
 }
 
@@ -279,6 +303,7 @@ static enum ldnq_status run_model(struct run_job *run, const struct ldnq_onnx *o
     LDNQ_TRY(read_input_files(run, err));
     LDNQ_TRY(check_inputs(run, err));
     LDNQ_TRY(name_output_files(run, err));
+    LDNQ_TRY(check_output_types(run, err));
     LDNQ_TRY(check_output_paths(run, onnx, err));
     LDNQ_TRY(ldnq_exec_create(graph, run->job.pool, &run->exec, err));
     LDNQ_TRY(run_on_inputs(run, err));

@@ -40,7 +40,7 @@ bool ldnq_json_add_values(cJSON *root, const char *name, struct ldnq_value *cons
     for (size_t i = 0; list && i < count; i++) {
         cJSON *item = ldnq_json_append_object(list);
         if (!item || !ldnq_json_add_text(item, "name", values[i]->name) ||
-            !ldnq_json_add_text(item, "dtype", ldnq_dtype_name(values[i]->dtype)) ||
+            !ldnq_json_add_text(item, "dtype", ldnq_dtype_name(ldnq_value_file_dtype(values[i]))) ||
             !ldnq_json_add_shape(item, "shape", &values[i]->shape, graph))
             return false;
     }

@@ -76,6 +76,35 @@ static void warn_of_float_layers(const struct ldnq_target_check *check,
                    first->node->label, count == 1 ? "" : " and of others", advice, option);
 }
 
+/* Kernels of codes take and write float32. */
+static enum ldnq_status check_halves(const struct ldnq_target_check *check,
+                                     const struct ldnq_selection *selection, struct ldnq_error *err)
+{
+    const struct ldnq_layer *first = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < selection->count; i++) {
+        const struct ldnq_layer *layer = &selection->layers[i];
+        if (layer->dtype == LDNQ_FLOAT)
+            continue;
+        first = first ? first : layer;
+        count++;
+    }
+    if (!first || !check->options->activations.target ||
+        check->options->activations.dtype == LDNQ_UNDEFINED)
+        return LDNQ_OK;
+    if (!check->target->falls_back)
+        return ldnq_node_fail(check->graph, first->node, LDNQ_USAGE, err,
+                              "it computes in %s, and target '%s' in integers alone: export the "
+                              "model in float32, or choose target weights",
+                              ldnq_dtype_name(first->dtype), check->target->name);
+    ldnq_sink_warn(check->sink,
+                   "%zu layer%s in %s: the weights alone are quantized, as integer kernels of "
+                   "target '%s' read float32",
+                   count, count == 1 ? " is" : "s are", ldnq_dtype_name(first->dtype),
+                   check->target->name);
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_target_check_layers(const struct ldnq_target_check *check,
                                           struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -85,6 +114,7 @@ enum ldnq_status ldnq_target_check_layers(const struct ldnq_target_check *check,
     if (check->target->pairs == LDNQ_PAIRS_NONE)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_select_layers(check->graph, check->options, arena, &selection, err));
+    LDNQ_TRY(check_halves(check, &selection, err));
     for (size_t i = 0; i < selection.count; i++) {
         const struct ldnq_layer *layer = &selection.layers[i];
         if (ldnq_layer_is_table(layer))

@@ -191,12 +191,14 @@ enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena, struc
 /* Writes the tensor to a temporary file and renames it. Errors: IO, UNSUPPORTED (dtype). */
 enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tensor,
                                 struct ldnq_error *err);
+/* Whether a .npy file can hold elements of this type. */
+bool ldnq_npy_has_type(enum ldnq_dtype dtype);
 
 /* `tensor` as `dtype`: itself when it has that type, else a copy in the arena. Floats
- * of any width and integers become float or double, rounded to nearest (a double beyond
- * float's range becomes infinity); integers and bool become any integer type that can
- * hold all the values; 0 and 1 become bool. A float never becomes an integer.
- * Errors: DATA (a value that the type can't hold; types without a conversion), NOMEM. */
+ * of any width and integers become any float type, rounded to nearest (a double beyond
+ * float's range becomes infinity; one beyond a 16-bit type is refused); integers and bool become
+ * any integer type that can hold all the values; 0 and 1 become bool. A float never becomes an
+ * integer. Errors: DATA (a value that the type can't hold; types without a conversion), NOMEM. */
 enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq_dtype dtype,
                                      struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                      struct ldnq_error *err);

@@ -45,6 +45,22 @@ static void convert_to_real(const struct ldnq_tensor *from, struct ldnq_tensor *
             ((double *)to->data)[i] = load_as_double(from, i);
 }
 
+static enum ldnq_status convert_to_half(const struct ldnq_tensor *from, struct ldnq_tensor *to,
+                                        size_t count, struct ldnq_error *err)
+{
+    const bool is_half = to->dtype == LDNQ_FLOAT16;
+    uint16_t *halves = to->data;
+    for (size_t i = 0; i < count; i++) {
+        const double value = load_as_double(from, i);
+        halves[i] = is_half ? ldnq_half_from_double(value) : ldnq_bfloat_from_double(value);
+        if (isfinite(value) &&
+            !isfinite(is_half ? ldnq_half_to_double(halves[i]) : ldnq_bfloat_to_double(halves[i])))
+            return ldnq_fail(err, LDNQ_DATA, "the value %g does not fit %s", value,
+                             ldnq_dtype_name(to->dtype));
+    }
+    return LDNQ_OK;
+}
+
 static bool fits_integer_type(int64_t value, enum ldnq_dtype dtype)
 {
     unsigned bits = dtype == LDNQ_BOOL ? 1 : ldnq_dtype_bits(dtype);
@@ -95,8 +111,8 @@ enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq
     *out = tensor;
     if (tensor->dtype == dtype)
         return LDNQ_OK;
-    bool real = (dtype == LDNQ_FLOAT || dtype == LDNQ_DOUBLE) &&
-                (is_float_dtype(tensor->dtype) || is_integer_dtype(tensor->dtype));
+    bool real =
+        is_float_dtype(dtype) && (is_float_dtype(tensor->dtype) || is_integer_dtype(tensor->dtype));
     bool whole = is_integer_dtype(dtype) && is_integer_dtype(tensor->dtype);
     if (!real && !whole)
         return ldnq_fail(err, LDNQ_DATA, "holds %s where %s is wanted",
@@ -107,6 +123,8 @@ enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq
     size_t count = ldnq_tensor_count(made);
     if (whole)
         return convert_to_integer(tensor, made, count, err);
+    if (dtype == LDNQ_FLOAT16 || dtype == LDNQ_BFLOAT16)
+        return convert_to_half(tensor, made, count, err);
     convert_to_real(tensor, made, count);
     return LDNQ_OK;
 }

@@ -50,6 +50,11 @@ static const char *find_npy_type_string(enum ldnq_dtype dtype)
     }
 }
 
+bool ldnq_npy_has_type(enum ldnq_dtype dtype)
+{
+    return find_npy_type_string(dtype) != NULL;
+}
+
 /* Writes the whole header, padded so that the data start at a multiple of 64 bytes. 256
  * bytes are enough for LDNQ_MAX_RANK sizes of 20 digits. */
 static size_t format_npy_header(const struct ldnq_tensor *tensor, const char *descr, char text[256])

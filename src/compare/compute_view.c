@@ -62,7 +62,8 @@ struct ldnq_compute_source ldnq_compute_view_trace_source(const struct ldnq_valu
 {
     struct ldnq_compute_source source = { .value = value, .producer = LDNQ_NO_NODE };
     while (source.value && !source.value->constant && source.value->producer &&
-           is_qdq_node(source.value->producer) && source.value->producer->inputs[0]) {
+           (is_qdq_node(source.value->producer) || source.value->producer->is_added) &&
+           source.value->producer->inputs[0]) {
         const struct ldnq_node *node = source.value->producer;
         if (!source.dequantize && is_node_of_type(node, "DequantizeLinear"))
             source.dequantize = node;
@@ -96,14 +97,16 @@ static const char *find_operator_kind(const struct ldnq_node *node)
 static enum ldnq_status list_file_nodes(struct ldnq_compute_view *view, struct ldnq_arena *arena,
                                         struct ldnq_error *err)
 {
-    view->file_node_count = view->graph->node_count;
-    view->file_nodes =
-        ldnq_arena_alloc(arena, view->file_node_count, sizeof *view->file_nodes, err);
+    const size_t most = view->graph->node_count;
+    view->file_nodes = ldnq_arena_alloc(arena, most, sizeof *view->file_nodes, err);
     if (!view->file_nodes)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < view->file_node_count; i++) {
-        view->file_nodes[i] = view->graph->nodes[i];
-        view->qdq_node_count += belongs_to_quantization(view->file_nodes[i]);
+    for (size_t i = 0; i < most; i++) {
+        struct ldnq_node *node = view->graph->nodes[i];
+        if (node->is_added)
+            continue;
+        view->file_nodes[view->file_node_count++] = node;
+        view->qdq_node_count += belongs_to_quantization(node);
     }
     return LDNQ_OK;
 }
@@ -227,6 +230,7 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
 {
     *view = (struct ldnq_compute_view){ .graph = graph };
     *refusal = NULL;
+    LDNQ_TRY(ldnq_pass_widen_halves(graph, err));
     LDNQ_TRY(ldnq_table_forms_rewrite(graph, &view->rewritten_node_count, err));
     LDNQ_TRY(list_file_nodes(view, arena, err));
     const enum ldnq_status status = ldnq_pass_bind_and_fold(graph, err);
@@ -238,7 +242,7 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
     if (!view->nodes)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < graph->node_count; i++)
-        if (!is_qdq_node(graph->nodes[i]))
+        if (!is_qdq_node(graph->nodes[i]) && !graph->nodes[i]->is_added)
             LDNQ_TRY(append_node(view, graph->nodes[i], arena, err));
     LDNQ_TRY(connect_producers(view, arena, err));
     LDNQ_TRY(list_consumers(view, arena, err));

@@ -153,15 +153,15 @@ static enum ldnq_status compare_values(struct change_list *list, const char *nod
                                        struct ldnq_error *err)
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
-    if (are_compatible_types(a->dtype, b->dtype) && are_compatible_shapes(&a->shape, &b->shape))
+    const enum ldnq_dtype type_a = ldnq_value_file_dtype(a), type_b = ldnq_value_file_dtype(b);
+    if (are_compatible_types(type_a, type_b) && are_compatible_shapes(&a->shape, &b->shape))
         return LDNQ_OK;
-    return append_change(list, node, op,
-                         ldnq_arena_printf(list->arena, err, "type and shape: %s %s -> %s %s",
-                                           ldnq_dtype_name(a->dtype),
-                                           ldnq_shape_print(&a->shape, NULL, x, sizeof x),
-                                           ldnq_dtype_name(b->dtype),
-                                           ldnq_shape_print(&b->shape, NULL, y, sizeof y)),
-                         err);
+    return append_change(
+        list, node, op,
+        ldnq_arena_printf(list->arena, err, "type and shape: %s %s -> %s %s",
+                          ldnq_dtype_name(type_a), ldnq_shape_print(&a->shape, NULL, x, sizeof x),
+                          ldnq_dtype_name(type_b), ldnq_shape_print(&b->shape, NULL, y, sizeof y)),
+        err);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------

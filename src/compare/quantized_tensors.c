@@ -61,9 +61,14 @@ static enum ldnq_status count_codes(struct ldnq_quantized_tensor *tensor,
 
 /* ---- bytes --------------------------------------------------------------------------- */
 
-static size_t count_packed_bytes(const struct ldnq_tensor *tensor)
+static size_t count_packed_bytes(const struct ldnq_tensor *tensor, enum ldnq_dtype dtype)
 {
-    return (ldnq_tensor_count(tensor) * ldnq_dtype_bits(tensor->dtype) + 7) / 8;
+    return (ldnq_tensor_count(tensor) * ldnq_dtype_bits(dtype) + 7) / 8;
+}
+
+static enum ldnq_dtype find_constant_dtype(const struct ldnq_value *value)
+{
+    return value->half ? value->half : value->constant->dtype;
 }
 
 /* Where folding has computed the value, the initializer it was computed from: the float weight
@@ -79,19 +84,23 @@ static const struct ldnq_value *find_stored_value(const struct ldnq_value *value
 static size_t count_stored_bytes(const struct ldnq_value *value)
 {
     const struct ldnq_value *stored = find_stored_value(value);
-    return stored->constant ? count_packed_bytes(stored->constant) : 0;
+    return stored->constant ? count_packed_bytes(stored->constant, find_constant_dtype(stored)) : 0;
 }
 
-const struct ldnq_tensor *ldnq_weight_as_stored(const struct ldnq_layer *layer)
+enum ldnq_dtype ldnq_weight_stored_dtype(const struct ldnq_layer *layer)
 {
     const struct ldnq_value *value = layer->node->inputs[layer->weight_input];
     const struct ldnq_value *stored = value ? find_stored_value(value) : NULL;
+    if (!layer->weight)
+        return LDNQ_UNDEFINED;
     /* What was computed from something else, such as a smaller tensor that is expanded, counts as
      * it is. */
     const bool holds_weight =
-        layer->weight && stored && stored->is_initializer && stored->constant &&
+        stored && stored->is_initializer && stored->constant &&
         ldnq_tensor_count(stored->constant) == ldnq_tensor_count(layer->weight);
-    return holds_weight ? stored->constant : layer->weight;
+    if (holds_weight)
+        return find_constant_dtype(stored);
+    return value && value->half ? value->half : layer->weight->dtype;
 }
 
 size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
@@ -99,8 +108,7 @@ size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
 {
     if (codes && codes->is_constant)
         return codes->bytes;
-    const struct ldnq_tensor *stored = ldnq_weight_as_stored(layer);
-    return stored ? count_packed_bytes(stored) : 0;
+    return layer->weight ? count_packed_bytes(layer->weight, ldnq_weight_stored_dtype(layer)) : 0;
 }
 
 /* ---- one tensor ---------------------------------------------------------------------- */

@@ -19,9 +19,9 @@ ldnq_quantized_tensors_find(const struct ldnq_quantized_tensor *tensors, size_t 
 
 struct ldnq_diff_shape ldnq_diff_shape_from(const struct ldnq_shape *shape);
 
-/* The layer's weight as the file stores it: the initializer that folding has computed it from, or
- * the weight itself. NULL where it is computed at run time. */
-const struct ldnq_tensor *ldnq_weight_as_stored(const struct ldnq_layer *layer);
+/* The type in which the file stores the layer's weight: that of the initializer that folding has
+ * computed it from, or its own. Undefined where it is computed at run time. */
+enum ldnq_dtype ldnq_weight_stored_dtype(const struct ldnq_layer *layer);
 /* Bytes that the layer's weight takes in the file: of its codes, or of the float weight where
  * `codes` is NULL or computed at run time. */
 size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,

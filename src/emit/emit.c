@@ -29,6 +29,16 @@ static enum ldnq_status make_unique_name(struct emitter *emitter, const char *ba
     return wanted ? ldnq_edit_unique_name(emitter->model, wanted, name, err) : LDNQ_NOMEM;
 }
 
+/* Adds a float32 tensor in the type that the file has for the layer's weight. */
+static enum ldnq_status add_floats(struct emitter *emitter, const struct ldnq_layer *layer,
+                                   const char *name, const struct ldnq_tensor *tensor,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_tensor *stored;
+    LDNQ_TRY(ldnq_tensor_narrow(emitter->arena, tensor, layer->dtype, &stored, err));
+    return ldnq_edit_add_initializer(emitter->model, name, stored, err);
+}
+
 /* ---- the weight -------------------------------------------------------------------
  *
  * ONNX Runtime (seen in 1.32) replaces a DequantizeLinear that a MatMul or Gemm reads as (K, M)
@@ -215,7 +225,7 @@ static enum ldnq_status add_scales(struct emitter *emitter,
             (struct ldnq_shape){ .rank = 1,
                                  .dim = { (int64_t)ldnq_layer_rows(&quantized->layer) } };
     LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_scale", name, err));
-    return ldnq_edit_add_initializer(emitter->model, *name, &scales, err);
+    return add_floats(emitter, &quantized->layer, *name, &scales, err);
 }
 
 /* ONNX Runtime fuses a Gemm only where its weight has a zero point. */
@@ -408,7 +418,7 @@ static enum ldnq_status write_bias(struct emitter *emitter,
         LDNQ_TRY(add_bias_codes(emitter, quantized, &name, err));
     else {
         LDNQ_TRY(make_unique_name(emitter, quantized->layer.bias_name, "_corrected", &name, err));
-        LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, quantized->bias, err));
+        LDNQ_TRY(add_floats(emitter, &quantized->layer, name, quantized->bias, err));
     }
     return ldnq_edit_set_input(emitter->model, quantized->layer.node->origin,
                                quantized->layer.bias_input, name, err);
@@ -469,9 +479,12 @@ static enum ldnq_status emit_tuned_norm(struct emitter *emitter,
                                         const struct ldnq_changed_norm *norm,
                                         struct ldnq_error *err)
 {
+    const struct ldnq_tensor *stored;
     const char *name;
     LDNQ_TRY(make_unique_name(emitter, norm->name, "_tuned", &name, err));
-    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, norm->tensor, err));
+    LDNQ_TRY(ldnq_tensor_narrow(emitter->arena, norm->tensor, norm->node->inputs[norm->input]->half,
+                                &stored, err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, stored, err));
     return ldnq_edit_set_input(emitter->model, norm->node->origin, norm->input, name, err);
 }
 

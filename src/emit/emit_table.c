@@ -30,11 +30,22 @@ static enum ldnq_status add_tensor(struct table_emitter *emitter, const char *su
     return ldnq_edit_add_initializer(emitter->model, *name, tensor, err);
 }
 
+/* Adds a float32 tensor in the type of the table. */
+static enum ldnq_status add_floats(struct table_emitter *emitter, const char *suffix,
+                                   const struct ldnq_tensor *tensor, const char **name,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_tensor *stored;
+    LDNQ_TRY(
+        ldnq_tensor_narrow(emitter->arena, tensor, emitter->quantized->layer.dtype, &stored, err));
+    return add_tensor(emitter, suffix, stored, name, err);
+}
+
 static enum ldnq_status add_scalar(struct table_emitter *emitter, const char *suffix, float value,
                                    const char **name, struct ldnq_error *err)
 {
     const struct ldnq_tensor tensor = { .dtype = LDNQ_FLOAT, .data = &value };
-    return add_tensor(emitter, suffix, &tensor, name, err);
+    return add_floats(emitter, suffix, &tensor, name, err);
 }
 
 /* (rows, last), or (rows, S, last) with blocks. */
@@ -92,7 +103,7 @@ static enum ldnq_status add_table_tensors(struct table_emitter *emitter,
                                         .shape = make_table_shape(emitter->quantized, 1),
                                         .data = emitter->quantized->scales };
     LDNQ_TRY(add_codes(emitter, &names->codes, err));
-    return add_tensor(emitter, "_scale", &scales, &names->scales, err);
+    return add_floats(emitter, "_scale", &scales, &names->scales, err);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------- */
@@ -154,7 +165,8 @@ static enum ldnq_status insert_nodes(struct table_emitter *emitter,
 {
     const struct ldnq_node *node = emitter->quantized->layer.node;
     const char *ids = ldnq_edit_find_input(emitter->model, node->origin, 1);
-    const struct ldnq_edit_int_attr to_float = { .name = "to", .value = LDNQ_FLOAT };
+    const struct ldnq_edit_int_attr to_float = { .name = "to",
+                                                 .value = emitter->quantized->layer.dtype };
     const char *value, *last[2];
     LDNQ_TRY(insert_node(emitter, "Gather", names->codes, ids, NULL, &value, err));
     LDNQ_TRY(insert_node(emitter, "Gather", names->scales, ids, NULL, &last[1], err));

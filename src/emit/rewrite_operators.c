@@ -57,8 +57,9 @@ static bool is_in_main_graph(const struct ldnq_value *value)
 static const struct ldnq_tensor *find_constant(const struct ldnq_node *node, size_t input)
 {
     const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
-    return value && value->constant && value->constant->dtype == LDNQ_FLOAT ? value->constant
-                                                                            : NULL;
+    const bool is_float =
+        value && value->constant && value->constant->dtype == LDNQ_FLOAT && !value->half;
+    return is_float ? value->constant : NULL;
 }
 
 /* The node that alone reads the first output of the node, and nothing was merged into it. */

@@ -20,6 +20,7 @@ static const struct storage_type {
 #define TYPE_COUNT (sizeof types / sizeof *types)
 #define LEAST_OPSET 10
 #define AXIS_OPSET 13
+#define HALF_OPSET 19 /* the first whose DequantizeLinear takes scales of 16 bits */
 #define BLOCK_OPSET 21
 
 static const struct storage_type *find_narrowest_type(unsigned code_bits, unsigned bits, int opset)
@@ -69,13 +70,15 @@ enum ldnq_dtype ldnq_emit_narrowest_dtype(const struct ldnq_emit_choice *choice,
 }
 
 /* The opset that scales and target need, whatever the type of the codes is. */
-static int find_least_opset(const struct ldnq_emit_options *options)
+static int find_least_opset(const struct ldnq_emit_options *options, bool has_halves)
 {
     const int scales = options->granularity == LDNQ_PER_BLOCK     ? BLOCK_OPSET
                        : options->granularity == LDNQ_PER_CHANNEL ? AXIS_OPSET
                                                                   : LEAST_OPSET;
     const int least = scales > options->least_opset ? scales : options->least_opset;
-    return least > LEAST_OPSET ? least : LEAST_OPSET;
+    return has_halves && least < HALF_OPSET ? HALF_OPSET
+           : least > LEAST_OPSET            ? least
+                                            : LEAST_OPSET;
 }
 
 static enum ldnq_status check_kept_opset(const struct ldnq_model *model,
@@ -90,6 +93,11 @@ static enum ldnq_status check_kept_opset(const struct ldnq_model *model,
                          "%s: target '%s' needs opset %d, and the model's opset %d is to be kept; "
                          "choose target weights, or let the opset be raised",
                          ldnq_model_path(model), options->target->name, needed, opset);
+    if (needed == HALF_OPSET)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "%s: quantized float16 and bfloat16 weights need opset %d, and the "
+                         "model's opset %d is to be kept; let it be raised",
+                         ldnq_model_path(model), needed, opset);
     if (options->granularity == LDNQ_PER_TENSOR)
         return ldnq_fail(err, LDNQ_USAGE,
                          "%s: quantized weights need opset %d, and the model's opset %d is to be "
@@ -133,7 +141,9 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model,
 {
     const struct ldnq_codebook *widest = options->widest;
     const bool limits_type = options->opset > 0 || options->keeps_opset;
-    const int needed = find_least_opset(options);
+    bool has_halves;
+    LDNQ_TRY(ldnq_model_find_halves(model, &has_halves, err));
+    const int needed = find_least_opset(options, has_halves);
     int opset = ldnq_model_opset(model);
     LDNQ_TRY(check_kept_opset(model, options, needed, err));
     if (options->opset > opset)

@@ -133,6 +133,7 @@ void ldnq_value_copy_facts(struct ldnq_value *value, const struct ldnq_value *fr
     value->partial = from->partial;
     value->folded_from = from->folded_from;
     value->from_codes = from->from_codes;
+    value->half = from->half;
     value->is_no_tensor = from->is_no_tensor;
 }
 

@@ -59,6 +59,9 @@ struct ldnq_value {
      * graph. NULL for initializers and for values that are not constant. */
     const struct ldnq_node *folded_from;
     bool from_codes; /* computed from a DequantizeLinear of constants */
+    /* float16 or bfloat16: the type that the file has where the graph computes in float32
+     * (ldnq_pass_widen_halves); undefined for all other values. */
+    enum ldnq_dtype half;
     bool is_input, is_output;
     bool is_no_tensor;   /* declared as a sequence, an optional or a map */
     bool is_initializer; /* an initializer of the file that no graph input overrides */
@@ -90,6 +93,7 @@ struct ldnq_node {
      * what the node is part of: "function 'com.x.Block'", "a branch of If 'cond'". */
     const void *origin;
     const char *within;
+    bool is_added; /* a pass added it: the file has no such node */
     /* Nodes of the file that passes merged into this one (a BatchNormalization
      * folded into a convolution), in the order of the merges. */
     size_t merged_count;
@@ -151,6 +155,11 @@ enum ldnq_status ldnq_graph_add_capture(struct ldnq_graph *graph, const char *na
 /* Moves a value of another graph into this one, under a new index. Errors: NOMEM. */
 enum ldnq_status ldnq_graph_adopt_value(struct ldnq_graph *graph, struct ldnq_value *value,
                                         struct ldnq_error *err);
+/* The type that the file has for the value. */
+static inline enum ldnq_dtype ldnq_value_file_dtype(const struct ldnq_value *value)
+{
+    return value->half ? value->half : value->dtype;
+}
 /* Copies type, shape, constant, and where the constant came from. */
 void ldnq_value_copy_facts(struct ldnq_value *value, const struct ldnq_value *from);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "ir/tensor.h"
 
 /* A binary floating-point format of 16 bits: a sign, an exponent, a fraction. */
 struct half_format {
@@ -138,4 +139,42 @@ void ldnq_bfloats_from_floats(const float *floats, uint16_t *halves, size_t coun
 {
     for (size_t i = 0; i < count; i++)
         halves[i] = float_to_bfloat(floats[i]);
+}
+
+/* ---- rounding ------------------------------------------------------------------------------ */
+
+#define LARGEST_HALF 65504.0f
+#define LARGEST_BFLOAT 0x1.fep127f
+
+static inline uint16_t narrow_float(enum ldnq_dtype dtype, float v)
+{
+    const float largest = dtype == LDNQ_FLOAT16 ? LARGEST_HALF : LARGEST_BFLOAT;
+    const float bounded = isfinite(v) ? fminf(fmaxf(v, -largest), largest) : v;
+    return dtype == LDNQ_FLOAT16 ? float_to_half(bounded) : float_to_bfloat(bounded);
+}
+
+void ldnq_round_to_halves(enum ldnq_dtype dtype, float *floats, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const uint16_t bits = narrow_float(dtype, floats[i]);
+        floats[i] =
+            dtype == LDNQ_FLOAT16 ? half_to_float(bits) : bits_to_float((uint32_t)bits << 16);
+    }
+}
+
+enum ldnq_status ldnq_tensor_narrow(struct ldnq_arena *arena, const struct ldnq_tensor *from,
+                                    enum ldnq_dtype dtype, const struct ldnq_tensor **out,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_tensor *narrow;
+    *out = from;
+    if (dtype != LDNQ_FLOAT16 && dtype != LDNQ_BFLOAT16)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_tensor_create(arena, dtype, &from->shape, &narrow, err));
+    const float *floats = from->data;
+    uint16_t *halves = narrow->data;
+    for (size_t i = 0, count = ldnq_tensor_count(from); i < count; i++)
+        halves[i] = narrow_float(dtype, floats[i]);
+    *out = narrow;
+    return LDNQ_OK;
 }

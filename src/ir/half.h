@@ -8,10 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ir/dtype.h"
+
 double ldnq_half_to_double(uint16_t bits);
 uint16_t ldnq_half_from_double(double value);
 double ldnq_bfloat_to_double(uint16_t bits);
 uint16_t ldnq_bfloat_from_double(double value);
+
+/* Rounds floats to the numbers of a 16-bit type, in place; those beyond its largest number become
+ * that one. */
+void ldnq_round_to_halves(enum ldnq_dtype dtype, float *floats, size_t count);
 
 /* Convert arrays of `count` elements between 16-bit floats and float. */
 void ldnq_halves_to_floats(const uint16_t *halves, float *floats, size_t count);

@@ -78,6 +78,12 @@ enum ldnq_status ldnq_tensor_create(struct ldnq_arena *arena, enum ldnq_dtype dt
                                     const struct ldnq_shape *shape, struct ldnq_tensor **out,
                                     struct ldnq_error *err);
 
+/* Converts a float32 tensor to float16 or bfloat16, in the arena; for any other dtype *out is
+ * `from`. Numbers beyond the largest of the type become that one. Errors: NOMEM. */
+enum ldnq_status ldnq_tensor_narrow(struct ldnq_arena *arena, const struct ldnq_tensor *from,
+                                    enum ldnq_dtype dtype, const struct ldnq_tensor **out,
+                                    struct ldnq_error *err);
+
 /* Copies a tensor, data included, into the arena. Errors: NOMEM. */
 enum ldnq_status ldnq_tensor_copy(struct ldnq_arena *arena, const struct ldnq_tensor *from,
                                   struct ldnq_tensor **out, struct ldnq_error *err);

@@ -19,8 +19,10 @@ static enum ldnq_status check_weight(struct ldnq_layer *layer, const struct ldnq
 {
     if (!weight || !weight->constant)
         return refuse_layer(layer, arena, "its weight is computed at run time", err);
-    if (weight->constant->dtype != LDNQ_FLOAT) {
-        layer->refusal = ldnq_arena_printf(arena, err, "its weight is %s, not float32",
+    layer->dtype = weight->half ? weight->half : weight->constant->dtype;
+    if (layer->dtype != LDNQ_FLOAT && layer->dtype != LDNQ_FLOAT16 &&
+        layer->dtype != LDNQ_BFLOAT16) {
+        layer->refusal = ldnq_arena_printf(arena, err, "its weight is %s, not a float type",
                                            ldnq_dtype_name(weight->constant->dtype));
         return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
     }
@@ -76,7 +78,7 @@ static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_are
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
     layer->geometry = geometry;
-    if (bias && bias->constant && bias->constant->dtype == LDNQ_FLOAT &&
+    if (bias && bias->constant && bias->constant->dtype == layer->weight->dtype &&
         geometry.bias_factor != 0.0f)
         layer->bias = bias->constant;
     return LDNQ_OK;
@@ -90,7 +92,8 @@ bool ldnq_layers_have_same_elements(const struct ldnq_layer *a, const struct ldn
 {
     const float *x = a->weight->data, *y = b->weight->data;
     const size_t rows = ldnq_layer_rows(a), cols = a->geometry.cols;
-    if (rows != ldnq_layer_rows(b) || cols != b->geometry.cols)
+    if (rows != ldnq_layer_rows(b) || cols != b->geometry.cols || a->dtype != b->dtype ||
+        a->weight->dtype != LDNQ_FLOAT || b->weight->dtype != LDNQ_FLOAT)
         return false;
     for (size_t row = 0; row < rows; row++)
         for (size_t col = 0; col < cols; col++)

@@ -18,6 +18,7 @@ struct ldnq_layer {
     struct ldnq_layer_geometry geometry;
     size_t weight_input;
     const struct ldnq_tensor *weight; /* NULL when it is not constant */
+    enum ldnq_dtype dtype;            /* of weight and bias in the file: float32 or a half */
     const char *weight_name;
     /* The bias that is solved for with the weight; NULL when there is none, or none that
      * can be changed. */

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/size.h"
+#include "ir/half.h"
 
 /* ---- scales ----------------------------------------------------------------------------- */
 
@@ -88,7 +89,9 @@ static float find_scale_for_bias(const struct ldnq_quantized_layer *quantized, s
 {
     const float *bias = quantized->bias->data;
     const double scale = fabs((double)bias[row]) / ((double)quantized->input_scale * code);
-    const double least = fmax(quantized->power_of_two ? exp2(ceil(log2(scale))) : scale, FLT_MIN);
+    const double least =
+        fmax(quantized->scale_format == &ldnq_power_of_two_scales ? exp2(ceil(log2(scale))) : scale,
+             FLT_MIN);
     return least <= (double)FLT_MAX ? (float)least : FLT_MAX;
 }
 
@@ -145,6 +148,16 @@ static enum ldnq_status quantize_bias(struct ldnq_quantized_layer *quantized,
     return LDNQ_OK;
 }
 
+/* What DequantizeLinear computes with scales of the file's type, and the bias as it is stored. */
+static void round_to_file_type(struct ldnq_quantized_layer *quantized)
+{
+    struct ldnq_tensor *const tensors[] = { quantized->weight, quantized->bias };
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        if (tensors[i])
+            ldnq_round_to_halves(quantized->layer.dtype, tensors[i]->data,
+                                 ldnq_tensor_count(tensors[i]));
+}
+
 enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantized,
                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -160,6 +173,8 @@ enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantiz
     layer->node->inputs[layer->weight_input]->constant = quantized->weight;
     if (has_integer_bias(quantized))
         LDNQ_TRY(quantize_bias(quantized, arena, err));
+    if (layer->dtype != LDNQ_FLOAT)
+        round_to_file_type(quantized);
     if (quantized->bias)
         layer->node->inputs[layer->bias_input]->constant = quantized->bias;
     return LDNQ_OK;

@@ -19,9 +19,9 @@ struct ldnq_quantized_layer {
     const struct ldnq_quantized_layer *tied;
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity; /* per channel also means per block if block_index is set */
-    bool power_of_two;                 /* scales are, and stay, powers of two */
-    int8_t *codes;                     /* (G, M, K) */
-    float *scales;                     /* (G, M, S); all equal per tensor */
+    const struct ldnq_scale_format *scale_format; /* of scales that stay as they are; or NULL */
+    int8_t *codes;                                /* (G, M, K) */
+    float *scales;                                /* (G, M, S); all equal per tensor */
     /* The block of each column, 0 .. S-1; NULL where a row has one scale. */
     const uint32_t *block_index; /* (K) */
     size_t block_count;          /* S where block_index is set */

@@ -88,6 +88,11 @@ const char *ldnq_model_producer(const struct ldnq_model *model);
 /* The model's opset of ai.onnx. */
 int ldnq_model_opset(const struct ldnq_model *model);
 
+/* Whether a node computes in float16 or bfloat16: it casts to such a type, or reads a tensor of it
+ * and is no Cast. Errors: NOMEM. */
+enum ldnq_status ldnq_model_find_halves(const struct ldnq_model *model, bool *found,
+                                        struct ldnq_error *err);
+
 /* Entries of metadata_props: NULL for a missing key; set adds or replaces. */
 const char *ldnq_model_metadata(const struct ldnq_model *model, const char *key);
 enum ldnq_status ldnq_model_set_metadata(struct ldnq_model *model, const char *key,

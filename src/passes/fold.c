@@ -243,6 +243,27 @@ static bool inputs_have_types(const struct ldnq_node *node)
     return true;
 }
 
+/* The type that the file has for output i of a node whose inputs were widened: the rule is that of
+ * ops/widen.h. A type that the node itself names is marked already. */
+static enum ldnq_dtype find_half_of_output(const struct ldnq_node *node, size_t i)
+{
+    const unsigned flags = node->op->flags;
+    if (node->outputs[i]->half || (i > 0 && flags & LDNQ_OP_FLOAT32_STATISTICS) ||
+        strcmp(node->op_type, "Cast") == 0)
+        return node->outputs[i]->half;
+    if (flags & LDNQ_OP_CONTROL_FLOW)
+        return ldnq_subgraphs_find_half_of_output(node, i);
+    const size_t first = strcmp(node->op_type, "CastLike") == 0 ? 1 : 0;
+    for (size_t k = first; k < node->input_count; k++) {
+        const struct ldnq_value *input = node->inputs[k];
+        if (input && input->half)
+            return input->half;
+        if (k == first && input && input->dtype == LDNQ_FLOAT)
+            break;
+    }
+    return LDNQ_UNDEFINED;
+}
+
 static enum ldnq_status infer_and_compute_outputs(struct node_folding *f, struct ldnq_error *err)
 {
     struct ldnq_node *node = f->node;
@@ -257,6 +278,8 @@ static enum ldnq_status infer_and_compute_outputs(struct node_folding *f, struct
             continue;
         node->outputs[i]->dtype = f->out[i].dtype;
         node->outputs[i]->shape = f->out[i].shape;
+        if (f->out[i].dtype == LDNQ_FLOAT)
+            node->outputs[i]->half = find_half_of_output(node, i);
     }
     enum knowledge knowledge = find_result_knowledge(node);
     if (has_bodies || knowledge == UNKNOWN || !result_is_small_enough(f, knowledge) ||

@@ -163,3 +163,9 @@ enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *er
     LDNQ_TRY(ldnq_pass_remove_dead_nodes(graph, err));
     return ldnq_graph_verify(graph, err);
 }
+
+enum ldnq_status ldnq_passes_run_in_float32(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_pass_widen_halves(graph, err));
+    return ldnq_passes_run(graph, err);
+}

@@ -29,6 +29,12 @@ enum ldnq_status ldnq_pass_fold_constants(struct ldnq_graph *graph, struct ldnq_
  * usable: what can be inferred about the other nodes has been. */
 enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_error *err);
 
+/* Lets the graph compute in float32 what the file has in float16 or bfloat16, bodies included:
+ * constants are converted, and values know the type of the file (`half`), those of nodes when they
+ * are folded. Inputs keep their type, and a Cast follows them; outputs become float32. Comes before
+ * all other passes. Errors: NOMEM. */
+enum ldnq_status ldnq_pass_widen_halves(struct ldnq_graph *graph, struct ldnq_error *err);
+
 /* Merges a BatchNormalization into the convolution or Gemm before it when nothing else
  * reads the value between the two:
  *   y = s conv(x) + (shift - s mean),  s = scale / sqrt(var + epsilon)
@@ -46,5 +52,9 @@ enum ldnq_status ldnq_pass_remove_dead_nodes(struct ldnq_graph *graph, struct ld
 /* Binds operators and runs all passes in order.
  * Errors: UNSUPPORTED or MODEL, with all nodes that can't be executed; NOMEM. */
 enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err);
+
+/* The same, with halves widened after the first folding, which computes in the types of the file.
+ */
+enum ldnq_status ldnq_passes_run_in_float32(struct ldnq_graph *graph, struct ldnq_error *err);
 
 #endif

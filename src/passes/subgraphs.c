@@ -219,6 +219,15 @@ enum ldnq_status ldnq_subgraphs_fold_constants(struct ldnq_folding *folding,
     return fold_body_graph(folding, control->bodies[1], err);
 }
 
+/* The outputs of a body are the node's, but for a Loop's condition. */
+enum ldnq_dtype ldnq_subgraphs_find_half_of_output(const struct ldnq_node *node, size_t i)
+{
+    const struct ldnq_control *control = node->op_attrs;
+    const struct ldnq_graph *body = control->bodies[0];
+    const size_t at = i + (control->kind == LDNQ_CONTROL_LOOP ? 1 : 0);
+    return at < body->output_count ? body->outputs[at]->half : LDNQ_UNDEFINED;
+}
+
 /* ---- inlining a branch --------------------------------------------------------------- */
 
 struct ldnq_graph *ldnq_subgraph_find_taken_branch(const struct ldnq_node *node)

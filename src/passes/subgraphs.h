@@ -14,6 +14,9 @@ enum ldnq_status ldnq_subgraphs_fold_constants(struct ldnq_folding *folding,
                                                const struct ldnq_node *node,
                                                struct ldnq_error *err);
 
+/* The type that the file has for output i of a node whose bodies were widened. */
+enum ldnq_dtype ldnq_subgraphs_find_half_of_output(const struct ldnq_node *node, size_t i);
+
 /* The branch that an If takes when its condition is constant; NULL otherwise. */
 struct ldnq_graph *ldnq_subgraph_find_taken_branch(const struct ldnq_node *node);
 

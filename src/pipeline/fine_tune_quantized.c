@@ -183,7 +183,7 @@ void ldnq_fine_tune_quantized_step(struct ldnq_fine_tune_quantized *layer, size_
                                    double scale_rate, double bias_rate, double code_rate)
 {
     if (layer->owner == layer) {
-        if (!layer->result->power_of_two)
+        if (!layer->result->scale_format)
             ldnq_adam_step(&layer->scale, step, scale_rate);
         if (layer->latent.count) {
             ldnq_adam_step(&layer->latent, step, code_rate);

@@ -73,6 +73,7 @@ static enum ldnq_status make_table_problem(const struct ldnq_quantized_layer *qu
         .diagonal = diagonal,
         .codebook = quantized->codebook,
         .granularity = quantized->block_index ? LDNQ_PER_BLOCK : LDNQ_PER_CHANNEL,
+        .scale_format = quantized->scale_format,
         .block_index = quantized->block_index,
         .block_count = quantized->block_count,
     };

@@ -23,7 +23,7 @@ struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitt
         .bias = layer->bias ? bias : NULL,
         .codebook = quantized->codebook,
         .granularity = granularity,
-        .power_of_two = quantized->power_of_two,
+        .scale_format = quantized->scale_format,
         .zeros = quantized->zeros,
         .block_index = quantized->block_index,
         .block_count = quantized->block_count,

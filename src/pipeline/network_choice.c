@@ -59,7 +59,7 @@ static enum ldnq_status round_weight(const struct ldnq_quantizer *quantizer,
         .granularity = is_per_tensor            ? LDNQ_PER_TENSOR
                        : quantized->block_index ? LDNQ_PER_BLOCK
                                                 : LDNQ_PER_CHANNEL,
-        .power_of_two = quantized->power_of_two,
+        .scale_format = quantized->scale_format,
         .zeros = quantized->zeros,
         .block_index = quantized->block_index,
         .block_count = quantized->block_count,

@@ -33,6 +33,14 @@ static enum ldnq_status copy_layer_constants(struct ldnq_quantizer *quantizer, s
                        : LDNQ_OK;
 }
 
+/* Scales have the type of the weight in the file. */
+static const struct ldnq_scale_format *find_scale_format(const struct ldnq_layer *layer)
+{
+    return layer->dtype == LDNQ_FLOAT16    ? &ldnq_float16_scales
+           : layer->dtype == LDNQ_BFLOAT16 ? &ldnq_bfloat16_scales
+                                           : NULL;
+}
+
 /* Chooses the codebook and the granularity that the target takes for this layer. */
 static void choose_codebook_and_granularity(const struct ldnq_quantize_options *options,
                                             const struct ldnq_layer *layer,
@@ -44,9 +52,11 @@ static void choose_codebook_and_granularity(const struct ldnq_quantize_options *
     /* The scales of rows are gathered with them. */
     const bool is_table = ldnq_layer_is_table(layer);
     quantized->granularity = is_table ? LDNQ_PER_CHANNEL : options->granularity;
+    quantized->scale_format = find_scale_format(layer);
     if (!target)
         return;
-    quantized->power_of_two = target->power_of_two && !is_table;
+    if (target->power_of_two && !is_table)
+        quantized->scale_format = &ldnq_power_of_two_scales;
     if (target->narrow_weights)
         quantized->codebook = ldnq_codebook_find_symmetric(quantized->codebook);
     if (!is_table && ldnq_target_is_per_tensor(target, layer->node->op_type))

@@ -116,7 +116,7 @@ bool ldnq_select_fits_integers(const struct ldnq_layer *layer,
                                const struct ldnq_quantize_options *options)
 {
     const unsigned bits = ldnq_select_stored_bits(layer->node, options);
-    return !ldnq_layer_is_table(layer) && has_kernel_layout(layer) &&
+    return !ldnq_layer_is_table(layer) && has_kernel_layout(layer) && layer->dtype == LDNQ_FLOAT &&
            ldnq_target_has_default_attributes(layer->node) &&
            ldnq_select_block(layer, options) == 0 &&
            options->activations.target->weight_bits >> bits & 1;

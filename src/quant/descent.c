@@ -281,7 +281,7 @@ static void descend_row(const struct descent *d, size_t row, const struct step_l
 {
     d->rows[row].changed = true;
     for (int sweep = 0; d->rows[row].changed && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
-        if (!d->problem->power_of_two) {
+        if (!d->problem->scale_format) {
             compute_row_quadratic_terms(d, row);
             change_row_scale(
                 d, row, ldnq_compute_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
@@ -294,7 +294,7 @@ static void descend_blocks(const struct descent *d, const struct ldnq_piece *pie
 {
     bool goes_on = true;
     for (int sweep = 0; goes_on && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
-        goes_on = step_block_scales(d, piece);
+        goes_on = !d->problem->scale_format && step_block_scales(d, piece);
         sweep_rows_of_piece(d, piece, thread);
         for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
             goes_on = goes_on || d->rows[row].changed;
@@ -328,7 +328,7 @@ static void sweep_tensor_piece(void *ctx, size_t chunk, size_t thread)
 {
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
-    for (size_t row = piece.offset; !d->problem->power_of_two && row < piece.offset + piece.rows;
+    for (size_t row = piece.offset; !d->problem->scale_format && row < piece.offset + piece.rows;
          row++)
         change_row_scale(d, row,
                          ldnq_compute_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));

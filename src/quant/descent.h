@@ -2,8 +2,8 @@
  *
  * Solves  min over codes q, scale a of  (a q - w)' H (a q - w)  for each row, or of the sum
  *         over all rows where they share a scale, alternately: each code in order becomes
- *         the best one while the others are fixed; then a = q'Hw / q'Hq, unless scales are
- *         powers of two, which stay as they are. The scales of blocks take a step of steepest
+ *         the best one while the others are fixed; then a = q'Hw / q'Hq, unless scales have
+ *         a format: these stay as they are. The scales of blocks take a step of steepest
  *         descent instead, preconditioned by each block's own curvature
  * Shapes  as in quant.h, for a problem without a mean (ldnq_problem_eliminate_bias): codes
  *         (G, M, K) and scales (G, M, S) are input and result

@@ -55,6 +55,21 @@ enum ldnq_granularity {
 
 /* ---- a layer's problem and its solution ------------------------------------------ */
 
+/* Scales with fewer digits than float32 has. From 2^e to 2^(e+1) they are the multiples of
+ * 2^(e - fraction); below 2^least_exponent all multiples of 2^(least_exponent - fraction). */
+struct ldnq_scale_format {
+    int fraction, least_exponent;
+    float largest; /* no code times its scale is larger */
+};
+
+extern const struct ldnq_scale_format ldnq_power_of_two_scales, ldnq_float16_scales,
+    ldnq_bfloat16_scales;
+
+/* Returns the scale of the format next to `scale`: the largest one below it or the smallest one
+ * above it, or `scale` itself; within the limits of the format for the codebook. */
+float ldnq_find_neighboring_scale(const struct ldnq_scale_format *format,
+                                  const struct ldnq_codebook *codebook, float scale, bool above);
+
 struct ldnq_layer_problem {
     size_t groups, rows, cols; /* G, M, K */
     const float *weight;       /* (G, M, K) */
@@ -67,7 +82,8 @@ struct ldnq_layer_problem {
     const float *bias;  /* (G, M) */
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity;
-    bool power_of_two;    /* scales are powers of two; not with blocks */
+    /* NULL: any float32. Powers of two not with blocks. */
+    const struct ldnq_scale_format *scale_format;
     const uint8_t *zeros; /* (G, M, K) not 0 where the code has to be 0; NULL: nowhere */
     /* The block of each column; every block 0 .. S-1 has at least one column. NULL, and S is
      * 1, unless granularity is LDNQ_PER_BLOCK. */

@@ -164,7 +164,7 @@ static enum ldnq_status check_solver_supports(const struct ldnq_solver *solver,
         return ldnq_fail(err, LDNQ_USAGE,
                          "the solver '%s' has one scale per channel, not one per block",
                          solver->name);
-    if (problem->block_index && problem->power_of_two)
+    if (problem->block_index && problem->scale_format == &ldnq_power_of_two_scales)
         return ldnq_fail(err, LDNQ_USAGE, "scales of blocks can't be powers of two");
     if (!problem->gram && solver->needs_gram)
         return ldnq_fail(err, LDNQ_USAGE,
@@ -239,13 +239,13 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
 }
 
 /* First without the restriction; each scale is then rounded, and the codes found again. */
-static enum ldnq_status solve_with_powers_of_two(const struct ldnq_solver *solver,
-                                                 struct ldnq_solver_task *task,
-                                                 struct ldnq_error *err)
+static enum ldnq_status solve_with_scale_format(const struct ldnq_solver *solver,
+                                                struct ldnq_solver_task *task,
+                                                struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     struct ldnq_layer_problem unrestricted = *problem;
-    unrestricted.power_of_two = false;
+    unrestricted.scale_format = NULL;
     task->problem = &unrestricted;
     LDNQ_TRY(solve_and_measure(solver, task, err));
     task->problem = problem;
@@ -262,8 +262,8 @@ enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
     };
     LDNQ_TRY(check_solver_supports(solver, problem, err));
     LDNQ_TRY(ldnq_arena_create(&task.arena, err));
-    const enum ldnq_status status = problem->power_of_two
-                                        ? solve_with_powers_of_two(solver, &task, err)
+    const enum ldnq_status status = problem->scale_format
+                                        ? solve_with_scale_format(solver, &task, err)
                                         : solve_and_measure(solver, &task, err);
     ldnq_arena_destroy(task.arena);
     return status;

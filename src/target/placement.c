@@ -216,6 +216,18 @@ static size_t count_inputs(const struct ldnq_graph *graph)
     return count;
 }
 
+/* Integer kernels take and write float32. */
+static bool has_halves(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && node->inputs[i]->half)
+            return true;
+    for (size_t o = 0; o < node->output_count; o++)
+        if (node->outputs[o] && node->outputs[o]->half)
+            return true;
+    return false;
+}
+
 static enum ldnq_status allocate_placement_arrays(struct ldnq_placement_workspace *work,
                                                   struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -244,6 +256,10 @@ static enum ldnq_status allocate_placement_arrays(struct ldnq_placement_workspac
         if (node->within || is_table ||
             (rule && (rule->class == LDNQ_TAKES_NO_PAIR || rule->class == LDNQ_RUNS_FLOAT)))
             rule = NULL;
+        if (rule && has_halves(node)) {
+            work->reasons[n] = "the file computes it in 16-bit floats";
+            rule = NULL;
+        }
         if (rule && rule->activations &&
             !(rule->activations & LDNQ_DTYPE_BIT(work->options->activation))) {
             work->reasons[n] = "the target has no kernel of it for this activation type";

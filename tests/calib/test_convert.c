@@ -106,6 +106,8 @@ static void only_0_and_1_should_become_bool(void **state)
 static void floats_should_never_become_integers(void **state)
 {
     static const float one = 1;
+    const float large = 1e5f;
+    refuse(*state, LDNQ_FLOAT, &large, LDNQ_FLOAT16, "the value 100000 does not fit float16");
     refuse(*state, LDNQ_FLOAT, &one, LDNQ_INT64, "holds float32 where int64 is wanted");
     refuse(*state, LDNQ_FLOAT, &one, LDNQ_STRING, "holds float32 where string is wanted");
     refuse(*state, LDNQ_COMPLEX64, &one, LDNQ_FLOAT, "holds complex64 where float32 is wanted");

@@ -107,7 +107,7 @@ static void weights_that_can_not_be_replaced_should_be_refused_with_a_reason(voi
 
     graph = build_layer_graph(&layer_kinds[0]);
     ((struct ldnq_tensor *)(uintptr_t)graph->nodes[0]->inputs[1]->constant)->dtype = LDNQ_DOUBLE;
-    check_refusal(graph, "not float32");
+    check_refusal(graph, "not a float type");
 
     graph = build_layer_graph(&layer_kinds[0]);
     graph->nodes[0]->within = "the body of Loop 'l'";

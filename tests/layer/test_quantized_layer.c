@@ -223,7 +223,7 @@ static void one_scale_should_grow_for_all_rows(void **state)
         fit_bias(&memory);
         struct ldnq_quantized_layer *quantized = &memory.quantized;
         quantized->granularity = LDNQ_PER_TENSOR;
-        quantized->power_of_two = power_of_two;
+        quantized->scale_format = power_of_two ? &ldnq_power_of_two_scales : NULL;
         assert_ok(ldnq_quantized_layer_apply(quantized, memory.graph->arena, &err));
         for (size_t row = 1; row < 4; row++)
             assert_true(quantized->scales[row] == quantized->scales[0]);

@@ -27,6 +27,7 @@ static inline struct ldnq_layer build_gemm_layer(struct ldnq_graph *graph, size_
                       .bias_factor = 1 },
         .weight_input = 1,
         .weight = node->inputs[1]->constant,
+        .dtype = LDNQ_FLOAT,
         .bias_input = 2,
         .bias = node->inputs[2]->constant,
     };

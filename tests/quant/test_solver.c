@@ -296,10 +296,10 @@ static void an_objective_beyond_a_double_should_be_refused(void **state)
 }
 
 static void check_allocations_with(const char *solver, enum ldnq_granularity granularity,
-                                   bool power_of_two)
+                                   const struct ldnq_scale_format *format)
 {
     struct layer layer = layer_make(3, 40, 6, "ternary", granularity, 13);
-    layer.problem.power_of_two = power_of_two;
+    layer.problem.scale_format = format;
     for (long n = 0;; n++) {
         ldnq_alloc_fail_after(n);
         const enum ldnq_status status = layer_solve(&layer, solver, NULL, &err);
@@ -314,9 +314,10 @@ static void check_allocations_with(const char *solver, enum ldnq_granularity gra
 
 static void check_allocations(const char *solver, enum ldnq_granularity granularity)
 {
-    check_allocations_with(solver, granularity, false);
+    check_allocations_with(solver, granularity, NULL);
+    check_allocations_with(solver, granularity, &ldnq_float16_scales);
     if (granularity != LDNQ_PER_BLOCK)
-        check_allocations_with(solver, granularity, true);
+        check_allocations_with(solver, granularity, &ldnq_power_of_two_scales);
 }
 
 /* That nothing leaks then is AddressSanitizer's to say. */
@@ -395,7 +396,7 @@ static void check_powers_of_two(const char *solver, enum ldnq_granularity granul
                 layer_make(shapes[i][0], shapes[i][1], shapes[i][2], "int8", granularity, i);
             if (!bias)
                 layer_without_bias(&layer);
-            layer.problem.power_of_two = true;
+            layer.problem.scale_format = &ldnq_power_of_two_scales;
             assert_ok(layer_solve(&layer, solver, NULL, &err));
             check_solution(&layer);
             for (size_t row = 0; row < shapes[i][0] * shapes[i][1]; row++)
@@ -422,7 +423,7 @@ static void power_of_two_should_be_the_neighbour_of_the_least_error(void **state
         for (size_t j = 0; j < 40; j++)
             layer.gram[i * 40 + j] = i == j;
     }
-    layer.problem.power_of_two = true;
+    layer.problem.scale_format = &ldnq_power_of_two_scales;
     assert_ok(layer_solve(&layer, "cd", NULL, &err));
     assert_true(layer.solution.scales[0] == 1.0f / 128);
     layer.weight[0] = 1.6f;
@@ -431,11 +432,89 @@ static void power_of_two_should_be_the_neighbour_of_the_least_error(void **state
     layer_free(&layer);
 }
 
+/* ---- scales of 16-bit floats -------------------------------------------------------------- */
+
+static bool is_scale_of(const struct ldnq_scale_format *format, float scale)
+{
+    int exponent;
+    frexpf(scale, &exponent);
+    exponent = exponent - 1 < format->least_exponent ? format->least_exponent : exponent - 1;
+    const double steps = ldexp((double)scale, format->fraction - exponent);
+    return steps >= 1 && steps == floor(steps);
+}
+
+static void check_half_scales(const char *solver, enum ldnq_granularity granularity)
+{
+    const struct ldnq_scale_format *formats[] = { &ldnq_float16_scales, &ldnq_bfloat16_scales };
+    /* The smallest leaves scales below the smallest number of float16, the largest makes codes
+     * times scales overflow. */
+    const float spreads[] = { 1, 1e-5f, 1e-8f, 1e5f };
+    for (size_t f = 0; f < 2; f++)
+        for (size_t i = 0; i < 4; i++) {
+            struct layer layer = layer_make(2, 5, 12, "int8", granularity, i);
+            for (size_t k = 0; k < 2 * 5 * 12; k++)
+                layer.weight[k] *= spreads[i];
+            layer.problem.scale_format = formats[f];
+            assert_ok(layer_solve(&layer, solver, NULL, &err));
+            const size_t scales = 10 * (layer.problem.block_index ? layer.problem.block_count : 1);
+            for (size_t k = 0; k < scales; k++) {
+                assert_true(is_scale_of(formats[f], layer.solution.scales[k]));
+                assert_true(layer.solution.scales[k] * 128 <= formats[f]->largest);
+            }
+            layer_free(&layer);
+        }
+}
+
+static void scales_should_be_halves_where_the_problem_asks_for_it(void **state)
+{
+    (void)state;
+    each_solver(check_half_scales);
+}
+
+/* Between 6e-8 and 6e-5 float16 has few digits: rounding the scale alone moves large weights by
+ * several steps, so that the codes have to be found again. */
+static void codes_should_fit_the_rounded_scale(void **state)
+{
+    (void)state;
+    struct layer layer = layer_make(1, 6, 40, "int8", LDNQ_PER_CHANNEL, 3);
+    layer_without_bias(&layer);
+    for (size_t i = 0; i < 6 * 40; i++)
+        layer.weight[i] *= 3e-5f;
+    layer.problem.scale_format = &ldnq_float16_scales;
+    assert_ok(layer_solve(&layer, "gptq", NULL, &err));
+    assert_true(layer.solution.error < 3e-3);
+    layer_free(&layer);
+}
+
+static void the_neighbours_of_a_scale_should_be_those_of_its_format(void **state)
+{
+    (void)state;
+    const struct ldnq_codebook *int8 = ldnq_codebook_find("int8");
+    const struct {
+        const struct ldnq_scale_format *format;
+        float scale, below, above;
+    } cases[] = {
+        { &ldnq_float16_scales, 1.0f, 1.0f, 1.0f },
+        { &ldnq_float16_scales, 1.0001f, 1.0f, 1.0009765625f },
+        { &ldnq_float16_scales, 1e-9f, 0x1p-24f, 0x1p-24f },
+        { &ldnq_float16_scales, 0x1.8p-24f, 0x1p-24f, 0x1p-23f },
+        { &ldnq_float16_scales, 1e6f, 511.75f, 511.75f }, /* 128 * 511.75 = 65504 */
+        { &ldnq_bfloat16_scales, 1.001f, 1.0f, 1.0078125f },
+        { &ldnq_power_of_two_scales, 0.3f, 0.25f, 0.5f },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(ldnq_find_neighboring_scale(cases[i].format, int8, cases[i].scale, false) ==
+                    cases[i].below);
+        assert_true(ldnq_find_neighboring_scale(cases[i].format, int8, cases[i].scale, true) ==
+                    cases[i].above);
+    }
+}
+
 static void powers_of_two_should_refuse_blocks(void **state)
 {
     (void)state;
     struct layer layer = layer_make(1, 4, 12, "int8", LDNQ_PER_BLOCK, 3);
-    layer.problem.power_of_two = true;
+    layer.problem.scale_format = &ldnq_power_of_two_scales;
     assert_fails(layer_solve(&layer, "cd", NULL, &err), LDNQ_USAGE, "powers of two");
     layer_free(&layer);
 }
@@ -478,6 +557,9 @@ int main(void)
         cmocka_unit_test(scales_should_be_powers_of_two_where_the_problem_asks_for_it),
         cmocka_unit_test(power_of_two_should_be_the_neighbour_of_the_least_error),
         cmocka_unit_test(powers_of_two_should_refuse_blocks),
+        cmocka_unit_test(scales_should_be_halves_where_the_problem_asks_for_it),
+        cmocka_unit_test(codes_should_fit_the_rounded_scale),
+        cmocka_unit_test(the_neighbours_of_a_scale_should_be_those_of_its_format),
         cmocka_unit_test(rtn_should_take_the_scale_from_the_largest_weight),
     };
 #if defined(__SANITIZE_THREAD__) /* the rest runs in one thread, and would take minutes */
