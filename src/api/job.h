@@ -60,9 +60,6 @@ enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
                                        const struct ldnq_job_samples *wanted,
                                        struct ldnq_samples **samples, struct ldnq_error *err);
 
-/* Whether a file can be created at `path`, checked before long work. Errors: IO. */
-enum ldnq_status ldnq_job_check_output(const char *path, struct ldnq_error *err);
-
 /* Calls the options' event callback with the object as one line. Nothing where there is no
  * callback, or memory is out. */
 void ldnq_job_report_event(const struct ldnq_job *job, const cJSON *event);

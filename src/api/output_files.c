@@ -1,8 +1,79 @@
 #include "api/output_files.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-#include "api/job.h"
+#include "base/file.h"
+
+/* Without its last part; "." where it has one part alone. Returns false where that is too long. */
+static bool find_folder(const char *path, char folder[4096])
+{
+    const char *slash = strrchr(path, '/');
+    const size_t length = !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    if (length >= 4096)
+        return false;
+    memcpy(folder, path, length);
+    memcpy(folder + length, slash ? "" : ".", slash ? 1 : 2);
+    return true;
+}
+
+/* What exists and is no regular file is written in place. */
+static enum ldnq_status check_device(const char *path, const struct stat *info,
+                                     struct ldnq_error *err)
+{
+    struct stat named;
+    if (S_ISDIR(info->st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: is a folder; a file is to be written", path);
+    /* Links to pipes are those of a shell, which have a reader; the name of one may have none, so
+     * that opening it would wait for ever. */
+    if ((S_ISFIFO(info->st_mode) && lstat(path, &named) == 0 && S_ISFIFO(named.st_mode)) ||
+        S_ISSOCK(info->st_mode) || S_ISBLK(info->st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: is a %s; a file is to be written", path,
+                         S_ISFIFO(info->st_mode)   ? "named pipe"
+                         : S_ISSOCK(info->st_mode) ? "socket"
+                                                   : "block device");
+    if (access(path, W_OK) != 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", path, strerror(errno));
+    return LDNQ_OK;
+}
+
+/* S_ISVTX, which POSIX has in an extension alone. */
+#define STICKY 01000
+
+/* In a folder like /tmp, only the owner replaces a file. */
+static bool is_guarded_by_owner(const struct stat *folder, const struct stat *file)
+{
+    const uid_t user = geteuid();
+    return (folder->st_mode & STICKY) && user != 0 && user != file->st_uid &&
+           user != folder->st_uid;
+}
+
+/* Whether a file can be created at `path`, or replaced, by creating the temporary one that it is
+ * written to. */
+static enum ldnq_status check_output(const char *path, struct ldnq_error *err)
+{
+    char folder[4096];
+    struct stat info, around;
+    struct ldnq_file_writer writer;
+    const bool exists = stat(path, &info) == 0;
+    if (exists && !S_ISREG(info.st_mode))
+        return check_device(path, &info, err);
+    if (!find_folder(path, folder))
+        return ldnq_fail(err, LDNQ_IO, "%s: the path is too long", path);
+    if (stat(folder, &around) != 0 || !S_ISDIR(around.st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: '%s' is not a folder", path, folder);
+    if (exists && is_guarded_by_owner(&around, &info))
+        return ldnq_fail(err, LDNQ_IO,
+                         "%s: can't be replaced: it belongs to another user, in a folder where "
+                         "only owners replace files",
+                         path);
+    const enum ldnq_status status = ldnq_file_writer_init(&writer, path, err);
+    ldnq_file_writer_finish(&writer);
+    return status;
+}
 
 enum ldnq_status ldnq_output_files_add(struct ldnq_output_files *files, const char *option,
                                        const char *path, struct ldnq_error *err)
@@ -11,7 +82,7 @@ enum ldnq_status ldnq_output_files_add(struct ldnq_output_files *files, const ch
         return LDNQ_OK;
     assert(files->count < LDNQ_OUTPUT_FILES);
     struct ldnq_output_file *file = &files->list[files->count];
-    LDNQ_TRY(ldnq_job_check_output(path, err));
+    LDNQ_TRY(check_output(path, err));
     *file = (struct ldnq_output_file){ .option = option, .path = path };
     ldnq_file_identify(path, &file->id);
     for (size_t i = 0; i < files->count; i++)

@@ -219,7 +219,10 @@ static bool link_unnamed(struct ldnq_file_writer *writer)
 
 static enum ldnq_status open_temporary_file(struct ldnq_file_writer *writer, struct ldnq_error *err)
 {
-    int fd = create_unnamed_beside(writer->path);
+    struct stat info;
+    /* A file without a name has no name that is too long, until it gets it. */
+    const bool is_too_long = lstat(writer->temporary, &info) != 0 && errno == ENAMETOOLONG;
+    int fd = is_too_long ? -1 : create_unnamed_beside(writer->path);
     if (fd >= 0) {
         writer->unnamed = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
         if (writer->unnamed < 0)

@@ -9,6 +9,7 @@
 #include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/line.h"
+#include "cli/output_paths.h"
 #include "cli/start.h"
 
 static void print_overview(FILE *stream)
@@ -38,7 +39,9 @@ static enum ldnq_status run_command(const struct cli_command *command, int argc,
     if (status == LDNQ_OK && cli_line_has_flag(&line, "help")) {
         cli_print_help(command);
     } else if (status == LDNQ_OK) {
-        status = command->run(&line, err);
+        status = cli_check_output_paths(&line, command->name, err);
+        if (status == LDNQ_OK)
+            status = command->run(&line, err);
         if (status == LDNQ_USAGE)
             cli_add_dashes(err);
     }

@@ -5,7 +5,10 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,7 +17,7 @@ import pytest
 import quantized
 import small_models as small
 import support
-from support import DIGITS, USAGE, save
+from support import DIGITS, LDNQ, USAGE, save
 
 MODEL = DIGITS / "digits-ts.onnx"
 FAST = ["--solver", "rtn", "--weights", "int8"]
@@ -176,3 +179,100 @@ def test_a_run_that_is_killed_while_it_renames_should_leave_the_old_model(folder
     assert now in (old, new)
     after = support.run(folder / "q.onnx", {"x": np.load(folder / "x.npy")}, folder / "run")
     assert np.array_equal(after["y"], (before if now == old else want)["y"])
+
+
+# ---- what can't be written is refused before the work
+
+
+# Root may write everywhere.
+NOT_ROOT = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+@pytest.fixture
+def open_folder(folder):
+    """The same files in a folder that any user can reach, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        place = Path(name)
+        for source in folder.iterdir():
+            shutil.copyfile(source, place / source.name)
+        place.chmod(0o777)
+        try:
+            subprocess.run([LDNQ, "--version"], check=True, capture_output=True, **NOT_ROOT)
+        except OSError:
+            pytest.skip("other users can't run the program")
+        yield place
+
+
+@pytest.mark.parametrize("options, status, text", [
+    ("-o ro/q.onnx", support.IO, "Permission denied"),
+    ("-o sub", support.IO, "is a folder"), ("-o sub/", support.IO, "is a folder"),
+    ("-o none/q.onnx", support.IO, "'none' is not a folder"),
+    ("-o x.npy/q.onnx", support.IO, "'x.npy' is not a folder"),
+    ("-o " + 300 * "q", support.IO, "name too long"),
+    ("-o " + 250 * "q", support.IO, "name too long"),  # that of the temporary file
+    ("-o pipe", support.IO, "is a named pipe"), ("-o socket", support.IO, "is a socket"),
+    ("-o -", USAGE, "takes a path, not '-'"),
+    ("-o /dev/stdout", USAGE, "standard output"), ("-o /dev/fd/1", USAGE, "standard output"),
+    ("-o /dev/stderr", USAGE, "standard error"),
+    ("-o q --report ro/r.html", support.IO, "Permission denied"),
+    ("-o q --report sub", support.IO, "is a folder"),
+    ("-o q --report -", USAGE, "--report takes a path, not '-'"),
+    ("-o q --report /dev/stdout", USAGE, "standard output"),
+    ("-o q --report pipe", support.IO, "is a named pipe"),
+    ("-o q --log ro/l", support.IO, "Permission denied"),
+    ("-o q --log sub", support.IO, "is a folder"),
+    ("-o q --log -", USAGE, "--log takes a path, not '-'"),
+    ("-o q --log /dev/stdout", USAGE, "standard output"),
+    ("-o q --budget 6bits --weights int4,int8 --plan ro/p", support.IO, "Permission denied"),
+    ("-o q --budget 6bits --weights int4,int8 --plan -", USAGE, "--plan takes a path"),
+    ("-o q --checkpoint -", USAGE, "--checkpoint takes a path"),
+])
+def test_what_can_not_be_written_should_be_refused_before_the_work(open_folder, options, status,
+                                                                   text, tmp_path):
+    folder = open_folder
+    (folder / "sub").mkdir()
+    (folder / "ro").mkdir(mode=0o555)
+    os.mkfifo(folder / "pipe")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(folder / "socket"))
+    before = contents(folder)
+    line = [LDNQ, "quantize", "m.onnx", "--calib", "x.npy", *FAST, *options.split()]
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as errors:
+        done = subprocess.run(line, cwd=folder, stdout=out, stderr=errors, timeout=60, check=False,
+                              **NOT_ROOT)
+    messages = (tmp_path / "err").read_text()
+    assert done.returncode == status, messages
+    assert text.lower() in messages.lower() and messages.count("\n") == 1, messages
+    assert contents(folder) == before and not (folder / "-").exists()
+    assert (tmp_path / "out").read_text() == ""
+
+
+def test_a_model_in_the_pipe_of_standard_output_should_be_alone_there(folder):
+    line = [LDNQ, "quantize", "m.onnx", "--calib", "x.npy", *FAST, "-o", "/dev/stdout"]
+    done = subprocess.run(line, cwd=folder, capture_output=True, timeout=60, check=False)
+    assert done.returncode == support.OK, done.stderr
+    assert quantize_with(folder).returncode == support.OK
+    assert done.stdout == (folder / "q.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
+def test_a_device_should_be_written_without_rights_to_its_folder(open_folder, device):
+    done = quantize_with(open_folder, "--report", device, **NOT_ROOT)
+    assert done.returncode == (support.OK if device == "/dev/null" else support.IO), done.stderr
+    assert (open_folder / "q.onnx").exists() == (device == "/dev/null")
+
+
+@pytest.mark.parametrize("old", [None, b"from an earlier run"])
+def test_a_disk_that_is_full_should_leave_no_new_model(folder, old):
+    if old:
+        (folder / "q.onnx").write_bytes(old)
+    before = contents(folder)
+
+    def set_limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    done = quantize_with(folder, preexec_fn=set_limit)
+    assert done.returncode == support.IO, done.stderr
+    assert "q.onnx: can't be written: File too large" in done.stderr.splitlines()[-1]
+    assert contents(folder) == before
