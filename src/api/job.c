@@ -168,6 +168,7 @@ enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
         .shuffle = wanted->shuffle,
         .part = wanted->part,
         .need_labels = wanted->need_labels,
+        .mask = ldnq_option_text(job->options, OPTION_MASK),
         .sink = &job->sink,
     };
     read_preprocess(job->options, &options.preprocess);

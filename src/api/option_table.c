@@ -391,6 +391,14 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                      .help = "give an open dimension of an input a size; INPUT:AXIS=N where it has "
                              "no name",
                      .since = "0.1.0" },
+    [OPTION_MASK] = { .name = "mask",
+                      .type = LDNQ_OPTION_TEXT,
+                      .jobs = SAMPLES,
+                      .value = "INPUT",
+                      .help = "the input that is 0 at padded positions: they are cut off the "
+                              "samples, and are in no statistic and no figure. none: all positions "
+                              "count [attention_mask, where the model has it]",
+                      .since = "0.2.0" },
     [OPTION_MAX_SAMPLES] = { .name = "max-samples",
                              COUNT_FROM(0),
                              .jobs = SAMPLES,

@@ -46,6 +46,7 @@ enum ldnq_option_index {
     OPTION_RESIZE,
     OPTION_CROP,
     OPTION_DIM,
+    OPTION_MASK,
     OPTION_MAX_SAMPLES,
     OPTION_MAX_MEM,
     OPTION_SEED,

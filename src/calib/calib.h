@@ -17,6 +17,7 @@
  *   a single picture or .pb file;
  *   a pattern such as "samples/s*.npz", in place of a folder with the files that it matches.
  *
+ * Padding what an input called attention_mask masks at either end of a sample is cut off.
  * Shapes  samples may differ in the dimensions that the model leaves open, such as sentences of
  *         different lengths. Then one run takes one sample.
  * Batch   dimension 0 of an input is the batch when it is a symbol or 1. An
@@ -63,7 +64,10 @@ struct ldnq_samples_options {
     uint64_t seed;
     bool shuffle; /* draws the order of samples by `seed`; else it is that of the files */
     enum ldnq_samples_part part;
-    bool need_labels;             /* a set without labels is an error; labels are read only then */
+    bool need_labels; /* a set without labels is an error; labels are read only then */
+    /* The input that is 0 at padded positions, which are cut off (sample_mask.h); NULL:
+     * attention_mask where there is one; "none": no input. */
+    const char *mask;
     const struct ldnq_sink *sink; /* for warnings while the set is opened; NULL: none */
 };
 

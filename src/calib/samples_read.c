@@ -1,4 +1,4 @@
-#include "calib/source.h"
+#include "calib/sample_mask.h"
 
 #include <assert.h>
 #include <math.h>
@@ -146,6 +146,7 @@ static enum ldnq_status read_input(const struct ldnq_samples *samples, size_t sa
     /* First of the two: a file that has changed is often damaged, too. */
     LDNQ_TRY(ldnq_samples_check_unchanged(samples, sample, i, err));
     LDNQ_TRY(status);
+    LDNQ_TRY(ldnq_sample_mask_trim(samples, sample, i, raw, arena, &raw, err));
     LDNQ_TRY(check_sample_shape(samples, name, input, &raw->shape, is_first, err));
     status = ldnq_tensor_convert(raw, input->dtype, arena, out, err);
     if (status != LDNQ_OK)
@@ -156,13 +157,23 @@ static enum ldnq_status read_input(const struct ldnq_samples *samples, size_t sa
 static enum ldnq_status compare_with_first_shape(const struct ldnq_samples *samples, size_t sample,
                                                  bool *differs, struct ldnq_error *err)
 {
-    *differs = false;
-    for (size_t i = 0; i < samples->input_count; i++) {
-        struct ldnq_shape shape;
-        LDNQ_TRY(samples->source->shape(samples, samples->items[sample], i, &shape, err));
-        *differs |= !ldnq_shapes_are_equal(&shape, &samples->inputs[i].row);
+    const struct ldnq_source *source = samples->source;
+    *differs = !ldnq_sample_mask_lengths_are_equal(samples, 0, sample);
+    for (size_t i = 0; source->shape && i < samples->input_count; i++) {
+        struct ldnq_shape shape, first;
+        LDNQ_TRY(source->shape(samples, samples->items[sample], i, &shape, err));
+        LDNQ_TRY(source->shape(samples, samples->items[0], i, &first, err));
+        *differs |= !ldnq_shapes_are_equal(&shape, &first);
     }
     return LDNQ_OK;
+}
+
+static const char *explain_differing_shapes(const struct ldnq_samples *samples)
+{
+    if (samples->mask.extents)
+        return "their lengths differ without the padding that the mask marks";
+    return samples->are_pictures ? "their shapes differ (resize and crop make them equal)"
+                                 : "their shapes differ";
 }
 
 /* Samples of several shapes can't be stacked. */
@@ -171,11 +182,7 @@ static enum ldnq_status find_differing_shapes(struct ldnq_samples *samples, stru
     for (size_t s = 1; s < samples->count && !samples->shapes_differ; s++)
         LDNQ_TRY(compare_with_first_shape(samples, s, &samples->shapes_differ, err));
     return samples->shapes_differ && ldnq_samples_can_stack(samples)
-               ? ldnq_samples_run_singly(
-                     samples,
-                     samples->are_pictures ? "their shapes differ (resize and crop make them equal)"
-                                           : "their shapes differ",
-                     err)
+               ? ldnq_samples_run_singly(samples, explain_differing_shapes(samples), err)
                : LDNQ_OK;
 }
 
@@ -189,7 +196,7 @@ enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ld
         status = read_input(samples, 0, i, true, scratch, &tensor, err);
     ldnq_arena_destroy(scratch);
     LDNQ_TRY(status);
-    return samples->source->shape ? find_differing_shapes(samples, err) : LDNQ_OK;
+    return find_differing_shapes(samples, err);
 }
 
 /* ---- a batch --------------------------------------------------------------------- */

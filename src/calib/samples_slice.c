@@ -28,6 +28,8 @@ enum ldnq_status ldnq_samples_slice(const struct ldnq_samples *samples, size_t f
     part->count = count;
     part->items += first;
     part->names += first;
+    if (part->mask.extents)
+        part->mask.extents += first;
     if (part->stamps) {
         part->stamps += first * part->input_count;
         part->hashes += first;

@@ -43,6 +43,16 @@ struct ldnq_sample_stamp {
     struct timespec modified;
 };
 
+/* What is left of a sample's positions without the padding: `count` from `first` on, of `of`. */
+struct ldnq_sample_extent {
+    size_t first, count, of;
+};
+
+struct ldnq_sample_mask {
+    size_t input;                       /* index of the mask */
+    struct ldnq_sample_extent *extents; /* (count of samples) NULL: no padding is cut off */
+};
+
 struct ldnq_samples {
     struct ldnq_arena *arena; /* memory of all members below and of the source's state */
     struct ldnq_samples_options options;
@@ -58,12 +68,13 @@ struct ldnq_samples {
     size_t item_count;                        /* set by the source's open */
     bool has_labels;                          /* set by the source's open too */
     bool are_pictures;
-    size_t count;              /* samples in the set: the items that were drawn */
-    size_t *items;             /* (count) */
-    const char **names;        /* (count) */
-    const char *shape_name;    /* name of the sample that fixed the inputs' shapes */
-    bool shapes_differ;        /* samples have shapes of their own: inputs' rows are the first's */
-    bool has_warned_of_array;  /* a warning has named an array that no input reads */
+    size_t count;             /* samples in the set: the items that were drawn */
+    size_t *items;            /* (count) */
+    const char **names;       /* (count) */
+    const char *shape_name;   /* name of the sample that fixed the inputs' shapes */
+    bool shapes_differ;       /* samples have shapes of their own: inputs' rows are the first's */
+    bool has_warned_of_array; /* a warning has named an array that no input reads */
+    struct ldnq_sample_mask mask;
     const char *single_reason; /* why one run takes one sample; NULL: no reason */
     /* Set by ldnq_samples_hash. */
     struct ldnq_sample_stamp *stamps; /* (count, inputs) */

@@ -74,6 +74,7 @@ static enum ldnq_status open_part(struct ldnq_samples *samples, struct joined_so
 {
     const struct ldnq_samples_options options = { .preprocess = samples->options.preprocess,
                                                   .need_labels = samples->options.need_labels,
+                                                  .mask = "none", /* the joined set cuts */
                                                   .sink = samples->options.sink };
     struct ldnq_samples **part = &joined->parts[joined->count];
     const char *path = samples->paths[joined->count];

@@ -156,6 +156,103 @@ def test_eval_should_read_classes_of_files(tmp_path):
     assert result["models"][0]["top1"] == pytest.approx(100 * right / 40)
 
 
+# ---- padding
+
+
+def attention(path, length="T", mask="attention_mask"):
+    """One layer of attention over sentences, and two products; padded positions can't be seen."""
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["e"]),
+             helper.make_node("MatMul", ["e", "w"], ["h"], "first"),
+             helper.make_node("Transpose", ["h"], ["t"], perm=[0, 2, 1]),
+             helper.make_node("MatMul", ["h", "t"], ["s"]),
+             helper.make_node("Cast", [mask], ["m"], to=TensorProto.FLOAT),
+             helper.make_node("Sub", ["one", "m"], ["i"]),
+             helper.make_node("Mul", ["i", "far"], ["f"]),
+             helper.make_node("Unsqueeze", ["f", "axis"], ["u"]),
+             helper.make_node("Add", ["s", "u"], ["b"]),
+             helper.make_node("Softmax", ["b"], ["p"], axis=-1),
+             helper.make_node("MatMul", ["p", "h"], ["o"]),
+             helper.make_node("MatMul", ["o", "v"], ["y"], "last")]
+    proto = support.model(nodes, {"ids": ["N", length], mask: ["N", length]},
+                          {"y": ["N", length, 6]},
+                          {"table": support.weights(30, 8), "w": support.weights(8, 8),
+                           "v": support.weights(8, 6), "one": np.float32(1),
+                           "far": np.float32(-1e4), "axis": np.array([1])}, opset=17)
+    for value in proto.graph.input:
+        value.type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(proto, path)
+    return path
+
+
+def put_padded(folder, mask="attention_mask", left=False, count=30):
+    """The same sentences, padded to one length in x.npz, and as they are in a folder."""
+    (folder / "s").mkdir()
+    padded = {"ids": [], mask: []}
+    for i in range(count):
+        length = 3 + i % 5
+        ids = RNG.integers(0, 30, (1, length))
+        np.savez(folder / "s" / f"{i:02}.npz", **{"ids": ids, mask: np.ones((1, length), int)})
+        pad = ((0, 0), (9 - length, 0) if left else (0, 9 - length))
+        padded["ids"].append(np.pad(ids, pad, constant_values=7))
+        padded[mask].append(np.pad(np.ones((1, length), int), pad))
+    np.savez(folder / "x.npz", **{k: np.concatenate(v) for k, v in padded.items()})
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("options", [QUANTIZE, ("--target", "ort", "--weights", "int8")],
+                         ids=["weights", "activations"])
+def test_padded_positions_should_be_in_no_statistic(options, left, tmp_path):
+    model = attention(tmp_path / "m.onnx")
+    put_padded(tmp_path, left=left)
+    results = [support.answer("quantize", model, "-o", tmp_path / f"{i}.onnx", "--calib",
+                              tmp_path / calib, *options, *more)
+               for i, (calib, more) in enumerate((("s", ()), ("x.npz", ()),
+                                                  ("x.npz", ("--mask", "none"))))]
+    assert codes(tmp_path / "0.onnx") == codes(tmp_path / "1.onnx")
+    assert codes(tmp_path / "0.onnx") != codes(tmp_path / "2.onnx")
+    assert results[0]["accuracy"] == results[1]["accuracy"] != results[2]["accuracy"]
+    assert "padding" in results[1]["one_at_a_time"] and results[2]["one_at_a_time"] is None
+    diffs = [support.answer("diff", model, tmp_path / "0.onnx", "--data", tmp_path / calib)["outputs"]
+             for calib in ("s", "x.npz")]
+    assert diffs[0] == diffs[1]
+
+
+def test_a_mask_may_have_any_name(tmp_path):
+    model = attention(tmp_path / "m.onnx", mask="is_real")
+    put_padded(tmp_path, mask="is_real")
+    alone = quantize(model, tmp_path / "s", tmp_path / "0.onnx")
+    padded = quantize(model, tmp_path / "x.npz", tmp_path / "1.onnx", "--mask", "is_real")
+    counted = quantize(model, tmp_path / "x.npz", tmp_path / "2.onnx")
+    assert alone["accuracy"] == padded["accuracy"] != counted["accuracy"]
+    done = support.ldnq("quantize", model, "-o", tmp_path / "q.onnx", "--calib",
+                        tmp_path / "x.npz", "--mask", "other")
+    assert done.returncode == support.USAGE and "no input of that name" in done.stderr
+
+
+def test_samples_without_padding_should_stay_together(tmp_path):
+    model = attention(tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", ids=RNG.integers(0, 30, (30, 5)),
+             attention_mask=np.ones((30, 5), int))
+    assert quantize(model, tmp_path / "x.npz", tmp_path / "q.onnx")["one_at_a_time"] is None
+
+
+def test_padding_that_can_not_be_cut_off_should_be_told(tmp_path):
+    put_padded(tmp_path)
+    result = quantize(attention(tmp_path / "m.onnx", 9), tmp_path / "x.npz", tmp_path / "q.onnx")
+    assert any("masks count in all figures, as the model fixes their number" in w
+               for w in result["warnings"])
+
+
+def test_a_sample_that_is_masked_as_a_whole_should_be_named(tmp_path):
+    model = attention(tmp_path / "m.onnx")
+    mask = np.ones((6, 5), int)
+    mask[4] = 0
+    np.savez(tmp_path / "x.npz", ids=RNG.integers(0, 30, (6, 5)), attention_mask=mask)
+    done = support.ldnq("quantize", model, "-o", tmp_path / "q.onnx", "--calib", tmp_path / "x.npz")
+    assert done.returncode == support.DATA
+    assert "x.npz[4]: input 'attention_mask' masks all its positions" in done.stderr
+
+
 # ---- arrays that do not fit, and values
 
 
