@@ -100,7 +100,8 @@ enum ldnq_option_type {
     LDNQ_OPTION_RATIO,    /* a number or a fraction of two, "1/255"; not 0 */
     LDNQ_OPTION_CHANNELS, /* up to four numbers with commas between them */
     LDNQ_OPTION_DIM,      /* NAME=N */
-    LDNQ_OPTION_BUDGET    /* "3bits", "8x" or bytes */
+    LDNQ_OPTION_BUDGET,   /* "3bits", "8x" or bytes */
+    LDNQ_OPTION_PIXELS    /* "224" or "640x480", or one of `choices` */
 };
 
 /* Jobs, as bits. */

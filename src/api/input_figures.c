@@ -61,7 +61,8 @@ static bool network_normalizes(const struct ldnq_graph *graph, const struct ldnq
 static bool looks_unprocessed(const struct ldnq_options *options, bool are_pictures,
                               const struct ldnq_input_moments *moments)
 {
-    const bool has_scale = ldnq_option_is_set(options, OPTION_SCALE);
+    const bool has_preset = ldnq_option_is_set(options, OPTION_PREPROCESS);
+    const bool has_scale = has_preset || ldnq_option_is_set(options, OPTION_SCALE);
     const bool has_mean =
         ldnq_option_is_set(options, OPTION_MEAN) || ldnq_option_is_set(options, OPTION_STD);
     double deviation = 0, mean = 0;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api/option_value.h"
+#include "api/picture_options.h"
 #include "base/alloc.h"
 #include "base/json_add.h"
 #include "linalg/blas.h"
@@ -118,44 +119,6 @@ enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onn
     return ldnq_job_import(job, loaded, err);
 }
 
-static void read_preprocess(const struct ldnq_options *options, struct ldnq_preprocess *p)
-{
-    const size_t most = sizeof p->mean / sizeof *p->mean;
-    const char *mean = ldnq_option_text(options, OPTION_MEAN);
-    const char *std = ldnq_option_text(options, OPTION_STD);
-    ldnq_preprocess_defaults(p);
-    ldnq_parse_ratio(ldnq_option_text(options, OPTION_SCALE), &p->scale);
-    if (mean)
-        ldnq_parse_channels(mean, p->mean, most, &p->mean_count);
-    if (std)
-        ldnq_parse_channels(std, p->std, most, &p->std_count);
-    p->resize = ldnq_option_count(options, OPTION_RESIZE);
-    p->crop = ldnq_option_count(options, OPTION_CROP);
-}
-
-/* Preprocessing is for pictures. Ignoring it would leave the user to believe that it was done. */
-static enum ldnq_status check_preprocess(const struct ldnq_options *options,
-                                         const struct ldnq_samples *samples, struct ldnq_error *err)
-{
-    static const enum ldnq_option_index set_by_value[] = { OPTION_MEAN, OPTION_STD, OPTION_SCALE };
-    static const enum ldnq_option_index set_above_zero[] = { OPTION_RESIZE, OPTION_CROP };
-    const char *name = NULL;
-    if (ldnq_samples_are_pictures(samples))
-        return LDNQ_OK;
-    for (size_t i = 0; !name && i < sizeof set_by_value / sizeof *set_by_value; i++)
-        if (ldnq_option_is_set(options, set_by_value[i]))
-            name = ldnq_option_table[set_by_value[i]].name;
-    for (size_t i = 0; !name && i < sizeof set_above_zero / sizeof *set_above_zero; i++)
-        if (ldnq_option_count(options, set_above_zero[i]))
-            name = ldnq_option_table[set_above_zero[i]].name;
-    if (!name)
-        return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_USAGE,
-                     "%s is for pictures, and the samples are arrays, which are used as they are: "
-                     "preprocess them before",
-                     name);
-}
-
 enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
                                        const struct ldnq_dataset *dataset,
                                        const struct ldnq_graph *graph,
@@ -168,12 +131,14 @@ enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
         .shuffle = wanted->shuffle,
         .part = wanted->part,
         .need_labels = wanted->need_labels,
+        .is_strict = ldnq_option_flag(job->options, OPTION_STRICT),
+        .pool = job->pool,
         .mask = ldnq_option_text(job->options, OPTION_MASK),
         .sink = &job->sink,
     };
-    read_preprocess(job->options, &options.preprocess);
+    LDNQ_TRY(ldnq_preprocess_read_options(job->options, &options.preprocess, err));
     LDNQ_TRY(ldnq_dataset_open(dataset, graph, &options, samples, err));
-    return check_preprocess(job->options, *samples, err);
+    return ldnq_preprocess_check_samples(job->options, *samples, err);
 }
 
 /* ---- files ------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/nearest_name.h"
+#include "api/option_rows_pictures.h"
 
 #define QUANTIZE LDNQ_JOB_QUANTIZE
 #define DIFF LDNQ_JOB_DIFF
@@ -350,39 +351,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                "the narrowest type that this opset has. Otherwise the opset is "
                                "raised as far as the type of the codes needs",
                        .since = "0.1.0" },
-    [OPTION_MEAN] = { .name = "mean",
-                      .type = LDNQ_OPTION_CHANNELS,
-                      .jobs = SAMPLES,
-                      .value = "R,G,B",
-                      .help =
-                          "mean per channel, subtracted from pictures after the scale is applied",
-                      .since = "0.1.0" },
-    [OPTION_STD] = { .name = "std",
-                     .type = LDNQ_OPTION_CHANNELS,
-                     .jobs = SAMPLES,
-                     .value = "R,G,B",
-                     .help = "standard deviation per channel, which pictures are divided by after "
-                             "the mean is subtracted",
-                     .since = "0.1.0" },
-    [OPTION_SCALE] = { .name = "scale",
-                       .type = LDNQ_OPTION_RATIO,
-                       .jobs = SAMPLES,
-                       .value = "X",
-                       .default_value = "1/255",
-                       .help = "factor of the pixels of pictures, applied first",
-                       .since = "0.1.0" },
-    [OPTION_RESIZE] = { .name = "resize",
-                        COUNT_FROM(0),
-                        .jobs = SAMPLES,
-                        .value = "N",
-                        .help = "resize pictures so that the shorter side has N pixels",
-                        .since = "0.1.0" },
-    [OPTION_CROP] = { .name = "crop",
-                      COUNT_FROM(0),
-                      .jobs = SAMPLES,
-                      .value = "N",
-                      .help = "then crop the middle N x N pixels",
-                      .since = "0.1.0" },
+    PICTURE_OPTION_ROWS,
     [OPTION_DIM] = { .name = "dim",
                      .type = LDNQ_OPTION_DIM,
                      .jobs = ALL,

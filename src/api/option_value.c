@@ -88,6 +88,21 @@ bool ldnq_parse_channels(const char *text, float *values, size_t most, size_t *c
     }
 }
 
+bool ldnq_parse_pixels(const char *text, size_t *width, size_t *height)
+{
+    char first[24];
+    const size_t length = strcspn(text, "x");
+    *height = 0;
+    if (!text[length])
+        return ldnq_parse_count(text, width);
+    if (length >= sizeof first)
+        return false;
+    memcpy(first, text, length);
+    first[length] = '\0';
+    return ldnq_parse_count(first, width) && ldnq_parse_count(text + length + 1, height) &&
+           *width > 0 && *height > 0;
+}
+
 bool ldnq_parse_dim(const char *text, char *name, size_t size, size_t *out)
 {
     const char *equals = strrchr(text, '=');
@@ -191,7 +206,7 @@ static bool is_valid_value(const struct ldnq_option *option, const char *text)
 {
     char name[256];
     float floats[4];
-    size_t count;
+    size_t count, height;
     double number;
     enum ldnq_amount unit;
     switch (option->type) {
@@ -216,6 +231,9 @@ static bool is_valid_value(const struct ldnq_option *option, const char *text)
         return ldnq_parse_dim(text, name, sizeof name, &count);
     case LDNQ_OPTION_BUDGET:
         return ldnq_parse_budget(text, &unit, &number);
+    case LDNQ_OPTION_PIXELS:
+        return ldnq_choice_find(option->choices, text, strlen(text)) != SIZE_MAX ||
+               ldnq_parse_pixels(text, &count, &height);
     case LDNQ_OPTION_CHOICE:
     case LDNQ_OPTION_CHOICES:
         break; /* check_words_are_choices has checked these */
@@ -253,6 +271,9 @@ static void describe_values(const struct ldnq_option *option, struct ldnq_text *
             text, "",
             ", mean bits per weight (3bits), a ratio to the float weights (8x) or bytes "
             "(200K)");
+        break;
+    case LDNQ_OPTION_PIXELS:
+        ldnq_text_append_item(text, "", ", a number of pixels or WIDTHxHEIGHT");
         break;
     case LDNQ_OPTION_FLAG:
     case LDNQ_OPTION_TEXT:

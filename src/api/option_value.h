@@ -22,6 +22,9 @@ bool ldnq_parse_channels(const char *text, float *values, size_t most, size_t *c
 /* Parses "NAME=N", split at the last '='; the name is truncated to fit `size`. */
 bool ldnq_parse_dim(const char *text, char *name, size_t size, size_t *out);
 
+/* Parses "N" (*height becomes 0) or "WxH". */
+bool ldnq_parse_pixels(const char *text, size_t *width, size_t *height);
+
 enum ldnq_amount { LDNQ_AMOUNT_BITS, LDNQ_AMOUNT_RATIO, LDNQ_AMOUNT_BYTES };
 /* Parses a budget: "3bits", "8x", "200K". */
 bool ldnq_parse_budget(const char *text, enum ldnq_amount *unit, double *out);

@@ -3,13 +3,11 @@
  * A sample set is a list of samples, each with one tensor per model input.
  * Nothing is decoded before it is asked for, so a set's memory does not grow
  * with its length. Sources:
- *   a folder of PNG or JPEG, flat or in class folders (one level; classes
- *     in alphabetical order), or with labels.csv (file,class);
- *   a .npy file, for a model with one input: axis 0 counts samples when the
- *     array has one axis more than, or the same number as, the input; with one
- *     axis less it is one sample;
- *   a .npz file: one such array an input, by name (or the only one), and the
- *     classes in an integer array "labels", "label" or "y";
+ *   a folder of pictures (PNG, JPEG; WebP and TIFF where it was built with them), flat or in class
+ * folders (one level; classes in alphabetical order), or with labels.csv (file,class); a .npy file,
+ * for a model with one input: axis 0 counts samples when the array has one axis more than, or the
+ * same number as, the input; with one axis less it is one sample; a .npz file: one such array an
+ * input, by name (or the only one), and the classes in an integer array "labels", "label" or "y";
  *   a folder of .npy or .npz files, each as above: one sample, or several;
  *   a folder of TensorProto .pb files: input_0.pb ... in one folder, or in
  *     folders one a sample (ONNX's test_data_set_N), or one file a sample for a
@@ -40,16 +38,33 @@
 
 struct ldnq_pool;
 
-/* Preprocessing of pictures, in this order: resize (shorter side to N, bilinear with
- * antialiasing), centre crop (N x N), then (x * scale - mean) / std per channel. */
+/* Filters of resizing, both with antialiasing. */
+enum ldnq_picture_filter { LDNQ_FILTER_BILINEAR, LDNQ_FILTER_BICUBIC };
+
+/* Preprocessing of pictures, in this order: rotation by EXIF, resize, centre crop (N x N), the
+ * order of the channels, then (x * scale - mean) / std per channel. Sizes are in pixels, 0: none.
+ */
 struct ldnq_preprocess {
-    float scale;                  /* default 1/255 */
+    float scale;                  /* default 1/255; 1 for inputs of bytes */
+    bool has_scale;               /* the scale was chosen, so that it counts for bytes too */
     size_t mean_count, std_count; /* 0 (none), 1 (all channels) or the channels' number */
     float mean[4], std[4];
-    size_t resize, crop; /* pixels; 0: none */
+    bool is_rotated; /* pictures are turned as their EXIF data say */
+    size_t resize;   /* of the shorter side */
+    size_t width, height;
+    bool is_letterboxed; /* fits into width x height, or the input's size, between bars of grey */
+    size_t crop;
+    double crop_share; /* above 0: crop to the input's size, after a resize to size / crop_share */
+    enum ldnq_picture_filter filter;
+    bool is_bgr;
 };
 
 void ldnq_preprocess_defaults(struct ldnq_preprocess *preprocess);
+
+/* Names of presets, "imagenet|clip|..."; in the table of options, too. */
+#define LDNQ_PREPROCESS_PRESETS "imagenet|timm|timm-inception|clip|yolo|none"
+/* Sets all but the rotation and the order of the channels; false for an unknown name. */
+bool ldnq_preprocess_set_preset(struct ldnq_preprocess *preprocess, const char *name);
 
 struct ldnq_samples;
 
@@ -65,6 +80,9 @@ struct ldnq_samples_options {
     bool shuffle; /* draws the order of samples by `seed`; else it is that of the files */
     enum ldnq_samples_part part;
     bool need_labels; /* a set without labels is an error; labels are read only then */
+    bool is_strict;   /* a damaged picture is an error; else it is left out, with a warning */
+    bool is_part;     /* samples are joined with others, and the whole set is checked and masked */
+    struct ldnq_pool *pool; /* for that check; NULL: the caller's thread */
     /* The input that is 0 at padded positions, which are cut off (sample_mask.h); NULL:
      * attention_mask where there is one; "none": no input. */
     const char *mask;

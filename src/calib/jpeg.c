@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdio.h>
+#include <string.h>
 /* after stdio.h, which they need */
 #include <jerror.h>
 #include <jpeglib.h>
@@ -14,6 +15,8 @@ struct jpeg_decoder {
     struct ldnq_arena *arena;
     struct ldnq_picture *out;
     struct ldnq_error *err;
+    bool has_ink;        /* CMYK */
+    unsigned char *inks; /* a row of it */
 };
 
 static void jump_to_decode_guarded(j_common_ptr info)
@@ -47,20 +50,76 @@ static enum ldnq_status report_error(struct jpeg_decoder *decoder)
                      decoder->file->path, memory ? "out of memory" : "is a damaged JPEG", reason);
 }
 
+/* Reads a number of 2 or 4 bytes. */
+static unsigned long read_number(const unsigned char *bytes, size_t size, bool is_big)
+{
+    unsigned long number = 0;
+    for (size_t i = 0; i < size; i++)
+        number = number << 8 | bytes[is_big ? i : size - 1 - i];
+    return number;
+}
+
+#define EXIF_START 6 /* "Exif", 0, 0 */
+#define ORIENTATION_TAG 0x112
+
+/* The orientation in the first directory of EXIF data, a TIFF file of its own; 0: there is none. */
+static unsigned find_orientation(const struct jpeg_marker_struct *marker)
+{
+    while (marker && (marker->marker != JPEG_APP0 + 1 || marker->data_length < EXIF_START + 8 ||
+                      memcmp(marker->data, "Exif", 5) != 0))
+        marker = marker->next;
+    if (!marker)
+        return 0;
+    const unsigned char *tiff = marker->data + EXIF_START;
+    const size_t size = marker->data_length - EXIF_START;
+    const bool is_big = tiff[0] == 'M';
+    const size_t first = read_number(tiff + 4, 4, is_big);
+    if (first > size - 2)
+        return 0;
+    const size_t entries = read_number(tiff + first, 2, is_big);
+    for (size_t i = 0; i < entries && first + 2 + (i + 1) * 12 <= size; i++) {
+        const unsigned char *entry = tiff + first + 2 + i * 12;
+        if (read_number(entry, 2, is_big) == ORIENTATION_TAG) {
+            const unsigned long value = read_number(entry + 8, 2, is_big);
+            return value >= 1 && value <= 8 ? (unsigned)value : 0;
+        }
+    }
+    return 0;
+}
+
 static enum ldnq_status read_jpeg_header(struct jpeg_decoder *decoder)
 {
     struct jpeg_decompress_struct *info = &decoder->info;
     jpeg_mem_src(info, decoder->file->bytes, decoder->file->size);
+    jpeg_save_markers(info, JPEG_APP0 + 1, 0xffff);
     jpeg_read_header(info, TRUE);
-    if (info->num_components == 4)
-        return ldnq_fail(decoder->err, LDNQ_DATA, "%s: is a CMYK JPEG; only grey and RGB are read",
-                         decoder->file->path);
+    decoder->out->orientation = find_orientation(info->marker_list);
     bool grey = info->jpeg_color_space == JCS_GRAYSCALE;
-    info->out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
+    decoder->has_ink = info->num_components == 4;
+    info->out_color_space = decoder->has_ink ? JCS_CMYK : grey ? JCS_GRAYSCALE : JCS_RGB;
     decoder->out->width = info->image_width;
     decoder->out->height = info->image_height;
     decoder->out->channels = grey ? 1 : 3;
     return LDNQ_OK;
+}
+
+/* a * b / 255, rounded. */
+static unsigned multiply_shares(unsigned a, unsigned b)
+{
+    const unsigned product = a * b + 128;
+    return ((product >> 8) + product) >> 8;
+}
+
+/* Converts the row of inks as Pillow does. Adobe's files store what is left of the paper. */
+static void convert_ink_to_rgb(const struct jpeg_decoder *decoder, unsigned char *rgb)
+{
+    const unsigned flip = decoder->info.saw_Adobe_marker ? 255 : 0;
+    const unsigned char *ink = decoder->inks;
+    for (size_t x = 0; x < decoder->out->width; x++, ink += 4, rgb += 3) {
+        const unsigned light = 255 - (ink[3] ^ flip);
+        for (size_t c = 0; c < 3; c++)
+            rgb[c] = (unsigned char)(light - multiply_shares(ink[c] ^ flip, light));
+    }
 }
 
 static void read_jpeg_pixels(struct jpeg_decoder *decoder)
@@ -69,8 +128,11 @@ static void read_jpeg_pixels(struct jpeg_decoder *decoder)
     struct ldnq_picture *out = decoder->out;
     jpeg_start_decompress(info);
     while (info->output_scanline < info->output_height) {
-        JSAMPROW row = out->pixels + info->output_scanline * out->width * out->channels;
+        unsigned char *to = out->pixels + info->output_scanline * out->width * out->channels;
+        JSAMPROW row = decoder->has_ink ? decoder->inks : to;
         jpeg_read_scanlines(info, &row, 1);
+        if (decoder->has_ink)
+            convert_ink_to_rgb(decoder, to);
     }
     jpeg_finish_decompress(info);
 }
@@ -83,6 +145,11 @@ static enum ldnq_status decode_guarded(struct jpeg_decoder *decoder)
     jpeg_create_decompress(&decoder->info); /* keeps err and client_data */
     LDNQ_TRY(read_jpeg_header(decoder));
     LDNQ_TRY(ldnq_picture_create(decoder->file->path, decoder->arena, decoder->out, decoder->err));
+    if (decoder->has_ink) {
+        decoder->inks = ldnq_arena_alloc(decoder->arena, decoder->out->width, 4, decoder->err);
+        if (!decoder->inks)
+            return LDNQ_NOMEM;
+    }
     read_jpeg_pixels(decoder);
     return LDNQ_OK;
 }

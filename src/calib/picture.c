@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/file_format.h"
 #include "base/size.h"
 
 bool ldnq_is_png_data(const unsigned char *bytes, size_t size)
@@ -35,8 +36,11 @@ static enum ldnq_status decode_by_format(const struct ldnq_picture_file *file,
         return ldnq_png_decode(file, arena, out, err);
     if (ldnq_is_jpeg_data(file->bytes, file->size))
         return ldnq_jpeg_decode(file, arena, out, err);
+    const char *format = ldnq_describe_text_format(file->bytes, file->size);
     return ldnq_fail(err, LDNQ_DATA, "%s: %s", file->path,
-                     file->size ? "is neither PNG nor JPEG" : "is empty");
+                     format       ? format
+                     : file->size ? "is neither PNG nor JPEG"
+                                  : "is empty");
 }
 
 static void convert_grey_to_rgb(const unsigned char *grey, unsigned char *rgb, size_t pixels)
@@ -71,6 +75,7 @@ enum ldnq_status ldnq_picture_read(const char *path, size_t channels, struct ldn
                                    struct ldnq_picture *out, struct ldnq_error *err)
 {
     void *bytes;
+    *out = (struct ldnq_picture){ 0 };
     struct ldnq_picture_file file = { .path = path };
     LDNQ_TRY(ldnq_file_read(path, arena, &bytes, &file.size, err));
     file.bytes = bytes;

@@ -19,6 +19,7 @@
 
 struct ldnq_picture {
     size_t width, height, channels;
+    unsigned orientation; /* of EXIF, 1 to 8; 0: the file has none */
     unsigned char *pixels;
 };
 
@@ -33,7 +34,8 @@ struct ldnq_picture_file {
 bool ldnq_is_png_data(const unsigned char *bytes, size_t size);
 bool ldnq_is_jpeg_data(const unsigned char *bytes, size_t size);
 
-/* Decode to grey or RGB, whichever is stored; alpha is dropped, 16 bits are scaled to 8. */
+/* Decode to grey or RGB, whichever is stored; alpha is dropped, 16 bits are scaled to 8, CMYK is
+ * converted as in Pillow. */
 enum ldnq_status ldnq_png_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
                                  struct ldnq_picture *out, struct ldnq_error *err);
 enum ldnq_status ldnq_jpeg_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
@@ -42,6 +44,10 @@ enum ldnq_status ldnq_jpeg_decode(const struct ldnq_picture_file *file, struct l
 /* Allocates pixels for width, height and channels. */
 enum ldnq_status ldnq_picture_create(const char *path, struct ldnq_arena *arena,
                                      struct ldnq_picture *picture, struct ldnq_error *err);
+
+/* Turns the picture as its orientation says. Errors: NOMEM. */
+enum ldnq_status ldnq_picture_turn(const char *path, struct ldnq_picture *picture,
+                                   struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* Reads a PNG or JPEG file, recognized by its content, and converts it to grey
  * (channels 1: ITU-R 601 luma) or RGB (channels 3). */

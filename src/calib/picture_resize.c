@@ -1,6 +1,6 @@
-/* Bilinear resize with antialiasing, as in Pillow (libImaging/Resample.c): a triangle
- * filter as wide as the step between output pixels, horizontal pass first, weights with
- * 22 fraction bits, rounding to 8 bits after each pass. */
+/* Bilinear and bicubic resize with antialiasing, as in Pillow (libImaging/Resample.c): a filter as
+ * wide as the step between output pixels, horizontal pass first, weights with 22 fraction bits,
+ * rounding to 8 bits after each pass. */
 #include "calib/preprocess.h"
 
 #include <math.h>
@@ -25,31 +25,50 @@ static double triangle_filter(double x)
     return x < 1 ? 1 - x : 0;
 }
 
-/* `raw` holds kernel->width doubles. */
-static void compute_pixel_weights(struct resize_kernel *kernel, size_t i, size_t in, double scale,
-                                  double *raw)
+/* Keys' cubic convolution with a = -1/2. */
+static double cubic_filter(double x)
 {
-    double stretch = scale < 1 ? 1 : scale;
+    x = fabs(x);
+    if (x < 1)
+        return (1.5 * x - 2.5) * x * x + 1;
+    return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+}
+
+static const struct filter_shape {
+    double (*weight)(double x);
+    double support; /* the weight is 0 beyond */
+} filters[] = {
+    [LDNQ_FILTER_BILINEAR] = { triangle_filter, 1 },
+    [LDNQ_FILTER_BICUBIC] = { cubic_filter, 2 },
+};
+
+/* `raw` holds kernel->width doubles. */
+static void compute_pixel_weights(struct resize_kernel *kernel, const struct filter_shape *filter,
+                                  size_t i, size_t in, double scale, double *raw)
+{
+    double stretch = scale < 1 ? 1 : scale, reach = filter->support * stretch;
     double center = ((double)i + 0.5) * scale, sum = 0;
-    double low = center - stretch + 0.5, high = center + stretch + 0.5;
+    double low = center - reach + 0.5, high = center + reach + 0.5;
     struct resize_span *span = &kernel->spans[i];
     span->first = low > 0 ? (size_t)low : 0;
     span->count = ldnq_size_min((size_t)high, in) - span->first;
     for (size_t k = 0; k < span->count; k++) {
-        raw[k] = triangle_filter(((double)(k + span->first) - center + 0.5) * (1 / stretch));
+        raw[k] = filter->weight(((double)(k + span->first) - center + 0.5) * (1 / stretch));
         sum += raw[k];
     }
     for (size_t k = 0; k < span->count; k++) {
         double weight = sum != 0 ? raw[k] / sum : raw[k];
-        kernel->weights[i * kernel->width + k] = (int32_t)(0.5 + weight * (1 << WEIGHT_BITS));
+        kernel->weights[i * kernel->width + k] =
+            (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << WEIGHT_BITS));
     }
 }
 
-static enum ldnq_status create_resize_kernel(size_t in, size_t out, struct ldnq_arena *arena,
+static enum ldnq_status create_resize_kernel(const struct filter_shape *filter, size_t in,
+                                             size_t out, struct ldnq_arena *arena,
                                              struct resize_kernel *kernel, struct ldnq_error *err)
 {
     double scale = (double)in / (double)out;
-    kernel->width = (size_t)ceil(scale < 1 ? 1 : scale) * 2 + 1;
+    kernel->width = (size_t)ceil(filter->support * (scale < 1 ? 1 : scale)) * 2 + 1;
     double *raw = ldnq_arena_alloc(arena, kernel->width, sizeof *raw, err);
     kernel->spans = ldnq_arena_alloc(arena, out, sizeof *kernel->spans, err);
     size_t weights;
@@ -59,7 +78,7 @@ static enum ldnq_status create_resize_kernel(size_t in, size_t out, struct ldnq_
     if (!raw || !kernel->spans || !kernel->weights)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < out; i++)
-        compute_pixel_weights(kernel, i, in, scale, raw);
+        compute_pixel_weights(kernel, filter, i, in, scale, raw);
     return LDNQ_OK;
 }
 
@@ -71,7 +90,7 @@ static unsigned char filter_value(const unsigned char *from, size_t step, const 
     for (size_t k = 0; k < count; k++)
         sum += from[k * step] * weights[k];
     sum >>= WEIGHT_BITS;
-    return (unsigned char)(sum > 255 ? 255 : sum);
+    return (unsigned char)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
 static void resize_rows(const struct resize_kernel *kernel, const struct ldnq_picture *from,
@@ -100,16 +119,17 @@ static void resize_columns(const struct resize_kernel *kernel, const struct ldnq
 }
 
 enum ldnq_status ldnq_picture_resize(const char *path, const struct ldnq_picture *from,
-                                     struct ldnq_arena *arena, struct ldnq_picture *to,
-                                     struct ldnq_error *err)
+                                     enum ldnq_picture_filter filter, struct ldnq_arena *arena,
+                                     struct ldnq_picture *to, struct ldnq_error *err)
 {
+    const struct filter_shape *shape = &filters[filter];
     struct resize_kernel kernel;
     struct ldnq_picture between = *from;
     to->channels = from->channels;
     if (to->width != from->width) {
         between.width = to->width;
         LDNQ_TRY(ldnq_picture_create(path, arena, &between, err));
-        LDNQ_TRY(create_resize_kernel(from->width, to->width, arena, &kernel, err));
+        LDNQ_TRY(create_resize_kernel(shape, from->width, to->width, arena, &kernel, err));
         resize_rows(&kernel, from, &between);
     }
     if (to->height == from->height) {
@@ -117,7 +137,7 @@ enum ldnq_status ldnq_picture_resize(const char *path, const struct ldnq_picture
         return LDNQ_OK;
     }
     LDNQ_TRY(ldnq_picture_create(path, arena, to, err));
-    LDNQ_TRY(create_resize_kernel(from->height, to->height, arena, &kernel, err));
+    LDNQ_TRY(create_resize_kernel(shape, from->height, to->height, arena, &kernel, err));
     resize_columns(&kernel, &between, to);
     return LDNQ_OK;
 }

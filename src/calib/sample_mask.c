@@ -21,7 +21,7 @@ static enum ldnq_status find_mask_input(const struct ldnq_samples *samples, size
 {
     const char *name = samples->options.mask;
     *input = samples->input_count;
-    if (name && strcmp(name, "none") == 0)
+    if (samples->options.is_part || (name && strcmp(name, "none") == 0))
         return LDNQ_OK;
     *input = find_input(samples, name ? name : NAME_FOUND_BY_ITSELF);
     const bool is_found = *input < samples->input_count;

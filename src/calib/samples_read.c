@@ -190,6 +190,8 @@ enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ld
 {
     struct ldnq_arena *scratch;
     const struct ldnq_tensor *tensor;
+    if (samples->options.is_part && samples->source->shape) /* which sample is read is not known */
+        return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
     enum ldnq_status status = LDNQ_OK;
     for (size_t i = 0; status == LDNQ_OK && i < samples->input_count; i++)

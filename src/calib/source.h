@@ -112,6 +112,12 @@ struct ldnq_source {
     /* The shape that `read` would return. NULL where all items have one shape. */
     enum ldnq_status (*shape)(const struct ldnq_samples *samples, size_t item, size_t input,
                               struct ldnq_shape *shape, struct ldnq_error *err);
+    /* Decodes the item, to learn early whether that works. Called from many threads at once. NULL
+     * where opening tells. */
+    enum ldnq_status (*check)(const struct ldnq_samples *samples, size_t item,
+                              struct ldnq_error *err);
+    /* Called once after all checks, with the samples that are left; may be NULL. */
+    void (*warn)(const struct ldnq_samples *samples);
     /* Adds the item's content to the hash. `arena` lives as long as the call. */
     enum ldnq_status (*hash)(const struct ldnq_samples *samples, size_t item,
                              struct ldnq_arena *arena, XXH3_state_t *state, struct ldnq_error *err);
@@ -124,6 +130,10 @@ extern const struct ldnq_source ldnq_source_pictures, ldnq_source_npy, ldnq_sour
 /* Reads the first sample, fixes each input's row shape by it, and finds out whether others have
  * other shapes. Errors: those of reading, DATA, NOMEM. */
 enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ldnq_error *err);
+
+/* Leaves out drawn samples that can't be decoded, with a warning, unless the options are strict.
+ * Errors: DATA (none is left), IO, NOMEM. */
+enum ldnq_status ldnq_samples_drop_damaged(struct ldnq_samples *samples, struct ldnq_error *err);
 
 /* ---- for the sources' files --------------------------------------------------- */
 

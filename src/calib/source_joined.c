@@ -74,7 +74,7 @@ static enum ldnq_status open_part(struct ldnq_samples *samples, struct joined_so
 {
     const struct ldnq_samples_options options = { .preprocess = samples->options.preprocess,
                                                   .need_labels = samples->options.need_labels,
-                                                  .mask = "none", /* the joined set cuts */
+                                                  .is_part = true,
                                                   .sink = samples->options.sink };
     struct ldnq_samples **part = &joined->parts[joined->count];
     const char *path = samples->paths[joined->count];
@@ -182,6 +182,25 @@ static enum ldnq_status get_joined_shape(const struct ldnq_samples *samples, siz
     return LDNQ_OK;
 }
 
+static enum ldnq_status check_joined(const struct ldnq_samples *samples, size_t item,
+                                     struct ldnq_error *err)
+{
+    size_t own;
+    const struct ldnq_samples *part = find_part_of_item(samples, item, &own);
+    return part->source->check ? part->source->check(part, part->items[own], err) : LDNQ_OK;
+}
+
+static void warn_joined(const struct ldnq_samples *samples)
+{
+    const struct joined_source *joined = samples->state;
+    for (size_t i = 0; i < joined->count; i++) {
+        struct ldnq_samples part = *joined->parts[i];
+        part.options.sink = samples->options.sink;
+        if (part.source->warn)
+            part.source->warn(&part);
+    }
+}
+
 static enum ldnq_status hash_joined(const struct ldnq_samples *samples, size_t item,
                                     struct ldnq_arena *arena, XXH3_state_t *state,
                                     struct ldnq_error *err)
@@ -202,5 +221,7 @@ const struct ldnq_source ldnq_source_joined = {
     .examine = examine_joined,
     .read = read_joined,
     .shape = get_joined_shape,
+    .check = check_joined,
+    .warn = warn_joined,
     .hash = hash_joined,
 };

@@ -15,10 +15,16 @@ struct picture_item {
     const char *path;
     const char *key; /* "x.png" or "cat/x.png", as in labels.csv */
     int64_t label;
+    struct picture_facts {
+        size_t width, height; /* 0: it was not decoded yet */
+        unsigned orientation;
+    } facts;
 };
 
 struct picture_source {
     size_t channels;
+    struct ldnq_preprocess preprocess; /* the options', for the input's size */
+    struct ldnq_picture_layout layout;
     size_t count, capacity;
     struct picture_item *list;
     const char *flat, *in_folder; /* first path of each kind, or NULL */
@@ -61,6 +67,17 @@ static bool detect_pictures(const struct ldnq_probe *probe)
 
 /* ---- the list -------------------------------------------------------------------- */
 
+/* Whether the file should be a picture that can be read, and is one damaged file of many. */
+static bool may_be_left_out(const struct ldnq_samples *samples, const char *path)
+{
+    static const char *const extensions[] = { ".png", ".jpg", ".jpeg", ".jpe", ".jfif" };
+    for (size_t i = 0; !samples->options.is_strict && i < sizeof extensions / sizeof *extensions;
+         i++)
+        if (ldnq_name_ends(path, extensions[i]))
+            return true;
+    return false;
+}
+
 static enum ldnq_status append_picture(struct ldnq_samples *samples, const char *path,
                                        const char *key, int64_t label, struct ldnq_error *err)
 {
@@ -69,14 +86,15 @@ static enum ldnq_status append_picture(struct ldnq_samples *samples, const char 
     size_t size;
     LDNQ_TRY(ldnq_file_read_prefix(path, magic, sizeof magic, &size, err));
     const char *format = ldnq_describe_text_format(magic, size);
-    if (!is_readable(magic, size))
+    if (!is_readable(magic, size) && !may_be_left_out(samples, path))
         return ldnq_fail(err, LDNQ_DATA, "%s: %s", path,
                          format ? format
                          : size ? "is neither PNG nor JPEG"
                                 : "is empty");
     LDNQ_TRY(ldnq_list_reserve(samples->arena, &pictures->list, pictures->count,
                                &pictures->capacity, sizeof *pictures->list, err));
-    pictures->list[pictures->count++] = (struct picture_item){ path, key, label };
+    pictures->list[pictures->count++] =
+        (struct picture_item){ .path = path, .key = key, .label = label };
     const char **kind = label < 0 ? &pictures->flat : &pictures->in_folder;
     if (!*kind)
         *kind = path;
@@ -187,23 +205,50 @@ static enum ldnq_status set_labels(struct ldnq_samples *samples, const char *lab
 
 /* ---- the source ------------------------------------------------------------------ */
 
-static enum ldnq_status choose_channels(const struct ldnq_samples *samples, size_t *channels,
-                                        struct ldnq_error *err)
+static bool is_channel_count(int64_t dim)
+{
+    return dim == 1 || dim == 3;
+}
+
+/* Finds the input's channels: axis 1, or the last one in models from TensorFlow. RGB where the
+ * model declares no number. */
+static enum ldnq_status choose_layout(const struct ldnq_samples *samples,
+                                      struct picture_source *pictures, struct ldnq_error *err)
 {
     const struct ldnq_input *input = &samples->inputs[0];
+    const struct ldnq_shape *shape = &input->shape;
     if (samples->input_count != 1)
         return ldnq_fail(err, LDNQ_DATA,
                          "%s: holds pictures, but the model has %zu inputs; give a .npz file or "
                          "folders of .pb files",
                          samples->path, samples->input_count);
-    int64_t wanted = input->shape.rank == 4 ? input->shape.dim[1] : 0;
-    *channels = wanted == 1 ? 1 : 3; /* RGB where the model declares no number */
-    if (input->batched && (wanted == 1 || wanted == 3 || wanted < 0) && input->dtype == LDNQ_FLOAT)
+    const bool has_axes = shape->rank == 4;
+    const bool is_last =
+        has_axes && !is_channel_count(shape->dim[1]) && is_channel_count(shape->dim[3]);
+    const int64_t channels = has_axes ? shape->dim[is_last ? 3 : 1] : -1;
+    pictures->channels = channels == 1 ? 1 : 3;
+    pictures->layout = (struct ldnq_picture_layout){ .channels_last = is_last,
+                                                     .is_bytes = input->dtype == LDNQ_UINT8 };
+    pictures->preprocess = samples->options.preprocess;
+    if (has_axes)
+        ldnq_preprocess_fit_input(&pictures->preprocess, shape->dim[is_last ? 2 : 3],
+                                  shape->dim[is_last ? 1 : 2], pictures->layout.is_bytes);
+    else
+        ldnq_preprocess_fit_input(&pictures->preprocess, 0, 0, pictures->layout.is_bytes);
+    if (pictures->preprocess.is_letterboxed && !pictures->preprocess.width)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "a letterbox needs a size, as the size of input '%s' is open, %s",
+                         input->name, input->shape_text);
+    const bool is_float =
+        input->dtype == LDNQ_FLOAT || input->dtype == LDNQ_FLOAT16 || input->dtype == LDNQ_BFLOAT16;
+    if (input->batched && (is_channel_count(channels) || channels < 0) &&
+        (has_axes || shape->rank == LDNQ_RANK_UNKNOWN) && (is_float || pictures->layout.is_bytes))
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_DATA,
-                     "%s: holds pictures, but input '%s' is %s %s; they need (N,1,H,W) or "
-                     "(N,3,H,W) float32",
-                     samples->path, input->name, input->shape_text, ldnq_dtype_name(input->dtype));
+    return ldnq_fail(
+        err, LDNQ_DATA,
+        "%s: holds pictures, but input '%s' is %s %s; they need (N,C,H,W) or (N,H,W,C) "
+        "with 1 or 3 channels, of float32 or uint8. Give arrays (.npy) of its shape",
+        samples->path, input->name, input->shape_text, ldnq_dtype_name(input->dtype));
 }
 
 static enum ldnq_status open_pictures(struct ldnq_samples *samples, struct ldnq_error *err)
@@ -213,8 +258,8 @@ static enum ldnq_status open_pictures(struct ldnq_samples *samples, struct ldnq_
     samples->state = pictures;
     if (!pictures)
         return LDNQ_NOMEM;
-    LDNQ_TRY(choose_channels(samples, &pictures->channels, err));
-    LDNQ_TRY(ldnq_preprocess_check(&samples->options.preprocess, pictures->channels, err));
+    LDNQ_TRY(choose_layout(samples, pictures, err));
+    LDNQ_TRY(ldnq_preprocess_check(&pictures->preprocess, pictures->channels, err));
     if (ldnq_is_folder_or_pattern(samples->path))
         LDNQ_TRY(add_class_folders(samples, &labels_path, err));
     else
@@ -260,40 +305,76 @@ static enum ldnq_status read_picture(const struct ldnq_samples *samples, size_t 
                                      struct ldnq_error *err)
 {
     const char *path = find_picture(samples, item)->path;
-    size_t channels = ((const struct picture_source *)samples->state)->channels;
+    const struct picture_source *pictures = samples->state;
     struct ldnq_picture picture;
     struct ldnq_tensor *tensor;
     (void)input;
-    LDNQ_TRY(ldnq_picture_read(path, channels, arena, &picture, err));
-    LDNQ_TRY(
-        ldnq_preprocess_run(&samples->options.preprocess, path, &picture, arena, &tensor, err));
+    LDNQ_TRY(ldnq_picture_read(path, pictures->channels, arena, &picture, err));
+    LDNQ_TRY(ldnq_preprocess_run(&pictures->preprocess, path, &picture, &pictures->layout, arena,
+                                 &tensor, err));
     *out = tensor;
     return LDNQ_OK;
 }
 
-/* Whether the sizes of the pictures decide the tensors' shapes. */
+static enum ldnq_status check_picture(const struct ldnq_samples *samples, size_t item,
+                                      struct ldnq_error *err)
+{
+    const struct picture_source *pictures = samples->state;
+    struct picture_item *found = &pictures->list[item];
+    struct ldnq_picture picture;
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status =
+        ldnq_picture_read(found->path, pictures->channels, arena, &picture, err);
+    if (status == LDNQ_OK)
+        found->facts = (struct picture_facts){ picture.width, picture.height, picture.orientation };
+    ldnq_arena_destroy(arena);
+    return status;
+}
+
+static void warn_of_rotation(const struct ldnq_samples *samples)
+{
+    const struct picture_source *pictures = samples->state;
+    size_t turned = 0;
+    for (size_t i = 0; i < samples->count; i++)
+        turned += pictures->list[samples->items[i]].facts.orientation > 1;
+    if (turned > 0 && !pictures->preprocess.is_rotated)
+        ldnq_sink_warn(
+            samples->options.sink,
+            "%zu of %zu pictures are to be turned by their EXIF data, which is not done, "
+            "as by most training code; set the option exif to rotate to turn them",
+            turned, samples->count);
+}
+
+/* Whether the sizes of the pictures decide the tensors' shapes. Where the model decides, reading
+ * refuses what does not fit. */
 static bool sizes_are_open(const struct ldnq_samples *samples)
 {
+    const struct picture_source *pictures = samples->state;
     const struct ldnq_shape *shape = &samples->inputs[0].shape;
-    return samples->options.preprocess.crop == 0 &&
-           (shape->rank != 4 || shape->dim[2] < 0 || shape->dim[3] < 0);
+    const int height = pictures->layout.channels_last ? 1 : 2;
+    return shape->rank != 4 || shape->dim[height] < 0 || shape->dim[height + 1] < 0;
 }
 
 static enum ldnq_status find_picture_shape(const struct ldnq_samples *samples, size_t item,
                                            size_t input, struct ldnq_shape *shape,
                                            struct ldnq_error *err)
 {
-    struct ldnq_arena *scratch;
-    const struct ldnq_tensor *tensor;
+    const struct picture_source *pictures = samples->state;
+    const struct picture_item *picture = find_picture(samples, item);
     *shape = samples->inputs[input].row;
     if (!sizes_are_open(samples))
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_arena_create(&scratch, err));
-    const enum ldnq_status status = read_picture(samples, item, input, scratch, &tensor, err);
-    if (status == LDNQ_OK)
-        *shape = tensor->shape;
-    ldnq_arena_destroy(scratch);
-    return status;
+    if (picture->facts.width == 0)
+        LDNQ_TRY(check_picture(samples, item, err));
+    const bool is_turned = pictures->preprocess.is_rotated && picture->facts.orientation >= 5;
+    size_t width = is_turned ? picture->facts.height : picture->facts.width;
+    size_t height = is_turned ? picture->facts.width : picture->facts.height;
+    LDNQ_TRY(ldnq_preprocess_find_size(&pictures->preprocess, &width, &height, err));
+    const int64_t h = (int64_t)height, w = (int64_t)width, c = (int64_t)pictures->channels;
+    *shape = pictures->layout.channels_last ? (struct ldnq_shape){ 3, { h, w, c } }
+                                            : (struct ldnq_shape){ 3, { c, h, w } };
+    return LDNQ_OK;
 }
 
 static enum ldnq_status hash_picture(const struct ldnq_samples *samples, size_t item,
@@ -314,5 +395,7 @@ const struct ldnq_source ldnq_source_pictures = {
     .examine = examine_picture,
     .read = read_picture,
     .shape = find_picture_shape,
+    .check = check_picture,
+    .warn = warn_of_rotation,
     .hash = hash_picture,
 };

@@ -79,6 +79,7 @@ static const char *option_type_name(enum ldnq_option_type type)
         [LDNQ_OPTION_BYTES] = "bytes",     [LDNQ_OPTION_NUMBER] = "number",
         [LDNQ_OPTION_RATIO] = "ratio",     [LDNQ_OPTION_CHANNELS] = "channels",
         [LDNQ_OPTION_DIM] = "dim",         [LDNQ_OPTION_BUDGET] = "budget",
+        [LDNQ_OPTION_PIXELS] = "pixels",
     };
     return names[type];
 }

@@ -1,7 +1,8 @@
 /* read_samples.c: the samples of a source as one .npy array, for tests in Python.
  *
  * read_samples DATA C H W OUT.npy [--resize N] [--crop N] [--scale X] [--mean X,X,X]
- *              [--std X,X,X] [--threads N]
+ *              [--std X,X,X] [--threads N] [--preset NAME] [--stretch WxH] [--letterbox WxH]
+ *              [--filter bicubic] [--color bgr] [--exif rotate] [--layout last] [--dtype uint8]
  * C, H or W 0 is a symbol.
  */
 #include "calib/calib.h"
@@ -16,6 +17,7 @@ struct job {
     const char *data, *out;
     struct ldnq_samples_options options;
     size_t threads;
+    bool channels_last, is_bytes;
     struct ldnq_arena *arena;
     struct ldnq_graph *graph;
     struct ldnq_pool *pool;
@@ -28,6 +30,36 @@ static size_t read_list(const char *text, float values[4])
     for (char *end; *text && count < 4; text = *end ? end + 1 : end)
         values[count++] = strtof(text, &end);
     return count;
+}
+
+static void read_size(const char *text, struct ldnq_preprocess *preprocess)
+{
+    char *end;
+    preprocess->width = strtoul(text, &end, 10);
+    preprocess->height = strtoul(end + 1, NULL, 10);
+}
+
+static void read_picture_option(struct job *job, const char *name, const char *value)
+{
+    struct ldnq_preprocess *preprocess = &job->options.preprocess;
+    if (strcmp(name, "--preset") == 0)
+        ldnq_preprocess_set_preset(preprocess, value);
+    else if (strcmp(name, "--stretch") == 0)
+        read_size(value, preprocess);
+    else if (strcmp(name, "--filter") == 0)
+        preprocess->filter = LDNQ_FILTER_BICUBIC;
+    else if (strcmp(name, "--color") == 0)
+        preprocess->is_bgr = true;
+    else if (strcmp(name, "--exif") == 0)
+        preprocess->is_rotated = true;
+    else if (strcmp(name, "--layout") == 0)
+        job->channels_last = true;
+    else if (strcmp(name, "--dtype") == 0)
+        job->is_bytes = true;
+    else if (strcmp(name, "--letterbox") == 0) {
+        preprocess->is_letterboxed = true;
+        read_size(value, preprocess);
+    }
 }
 
 static void read_option(struct job *job, const char *name, const char *value)
@@ -45,6 +77,8 @@ static void read_option(struct job *job, const char *name, const char *value)
         preprocess->std_count = read_list(value, preprocess->std);
     else if (strcmp(name, "--threads") == 0)
         job->threads = strtoul(value, NULL, 10);
+    else
+        read_picture_option(job, name, value);
 }
 
 static enum ldnq_status make_graph(struct job *job, char **sizes, struct ldnq_error *err)
@@ -52,11 +86,11 @@ static enum ldnq_status make_graph(struct job *job, char **sizes, struct ldnq_er
     struct ldnq_value *input;
     LDNQ_TRY(ldnq_graph_create(job->arena, "g", "model", &job->graph, err));
     LDNQ_TRY(ldnq_graph_add_value(job->graph, "input", &input, err));
-    input->dtype = LDNQ_FLOAT;
+    input->dtype = job->is_bytes ? LDNQ_UINT8 : LDNQ_FLOAT;
     input->shape.rank = 4;
     LDNQ_TRY(ldnq_graph_find_or_add_symbol(job->graph, "N", &input->shape.dim[0], err));
     for (int i = 0; i < 3; i++) {
-        input->shape.dim[1 + i] = strtol(sizes[i], NULL, 10);
+        input->shape.dim[1 + i] = strtol(sizes[job->channels_last ? (i + 1) % 3 : i], NULL, 10);
         if (input->shape.dim[1 + i] == 0)
             LDNQ_TRY(
                 ldnq_graph_find_or_add_symbol(job->graph, NULL, &input->shape.dim[1 + i], err));

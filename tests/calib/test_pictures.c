@@ -131,13 +131,20 @@ static void jpeg_should_be_read_close_to_what_was_written(void **state)
     expect_pixels(fixture, put_jpeg(fixture, "g.jpg", 8, 8, 1, grey), 1, grey, 64);
 }
 
-static void jpeg_of_cmyk_should_be_refused_by_name(void **state)
+/* libjpeg writes the inks of CMYK as Adobe does, as what is left of the paper. */
+static void jpeg_of_cmyk_should_become_rgb(void **state)
 {
     struct fixture *fixture = *state;
     struct ldnq_picture picture;
-    const char *path = put_jpeg(fixture, "k.jpg", 8, 8, 4, noise(fixture, 256));
-    assert_fails(ldnq_picture_read(path, 3, fixture->arena, &picture, &err), LDNQ_DATA,
-                 "k.jpg: is a CMYK JPEG");
+    unsigned char inks[256];
+    for (size_t i = 0; i < 64; i++)
+        memcpy(inks + 4 * i, (unsigned char[]){ 255, 128, 0, 128 }, 4);
+    const char *path = put_jpeg(fixture, "k.jpg", 8, 8, 4, inks);
+    assert_ok(ldnq_picture_read(path, 3, fixture->arena, &picture, &err));
+    assert_int_equal(picture.channels, 3);
+    assert_in_range(picture.pixels[0], 125, 131);
+    assert_in_range(picture.pixels[1], 61, 67);
+    assert_in_range(picture.pixels[2], 0, 3);
 }
 
 static void content_should_tell_png_from_jpeg_and_not_the_name(void **state)
@@ -242,7 +249,7 @@ int main(void)
         TEST(grey_should_be_the_luma_of_rgb),
         TEST(rgb_should_be_grey_three_times),
         TEST(jpeg_should_be_read_close_to_what_was_written),
-        TEST(jpeg_of_cmyk_should_be_refused_by_name),
+        TEST(jpeg_of_cmyk_should_become_rgb),
         TEST(content_should_tell_png_from_jpeg_and_not_the_name),
         TEST(what_is_no_picture_should_be_named),
         TEST(png_should_refuse_a_size_that_its_bytes_cannot_hold),

@@ -2,6 +2,8 @@
 
 #include "calib/preprocess.h"
 
+static const struct ldnq_picture_layout channels_first = { .is_bytes = false };
+
 static struct ldnq_preprocess plain(void)
 {
     struct ldnq_preprocess preprocess;
@@ -28,14 +30,15 @@ static struct ldnq_tensor *run(struct fixture *fixture, const struct ldnq_prepro
                                const struct ldnq_picture *picture)
 {
     struct ldnq_tensor *out;
-    assert_ok(ldnq_preprocess_run(preprocess, "x.png", picture, fixture->arena, &out, &err));
+    assert_ok(ldnq_preprocess_run(preprocess, "x.png", picture, &channels_first, fixture->arena,
+                                  &out, &err));
     return out;
 }
 
 static void defaults_should_scale_bytes_to_0_to_1(void **state)
 {
     struct ldnq_preprocess preprocess;
-    struct ldnq_picture picture = { 2, 1, 1, (unsigned char *)"\0\xff" };
+    struct ldnq_picture picture = { 2, 1, 1, 0, (unsigned char *)"\0\xff" };
     ldnq_preprocess_defaults(&preprocess);
     const float *out = run(*state, &preprocess, &picture)->data;
     assert_true(out[0] == 0.0f && out[1] == 1.0f);
@@ -57,7 +60,7 @@ static void mean_and_std_should_apply_after_scale_channel_by_channel(void **stat
     struct ldnq_preprocess preprocess = {
         .scale = 2, .mean_count = 3, .mean = { 1, 2, 3 }, .std_count = 3, .std = { 1, 2, -4 }
     };
-    struct ldnq_picture picture = { 1, 1, 3, (unsigned char *)"\10\20\30" };
+    struct ldnq_picture picture = { 1, 1, 3, 0, (unsigned char *)"\10\20\30" };
     const float *out = run(*state, &preprocess, &picture)->data;
     assert_true(out[0] == 15.0f && out[1] == 15.0f && out[2] == -11.25f);
     preprocess.mean_count = preprocess.std_count = 1;
@@ -88,7 +91,8 @@ static void crop_larger_than_the_picture_should_name_both_sizes(void **state)
     struct ldnq_picture picture = ramp(fixture, 4, 6, 1);
     struct ldnq_tensor *out;
     preprocess.crop = 5;
-    assert_fails(ldnq_preprocess_run(&preprocess, "d/x.png", &picture, fixture->arena, &out, &err),
+    assert_fails(ldnq_preprocess_run(&preprocess, "d/x.png", &picture, &channels_first,
+                                     fixture->arena, &out, &err),
                  LDNQ_DATA, "d/x.png: is 4 x 6 pixels, from which crop 5 can't take 5 x 5");
 }
 
@@ -111,7 +115,7 @@ static void resize_should_bring_the_shorter_side_to_size_and_cut_the_longer(void
 static void resize_should_keep_a_flat_picture_flat(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_picture picture = { 37, 23, 1, ldnq_arena_alloc(fixture->arena, 37, 23, &err) };
+    struct ldnq_picture picture = { 37, 23, 1, 0, ldnq_arena_alloc(fixture->arena, 37, 23, &err) };
     memset(picture.pixels, 201, 37 * 23);
     for (size_t size = 1; size < 64; size++) {
         struct ldnq_preprocess preprocess = plain();
@@ -126,7 +130,7 @@ static void resize_should_keep_a_flat_picture_flat(void **state)
 static void resize_should_average_as_wide_as_it_shrinks(void **state)
 {
     struct ldnq_preprocess preprocess = plain();
-    struct ldnq_picture picture = { 8, 2, 1,
+    struct ldnq_picture picture = { 8, 2, 1, 0,
                                     (unsigned char *)"\0\0\0\x80\0\0\0\0\0\0\0\x80\0\0\0\0" };
     preprocess.resize = 1;
     struct ldnq_tensor *out = run(*state, &preprocess, &picture);
@@ -141,10 +145,12 @@ static void resize_beyond_all_measure_should_be_refused(void **state)
     struct ldnq_tensor *out;
     struct ldnq_preprocess preprocess = plain();
     preprocess.resize = (size_t)1 << 40;
-    assert_fails(ldnq_preprocess_run(&preprocess, "x.png", &picture, fixture->arena, &out, &err),
+    assert_fails(ldnq_preprocess_run(&preprocess, "x.png", &picture, &channels_first,
+                                     fixture->arena, &out, &err),
                  LDNQ_DATA, "x.png:");
     preprocess.resize = SIZE_MAX;
-    assert_fails(ldnq_preprocess_run(&preprocess, "x.png", &picture, fixture->arena, &out, &err),
+    assert_fails(ldnq_preprocess_run(&preprocess, "x.png", &picture, &channels_first,
+                                     fixture->arena, &out, &err),
                  LDNQ_USAGE, "is too large");
 }
 

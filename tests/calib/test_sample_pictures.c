@@ -79,10 +79,36 @@ static void what_is_clearly_no_picture_should_be_passed_over(void **state)
     assert_string_equal(describe(*state, &options), "a.png=1/-1 picture_without_extension=2/-1");
 }
 
+static void keep_warning(void *ctx, const char *message)
+{
+    snprintf(ctx, 512, "%s", message);
+}
+
+static void damaged_pictures_should_be_left_out_and_counted(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_samples_options options = plain_options();
+    char warning[512] = "";
+    const struct ldnq_sink sink = { .ctx = warning, .warn = keep_warning };
+    options.sink = &sink;
+    put_flat_png(fixture, "a.png", 2, 2, 1);
+    put_text(fixture, "b.png", "text");
+    put_text(fixture, "c.jpg", "");
+    put_flat_png(fixture, "d.png", 2, 2, 3);
+    assert_string_equal(describe(fixture, &options), "a.png=1/-1 d.png=3/-1");
+    assert_non_null(strstr(warning, "2 of 4 pictures are left out: "));
+    assert_non_null(strstr(warning, "b.png: is neither PNG nor JPEG, and others"));
+    remove(path_of(fixture, "a.png"));
+    remove(path_of(fixture, "d.png"));
+    assert_fails(open_only(fixture, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
+                 "b.png: is neither PNG nor JPEG");
+}
+
 static void pictures_that_are_none_should_be_named(void **state)
 {
     struct ldnq_samples_options options = plain_options();
     put_flat_png(*state, "a.png", 2, 2, 1);
+    options.is_strict = true;
     char *path = put_text(*state, "b.png", "text");
     assert_fails(open_only(*state, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
                  "b.png: is neither PNG nor JPEG");
@@ -228,15 +254,15 @@ static void inputs_that_no_picture_fits_should_be_told(void **state)
     struct ldnq_samples_options options = plain_options();
     struct ldnq_samples *samples;
     put_flat_png(fixture, "a.png", 4, 4, 1);
-    assert_fails(open_only(fixture, shape_of(4, 1, 4, 4, 3), &options), LDNQ_DATA,
-                 "input 'input' is (1,4,4,3) float32; they need (N,1,H,W) or (N,3,H,W)");
+    assert_fails(open_only(fixture, shape_of(4, 1, 4, 4, 4), &options), LDNQ_DATA,
+                 "input 'input' is (1,4,4,4) float32; they need (N,C,H,W) or (N,H,W,C)");
     assert_fails(open_only(fixture, shape_of(4, 2, 3, 4, 4), &options), LDNQ_DATA,
                  "(2,3,4,4) float32");
     assert_fails(open_only(fixture, shape_of(2, -1, 16), &options), LDNQ_DATA, "(N,16) float32");
     struct ldnq_graph *graph = graph_of(fixture, 2);
-    add_input(graph, "a", LDNQ_UINT8, shape_of(4, -1, 3, 4, 4));
+    add_input(graph, "a", LDNQ_INT64, shape_of(4, -1, 3, 4, 4));
     assert_fails(ldnq_samples_open(fixture->folder, graph, &options, &samples, &err), LDNQ_DATA,
-                 "(N,3,4,4) uint8");
+                 "(N,3,4,4) int64");
     add_input(graph, "b", LDNQ_FLOAT, shape_of(4, -1, 3, 4, 4));
     assert_fails(ldnq_samples_open(fixture->folder, graph, &options, &samples, &err), LDNQ_DATA,
                  "the model has 2 inputs");
@@ -367,6 +393,7 @@ static void of_several_damaged_files_the_first_should_be_told(void **state)
     struct ldnq_samples_options options = plain_options();
     struct ldnq_tensor *input;
     struct ldnq_pool *pool;
+    options.is_strict = true; /* else they are left out when the set is opened */
     put_many(fixture, 50);
     assert_int_equal(truncate(path_of(fixture, "013.png"), 40), 0);
     assert_int_equal(truncate(path_of(fixture, "012.png"), 60), 0);
@@ -397,6 +424,7 @@ int main(void)
         TEST(flat_folder_should_be_read_in_the_order_of_names),
         TEST(class_folders_should_count_in_byte_order_even_when_empty),
         TEST(what_is_clearly_no_picture_should_be_passed_over),
+        TEST(damaged_pictures_should_be_left_out_and_counted),
         TEST(pictures_that_are_none_should_be_named),
         TEST(folder_without_samples_should_be_an_error),
         TEST(pictures_beside_class_folders_should_be_refused),

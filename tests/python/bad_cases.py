@@ -273,7 +273,7 @@ def among_pictures(folder, name, contents):
     for path in sorted(CALIB.iterdir())[:3]:
         shutil.copy(path, folder / "data")
     (folder / "data" / name).write_bytes(contents)
-    return on_digits(folder / "data"), DATA, [folder / "data" / name]
+    return on_digits(folder / "data", "--strict"), DATA, [folder / "data" / name]
 
 
 def png_is_cut_short(folder):

@@ -173,3 +173,127 @@ def test_npy_versions_should_all_be_read(tmp_path, version):
     with open(tmp_path / "x.npy", "wb") as file:
         np.lib.format.write_array(file, array, version=version)
     np.testing.assert_array_equal(read(tmp_path / "x.npy", tmp_path, channels=1), array)
+
+
+# ---- other layouts, filters and frames
+
+
+def read_as(data, tmp_path, *options, size=(0, 0), channels=3):
+    out = tmp_path / "out.npy"
+    done = subprocess.run([PROGRAM, data, str(channels), *map(str, size), out,
+                           *map(str, options)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return np.load(out)
+
+
+def test_channels_may_be_last(tmp_path):
+    picture(31, 19).save(tmp_path / "x.png")
+    first = read(tmp_path / "x.png", tmp_path, "--mean", joined(MEAN), "--std", joined(STD))
+    last = read_as(tmp_path / "x.png", tmp_path, "--mean", joined(MEAN), "--std", joined(STD),
+                   "--layout", "last")
+    assert (last == first.transpose(0, 2, 3, 1)).all()
+
+
+@pytest.mark.parametrize("options", [(), ("--color", "bgr")], ids=["rgb", "bgr"])
+def test_inputs_of_bytes_should_get_the_pixels(options, tmp_path):
+    image = picture(20, 12)
+    image.save(tmp_path / "x.png")
+    bytes_ = read_as(tmp_path / "x.png", tmp_path, "--layout", "last", "--dtype", "uint8", *options)
+    assert bytes_.dtype == np.uint8
+    pixels = np.asarray(image)
+    assert (bytes_[0] == (pixels[..., ::-1] if options else pixels)).all()
+
+
+def test_bgr_should_keep_each_channels_mean(tmp_path):
+    picture(20, 12).save(tmp_path / "x.png")
+    normalized = ("--mean", joined(MEAN), "--std", joined(STD))
+    rgb = read(tmp_path / "x.png", tmp_path, *normalized)
+    bgr = read(tmp_path / "x.png", tmp_path, *normalized, "--color", "bgr")
+    assert (bgr == rgb[:, ::-1]).all()
+
+
+@pytest.mark.parametrize("size", [(50, 40), (13, 90), (200, 33), (7, 5)], ids=str)
+@pytest.mark.parametrize("name", ["BILINEAR", "BICUBIC"])
+def test_stretched_pictures_should_be_pillows(name, size, tmp_path):
+    image = picture(61, 47)
+    image.save(tmp_path / "x.png")
+    got = read(tmp_path / "x.png", tmp_path, "--scale", 1, "--stretch", f"{size[0]}x{size[1]}",
+               *(("--filter", "bicubic") if name == "BICUBIC" else ()))
+    method = Image.Resampling[name]
+    want = image.resize((size[0], image.height), method).resize(size, method)
+    assert (got[0] == planes(want)).all()
+
+
+@pytest.mark.parametrize("width, height", [(61, 47), (47, 61), (20, 90), (64, 48)])
+def test_letterbox_should_be_that_of_ultralytics(width, height, tmp_path):
+    image = picture(width, height)
+    image.save(tmp_path / "x.png")
+    got = read(tmp_path / "x.png", tmp_path, "--scale", 1, "--letterbox", "64x48")[0]
+    ratio = min(48 / height, 64 / width)
+    size = round(width * ratio), round(height * ratio)
+    left, top = round((64 - size[0]) / 2 - .1), round((48 - size[1]) / 2 - .1)
+    want = np.full((3, 48, 64), 114)
+    method = Image.Resampling.BILINEAR
+    want[:, top:top + size[1], left:left + size[0]] = planes(
+        image.resize((size[0], height), method).resize(size, method))
+    assert (got == want).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_should_turn_pictures_where_asked(orientation, tmp_path):
+    image = picture(40, 24).quantize(4).convert("RGB")
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    image.save(tmp_path / "x.jpg", exif=exif, quality=95)
+    from PIL import ImageOps  # noqa: PLC0415
+
+    stored = Image.open(tmp_path / "x.jpg")
+    plain = read(tmp_path / "x.jpg", tmp_path, "--scale", 1)[0]
+    turned = read(tmp_path / "x.jpg", tmp_path, "--scale", 1, "--exif", "rotate")[0]
+    assert abs(plain - planes(stored)).max() <= 3
+    assert turned.shape == planes(ImageOps.exif_transpose(stored)).shape
+    assert abs(turned - planes(ImageOps.exif_transpose(stored))).max() <= 3
+
+
+def test_cmyk_should_be_pillows(tmp_path):
+    picture(48, 32).convert("CMYK").save(tmp_path / "x.jpg", quality=95)
+    got = read(tmp_path / "x.jpg", tmp_path, "--scale", 1)[0]
+    assert abs(got - planes(Image.open(tmp_path / "x.jpg").convert("RGB"))).max() <= 3
+
+
+def test_16_bits_should_be_scaled(tmp_path):
+    values = np.linspace(0, 65535, 96).reshape(8, 12).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    got = read(tmp_path / "x.png", tmp_path, "--scale", 1, channels=1)[0, 0]
+    assert (got == np.round(values / 257)).all()
+
+
+PRESETS = {"imagenet": (MEAN, STD, "BILINEAR", .875), "timm": (MEAN, STD, "BICUBIC", .875),
+           "timm-inception": ((.5,) * 3, (.5,) * 3, "BICUBIC", .875),
+           "clip": ((.48145466, .4578275, .40821073), (.26862954, .26130258, .27577711),
+                    "BICUBIC", 1)}
+
+
+@pytest.mark.parametrize("size", [0, 32], ids=["open", "32"])
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_should_be_what_networks_are_trained_with(name, size, tmp_path):
+    image = picture(310, 260)
+    image.save(tmp_path / "x.png")
+    mean, std, filter_name, share = PRESETS[name]
+    crop = size or 224
+    shorter = int(crop / share)
+    method = Image.Resampling[filter_name]
+    across = image.resize((new_size(image, shorter)[0], image.height), method)
+    want = planes(cropped(across.resize(new_size(image, shorter), method), crop)) / 255
+    want = (want - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
+    got = read_as(tmp_path / "x.png", tmp_path, "--preset", name, size=(size, size))[0]
+    assert np.allclose(got, want, atol=1e-5)
+
+
+def test_yolo_and_none_should_leave_the_pixels(tmp_path):
+    image = picture(32, 24)
+    image.save(tmp_path / "x.png")
+    framed = read_as(tmp_path / "x.png", tmp_path, "--preset", "yolo", size=(32, 32))[0]
+    assert np.allclose(framed[:, 4:28], planes(image) / 255)
+    assert np.allclose(framed[:, :4], 114 / 255)
+    assert (read(tmp_path / "x.png", tmp_path, "--preset", "none")[0] == planes(image)).all()
