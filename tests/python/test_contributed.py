@@ -118,6 +118,24 @@ def attention(bias=None, mask=None, scores=None, past=None, outputs=("y",), **at
     return Network("MultiHeadAttention", inputs, outputs, num_heads=HEADS, **attributes)
 
 
+def group_attention(length, past, rotates, packed=False, outputs=("y", "k", "v")):
+    """4 heads of 16 share 2 of the keys, as in LLaMA."""
+    q, k, v = (floats(BATCH, length, n * 16, seed=s) for s, n in enumerate((4, 2, 2)))
+    inputs = [given(np.concatenate([q, k, v], -1)), None, None] if packed else [
+        given(q), given(k), given(v)]
+    inputs += [given(floats(BATCH, 2, past, 16, seed=s)) for s in (3, 4)]
+    inputs += [given(np.full(BATCH, past + length - 1, np.int32)), one(past + length, np.int32)]
+    inputs += [floats(16, 8), floats(16, 8, seed=1)] if rotates else []
+    return Network("GroupQueryAttention", inputs, outputs, num_heads=4, kv_num_heads=2,
+                   do_rotary=int(rotates))
+
+
+FLOAT["GroupQueryAttention prompt"] = lambda: group_attention(LENGTH, 0, rotates=True)
+FLOAT["GroupQueryAttention step"] = lambda: group_attention(1, 6, rotates=True)
+FLOAT["GroupQueryAttention packed"] = lambda: group_attention(LENGTH, 0, rotates=True, packed=True)
+FLOAT["GroupQueryAttention plain"] = lambda: group_attention(1, 6, rotates=False)
+
+
 @pytest.mark.parametrize("name", FLOAT)
 def test_float_operator_should_compute_what_onnx_runtime_does(name, tmp_path):
     network = FLOAT[name]()
