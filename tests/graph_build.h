@@ -148,6 +148,15 @@ static inline void build_attr_float(struct ldnq_value *of, const char *name, flo
         (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_FLOAT, .f = value };
 }
 
+/* `text` must outlive the graph. */
+static inline void build_attr_string(struct ldnq_value *of, const char *name, const char *text)
+{
+    struct ldnq_node *node = of->producer;
+    struct ldnq_attr *attrs = (struct ldnq_attr *)(uintptr_t)node->attrs;
+    attrs[node->attr_count++] =
+        (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_STRING, .s = text };
+}
+
 /* `values` must outlive the graph. */
 static inline void build_attr_ints(struct ldnq_value *of, const char *name, size_t count,
                                    const int64_t *values)

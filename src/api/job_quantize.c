@@ -128,10 +128,14 @@ static void fill_diff_estimate(const struct ldnq_quantization *result, struct ld
                                              .deviation = result->output_estimate.deviation,
                                              .measured = result->accuracy.noise_to_signal };
     diff->estimate = estimate;
+    /* Layers of one node are in the same order in both. */
     for (size_t i = 0; i < result->network.count; i++)
         for (size_t k = 0; k < diff->layer_count; k++)
-            if (strcmp(result->network.layers[i].layer.node->label, diff->layers[k].node) == 0)
+            if (isnan(diff->layers[k].output_estimate) &&
+                strcmp(result->network.layers[i].layer.node->label, diff->layers[k].node) == 0) {
                 diff->layers[k].output_estimate = result->output_estimate.layers[i];
+                break;
+            }
 }
 
 static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,

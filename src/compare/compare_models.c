@@ -52,7 +52,7 @@ static const struct ldnq_quantized_tensor *find_weight_codes(const struct compar
 
 static size_t find_data_input(const struct ldnq_layer *layer)
 {
-    return layer->op ? (size_t)layer->op->data_input : layer->weight_input == 0;
+    return (size_t)layer->op->data_input;
 }
 
 static void describe_file(const struct compared_file *file, const struct ldnq_model *model,
@@ -86,8 +86,8 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
 static double count_macs(const struct ldnq_layer *layer, int64_t batch)
 {
     /* ldnq_layer_count_macs reads the number of positions from the shape of this value. */
-    struct ldnq_value *sized =
-        layer->op && layer->op->spreads_inputs ? layer->node->inputs[0] : layer->node->outputs[0];
+    const bool counts_inputs = layer->op->spreads_inputs || layer->op->repeats_weight;
+    struct ldnq_value *sized = counts_inputs ? layer->node->inputs[0] : layer->node->outputs[0];
     struct ldnq_value single = *sized;
     struct ldnq_value *values[] = { &single };
     struct ldnq_node node = *layer->node;
@@ -125,22 +125,23 @@ static enum ldnq_status describe_layer(struct comparison *c, const struct ldnq_m
                                        struct ldnq_diff_layer *out, struct ldnq_error *err)
 {
     static const struct ldnq_diff_error unknown = { NAN, NAN };
+    const struct ldnq_layer *own = match->own_layer_a;
     const struct ldnq_compute_node *a = &c->a.view.nodes[match->a];
     *out = (struct ldnq_diff_layer){
         .node = a->node->label,
         .op = a->node->op_type,
         .bits = NAN,
         .weight_sqnr = NAN,
-        .macs = count_macs(a->layer, c->a.batch),
+        .macs = count_macs(own, c->a.batch),
         .isolated = unknown,
         .accumulated = unknown,
         .output_estimate = NAN,
     };
-    if (a->layer->weight) {
-        out->shape = ldnq_diff_shape_from(&a->layer->weight->shape);
-        out->weights = ldnq_tensor_count(a->layer->weight);
-        out->bytes_a = ldnq_weight_stored_bytes(
-            a->layer, find_weight_codes(&c->a, match->a, a->layer->weight_input));
+    if (own->weight) {
+        out->shape = ldnq_diff_shape_from(&own->weight->shape);
+        out->weights = ldnq_tensor_count(own->weight);
+        out->bytes_a =
+            ldnq_weight_stored_bytes(own, find_weight_codes(&c->a, match->a, own->weight_input));
     }
     return match->b == LDNQ_NO_NODE ? LDNQ_OK : describe_match(c, match, out, err);
 }

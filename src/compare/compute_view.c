@@ -218,7 +218,7 @@ static enum ldnq_status connect_layers_to_nodes(struct ldnq_compute_view *view,
     LDNQ_TRY(ldnq_layers_list(view->graph, arena, &view->layers, &view->layer_count, err));
     for (size_t i = 0; i < view->layer_count; i++) {
         const size_t n = ldnq_compute_view_find(view, view->layers[i].node);
-        if (n != LDNQ_NO_NODE)
+        if (n != LDNQ_NO_NODE && !view->nodes[n].layer)
             view->nodes[n].layer = &view->layers[i];
     }
     return LDNQ_OK;

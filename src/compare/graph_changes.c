@@ -94,7 +94,11 @@ static enum ldnq_status compare_constants(const struct ldnq_tensor *a, const str
 
 static bool is_weight_input(const struct ldnq_compute_node *item, size_t input)
 {
-    return item->layer && item->layer->weight && item->layer->weight_input == input;
+    const struct ldnq_op *op = item->layer && item->layer->weight ? item->node->op : NULL;
+    for (const struct ldnq_op_layer *layer = op ? op->layer : NULL; layer; layer = layer->other)
+        if ((size_t)layer->weight_input == input)
+            return true;
+    return false;
 }
 
 static const char *describe_input(const struct ldnq_compute_node *item, size_t input)

@@ -40,6 +40,15 @@ static bool is_merged_into_layer(const struct ldnq_node *layer, const struct ldn
     return false;
 }
 
+/* A recurrent layer may have its last states alone. */
+static const struct ldnq_value *find_first_output(const struct ldnq_node *node)
+{
+    size_t i = 0;
+    while (i + 1 < node->output_count && !node->outputs[i])
+        i++;
+    return node->outputs[i];
+}
+
 /* The output of `other` to compare with `layer`, its match. A pass merges every
  * BatchNormalization it can: `layer` may have taken one in whose match is still a node of its
  * own downstream of `other`. The output to compare is then that node's. */
@@ -49,7 +58,7 @@ static const struct ldnq_value *find_output_to_compare(const struct ldnq_compute
                                                        const size_t *match_of,
                                                        const struct ldnq_node *other)
 {
-    const struct ldnq_value *output = other->outputs[0];
+    const struct ldnq_value *output = find_first_output(other);
     for (size_t i = 0; i < layer->merged_count; i++) {
         const size_t norm = ldnq_compute_view_find(view, layer->merged[i]);
         const size_t match = norm == LDNQ_NO_NODE ? LDNQ_NO_NODE : match_of[norm];
@@ -133,17 +142,20 @@ struct merged_layers {
     size_t count;
 };
 
-static const struct ldnq_layer *find_layer(const struct merged_layers *layers,
-                                           const struct ldnq_node *node)
+/* The layer of the node with its weight in this input, or else the node's first. */
+static const struct ldnq_layer *find_layer(const struct ldnq_layer *layers, size_t count,
+                                           const struct ldnq_node *node, size_t weight_input)
 {
-    for (size_t i = 0; i < layers->count; i++)
-        if (layers->items[i].node == node)
-            return &layers->items[i];
-    return NULL;
+    const struct ldnq_layer *found = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (layers[i].node == node && (!found || layers[i].weight_input == weight_input))
+            found = &layers[i];
+    return found;
 }
 
-/* Appends the layer at node n of A. */
+/* Appends the layer `own` of node n of A. */
 static enum ldnq_status append_layer(struct ldnq_matched_layers *layers, size_t n,
+                                     const struct ldnq_layer *own,
                                      const struct ldnq_node_pairs *pairs,
                                      const struct merged_layers merged[2], struct ldnq_arena *arena,
                                      struct ldnq_error *err)
@@ -153,20 +165,23 @@ static enum ldnq_status append_layer(struct ldnq_matched_layers *layers, size_t 
     *match = (struct ldnq_matched_layer){
         .a = n,
         .b = pairs->match_of_a[n],
-        .layer_a = find_layer(&merged[0], a->node),
+        .own_layer_a = own,
+        .layer_a = find_layer(merged[0].items, merged[0].count, a->node, own->weight_input),
     };
     if (match->b == LDNQ_NO_NODE)
         return LDNQ_OK;
     const struct ldnq_compute_node *b = &pairs->b->nodes[match->b];
-    match->layer_b = find_layer(&merged[1], b->node);
+    match->layer_b = find_layer(merged[1].items, merged[1].count, b->node, own->weight_input);
     match->output_a =
         find_output_to_compare(pairs->b, b->node, pairs->a, pairs->match_of_b, a->node);
     match->output_b =
         find_output_to_compare(pairs->a, a->node, pairs->b, pairs->match_of_a, b->node);
     /* Only one of both has merged the BatchNormalization: compare the weights before that. */
-    if (match->output_a != a->node->outputs[0] || match->output_b != b->node->outputs[0]) {
-        match->layer_a = a->layer;
-        match->layer_b = b->layer;
+    if (match->output_a != find_first_output(a->node) ||
+        match->output_b != find_first_output(b->node)) {
+        match->layer_a = own;
+        match->layer_b =
+            find_layer(pairs->b->layers, pairs->b->layer_count, b->node, own->weight_input);
     }
     return record_folded_nodes(layers, match, pairs, arena, err);
 }
@@ -178,7 +193,7 @@ enum ldnq_status ldnq_matched_layers_find(struct ldnq_matched_layers *layers,
     const struct ldnq_compute_view *a = pairs->a, *b = pairs->b;
     struct merged_layers merged[2];
     *layers = (struct ldnq_matched_layers){ .count = 0 };
-    layers->items = ldnq_arena_alloc(arena, a->count, sizeof *layers->items, err);
+    layers->items = ldnq_arena_alloc(arena, a->layer_count, sizeof *layers->items, err);
     layers->folded_into = ldnq_arena_alloc(arena, a->count, sizeof *layers->folded_into, err);
     if (!layers->items || !layers->folded_into)
         return LDNQ_NOMEM;
@@ -188,10 +203,12 @@ enum ldnq_status ldnq_matched_layers_find(struct ldnq_matched_layers *layers,
     LDNQ_TRY(ldnq_layers_list(b->graph, arena, &merged[1].items, &merged[1].count, err));
     for (size_t n = 0; n < a->count; n++)
         layers->folded_into[n] = LDNQ_NO_NODE;
-    for (size_t n = 0; n < a->count; n++) {
+    for (size_t n = 0; n < a->count; n++)
         record_folded_pad(layers, pairs, n);
-        if (a->nodes[n].layer)
-            LDNQ_TRY(append_layer(layers, n, pairs, merged, arena, err));
+    for (size_t i = 0; i < a->layer_count; i++) {
+        const size_t n = ldnq_compute_view_find(a, a->layers[i].node);
+        if (n != LDNQ_NO_NODE)
+            LDNQ_TRY(append_layer(layers, n, &a->layers[i], pairs, merged, arena, err));
     }
     return LDNQ_OK;
 }

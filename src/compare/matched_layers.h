@@ -14,6 +14,7 @@
 
 struct ldnq_matched_layer {
     size_t a, b; /* indices in the views; b is LDNQ_NO_NODE without a match */
+    const struct ldnq_layer *own_layer_a; /* as it is in the file */
     /* With weights that can be compared. layer_b is NULL without a match, or where B computes
      * with an operator that has no layer. */
     const struct ldnq_layer *layer_a, *layer_b;

@@ -441,9 +441,13 @@ static enum ldnq_status write_layer_metadata(struct emitter *emitter,
                                              struct ldnq_error *err)
 {
     float low, high;
+    const struct ldnq_node *node = quantized->layer.node;
     ldnq_quantized_scale_range(quantized, &low, &high);
+    /* A second weight of a node is told by its name. */
+    const bool is_first = quantized == emitter->network->layers || quantized[-1].layer.node != node;
     const char *key =
-        ldnq_arena_printf(emitter->arena, err, "ldnq.layer.%s", quantized->layer.node->label);
+        ldnq_arena_printf(emitter->arena, err, "ldnq.layer.%s%s%s", node->label,
+                          is_first ? "" : ".", is_first ? "" : quantized->layer.weight_name);
     const char *value =
         ldnq_arena_printf(emitter->arena, err, "codebook=%s storage=%s scale=%.9g..%.9g error=%.6g",
                           quantized->codebook->name,

@@ -132,24 +132,6 @@ static enum ldnq_status refuse_small_tables(struct ldnq_layer *layers, size_t co
     return LDNQ_OK;
 }
 
-/* Describes an operator that is never quantized but has a weight: it is listed with its
- * reason. False when the node has no float constant. */
-static bool describe_unquantized(const struct ldnq_node *node, struct ldnq_layer *layer)
-{
-    for (size_t i = 0; i < node->input_count; i++) {
-        const struct ldnq_value *weight = node->inputs[i];
-        if (!weight || !weight->constant || weight->constant->dtype != LDNQ_FLOAT)
-            continue;
-        layer->weight_input = i;
-        layer->weight = weight->constant;
-        layer->weight_name = weight->name;
-        layer->bias_name = "";
-        layer->refusal = node->op->why_not_quantized;
-        return true;
-    }
-    return false;
-}
-
 static size_t count_layers(const struct ldnq_graph *graph)
 {
     size_t count = 0;
@@ -157,7 +139,6 @@ static size_t count_layers(const struct ldnq_graph *graph)
         const struct ldnq_node *node = graph->nodes[i];
         for (const struct ldnq_op_layer *op = node->op ? node->op->layer : NULL; op; op = op->other)
             count++;
-        count += node->op && node->op->why_not_quantized;
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
                 count += count_layers(node->attrs[k].g);
@@ -201,15 +182,8 @@ static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
                 LDNQ_TRY(list_layers(node->attrs[k].g, &node_index, arena, layers, count, err));
-        if (!node->op || !(node->op->layer || node->op->why_not_quantized) ||
-            (node->op->layer && is_no_table(node)))
-            continue;
-        if (node->op->layer) {
+        if (node->op && node->op->layer && !is_no_table(node))
             LDNQ_TRY(append_layers_of_node(node, node_index, arena, layers, count, err));
-            continue;
-        }
-        layers[*count] = (struct ldnq_layer){ .node = node, .node_index = node_index };
-        *count += describe_unquantized(node, &layers[*count]);
     }
     return LDNQ_OK;
 }
@@ -237,29 +211,37 @@ bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_
 }
 
 /* Each output element is a sum over the K columns of its group. A transposed convolution
- * multiplies each input element with the kernel of all M rows. Returns the multiplications
- * per element of the value whose shape counts them. */
-static size_t macs_per_element(const struct ldnq_layer *layer, const struct ldnq_value **value)
+ * multiplies each input element with the kernel of all M rows, a recurrent layer each row of its
+ * input with the whole weight. Returns the multiplications per index of `shape`. */
+static size_t macs_per_index(const struct ldnq_layer *layer, struct ldnq_shape *shape)
 {
     const struct ldnq_layer_geometry *geometry = &layer->geometry;
-    const bool spreads_inputs = layer->op && layer->op->spreads_inputs;
-    *value = spreads_inputs ? layer->node->inputs[0] : layer->node->outputs[0];
-    if (ldnq_layer_is_table(layer))
+    if (ldnq_layer_is_table(layer)) {
+        *shape = layer->node->outputs[0]->shape;
         return 0;
-    return spreads_inputs ? geometry->rows * geometry->kernel : geometry->cols;
+    }
+    if (!layer->op->spreads_inputs && !layer->op->repeats_weight) {
+        *shape = layer->node->outputs[0]->shape;
+        return geometry->cols;
+    }
+    *shape = layer->node->inputs[layer->op->data_input]->shape;
+    if (layer->op->spreads_inputs)
+        return geometry->rows * geometry->kernel;
+    shape->rank -= shape->rank > 0;
+    return ldnq_layer_elements(layer);
 }
 
 bool ldnq_layer_count_macs(const struct ldnq_layer *layer, uint64_t *macs)
 {
-    const struct ldnq_value *value;
-    const size_t each = macs_per_element(layer, &value);
+    struct ldnq_shape shape;
+    const size_t each = macs_per_index(layer, &shape);
     size_t elements, count;
     if (layer->weight && ldnq_layer_is_table(layer)) {
         *macs = 0;
         return true;
     }
     if (!layer->weight || layer->geometry.groups == 0 || layer->geometry.rows == 0 ||
-        !ldnq_shape_count(&value->shape, &count) || !ldnq_size_mul(count, each, &elements))
+        !ldnq_shape_count(&shape, &count) || !ldnq_size_mul(count, each, &elements))
         return false;
     *macs = elements;
     return true;
@@ -267,11 +249,11 @@ bool ldnq_layer_count_macs(const struct ldnq_layer *layer, uint64_t *macs)
 
 double ldnq_layer_macs_per_sample(const struct ldnq_layer *layer)
 {
-    const struct ldnq_value *value;
-    double macs = (double)macs_per_element(layer, &value);
-    for (int axis = 0; axis < value->shape.rank; axis++)
-        if (value->shape.dim[axis] > 0)
-            macs *= (double)value->shape.dim[axis];
+    struct ldnq_shape shape;
+    double macs = (double)macs_per_index(layer, &shape);
+    for (int axis = 0; axis < shape.rank; axis++)
+        if (shape.dim[axis] > 0)
+            macs *= (double)shape.dim[axis];
     return macs;
 }
 

@@ -13,7 +13,7 @@
 /* A node with a weight. A node whose operator reads several has a layer for each. */
 struct ldnq_layer {
     struct ldnq_node *node;
-    const struct ldnq_op_layer *op; /* NULL for an operator that is never quantized */
+    const struct ldnq_op_layer *op;
     size_t node_index; /* index in graph->nodes; in a body, that of the node that runs the body */
     struct ldnq_layer_geometry geometry;
     size_t weight_input;
@@ -28,9 +28,8 @@ struct ldnq_layer {
     const char *refusal; /* why it can't be quantized; NULL when it can */
 };
 
-/* Lists all nodes of the graph that have a weight, in order; also those of operators that
- * are never quantized, such as LSTM. The graph is folded at least; graphs that can be
- * executed went through ldnq_passes_run. Errors: NOMEM. */
+/* Lists all nodes of the graph that have a weight, in order. The graph is folded at least; graphs
+ * that can be executed went through ldnq_passes_run. Errors: NOMEM. */
 enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
                                   struct ldnq_layer **layers, size_t *count,
                                   struct ldnq_error *err);
@@ -62,7 +61,7 @@ static inline size_t ldnq_layer_elements(const struct ldnq_layer *layer)
 /* Whether rows of the weight are looked up (op_layer.h), so that there is no product. */
 static inline bool ldnq_layer_is_table(const struct ldnq_layer *layer)
 {
-    return layer->op && layer->op->is_table;
+    return layer->op->is_table;
 }
 
 /* Whether two float weights are one matrix, whatever their layouts are. */

@@ -179,9 +179,6 @@ struct ldnq_op {
     bool (*is_per_sample)(const struct ldnq_node *node);
     /* How the weight is quantized (ops/op_layer.h); NULL for operators without one. */
     const struct ldnq_op_layer *layer;
-    /* For operators that have weights but no `layer` (Gather, LSTM): the reason why they
-     * stay float, as shown to the user. NULL for all others. */
-    const char *why_not_quantized;
 };
 
 /* ---- the table of all operators ------------------------------------------------- */

@@ -14,6 +14,7 @@
  *   Gemm, MatMul   Y is the other operand, transposed where the weight is the right one, and
  *                  scaled by Gemm's alpha; G = 1, or the number of matrices in a weight
  *                  (E,K,M) of MatMul
+ *   LSTM, GRU, RNN two layers, of W and R (sequence/recurrent_layer.h)
  *   Einsum         einsum_layer.c says which letters count groups, rows, columns and positions
  *
  * A table is a layer without a product: Gather reads rows of W (M, K), M entries of K elements,
@@ -149,6 +150,8 @@ struct ldnq_op_layer {
     /* Each element of the data input meets all rows and all elements of the kernel; else each
      * element of output 0 is a sum over K columns. */
     bool spreads_inputs;
+    /* The weight is read once for each row of the data input, its last axis left out. */
+    bool repeats_weight;
     /* Computes the geometry. bias is NULL if the node has none.
      * Errors: UNSUPPORTED, with the reason why this weight can't be quantized. */
     enum ldnq_status (*describe_weight)(const struct ldnq_node *node,
@@ -156,6 +159,10 @@ struct ldnq_op_layer {
                                         const struct ldnq_tensor *bias,
                                         struct ldnq_layer_geometry *geometry,
                                         struct ldnq_error *err);
+    /* Computes what fill_columns reads besides the inputs, in call->scratch, with the weights that
+     * the call has. Both NULL: nothing. Errors: MODEL, NUMERIC. */
+    size_t (*scratch_bytes)(const struct ldnq_op_call *call);
+    enum ldnq_status (*prepare)(const struct ldnq_op_call *call, struct ldnq_error *err);
     /* P, the number of columns of Y, for this call (after infer). */
     size_t (*count_positions)(const struct ldnq_op_call *call);
     /* Writes columns first .. first+count-1 of a group's Y to `columns`, a (K, count) matrix

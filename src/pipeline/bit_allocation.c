@@ -109,7 +109,8 @@ static enum ldnq_status measure_batch_output_errors(void *ctx, struct ldnq_tenso
     return status == LDNQ_OK ? report_progress(p, NULL, 0.5 + 0.5 * done, err) : status;
 }
 
-/* Lists the rows of the allocation: one per layer, or one for all layers that share codes. */
+/* Lists the rows of the allocation: one per node, or one for all layers that share codes. A plan
+ * names nodes, so that the weights of one node have one codebook. */
 static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
                                              const struct ldnq_quantization *result,
                                              struct ldnq_error *err)
@@ -140,10 +141,15 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
             p->row[i] = p->row[at->shared - result->network.layers];
             continue;
         }
+        const double elements = (double)ldnq_layer_elements(&at->layer);
+        plan->weights += elements;
+        if (i > 0 && at[-1].layer.node == at->layer.node) {
+            p->row[i] = p->row[i - 1];
+            p->weights[p->row[i]] += elements;
+            continue;
+        }
         p->row[i] = plan->count;
-        const size_t rows = ldnq_layer_rows(&at->layer);
-        p->weights[plan->count] = (double)(rows * at->layer.geometry.cols);
-        plan->weights += p->weights[plan->count];
+        p->weights[plan->count] = elements;
         if (ldnq_layer_is_table(&at->layer))
             p->table_cols[plan->count] = at->layer.geometry.cols;
         plan->entries[plan->count++].node = p->graph->nodes[at->layer.node_index]->label;
@@ -156,8 +162,9 @@ static void count_scales(struct bit_allocator *p, const struct ldnq_quantization
     for (size_t i = 0; i < result->network.count; i++) {
         const struct ldnq_quantized_layer *at = &result->network.layers[i];
         const size_t scales = ldnq_layer_rows(&at->layer) * ldnq_quantized_scales_per_row(at);
-        p->scales[p->row[i] * p->budget->count + p->choice] =
-            at->granularity == LDNQ_PER_TENSOR ? 1 : (double)scales;
+        if (!at->shared)
+            p->scales[p->row[i] * p->budget->count + p->choice] +=
+                at->granularity == LDNQ_PER_TENSOR ? 1 : (double)scales;
     }
 }
 

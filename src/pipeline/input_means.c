@@ -197,6 +197,13 @@ static void add_group_columns(void *argument, size_t group, size_t thread)
     }
 }
 
+static enum ldnq_status prepare_call(const struct ldnq_op_layer *op, struct ldnq_op_call *call,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    call->scratch = ldnq_arena_alloc(arena, op->scratch_bytes(call), 1, err);
+    return call->scratch ? op->prepare(call, err) : LDNQ_NOMEM;
+}
+
 /* Adds the sums over all samples of one shape: of the columns, and of their squares. */
 static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct ldnq_node *node,
                                   const struct shape_sums *shape, struct ldnq_pool *pool,
@@ -204,7 +211,10 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
                                   struct ldnq_error *err)
 {
     const size_t data_input = (size_t)layer->op->data_input;
-    const size_t in_count = 1 + ldnq_size_max(layer->weight_input, data_input);
+    /* Other inputs matter to layers alone that compute more than a product. */
+    const size_t in_count = layer->op->repeats_weight
+                                ? node->input_count
+                                : 1 + ldnq_size_max(layer->weight_input, data_input);
     const struct ldnq_tensor **in = ldnq_arena_alloc(arena, in_count, sizeof *in, err);
     struct ldnq_tensor *sample[2], output = { 0 }, *outputs = &output;
     struct column_sums sums = { .op = layer->op,
@@ -215,6 +225,8 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
     if (!in || !sums.columns)
         return LDNQ_NOMEM;
     LDNQ_TRY(make_mean_sample(shape, arena, sample, err));
+    for (size_t i = 0; i < in_count; i++)
+        in[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
     in[layer->weight_input] = layer->weight;
     for (size_t i = 0; i < 2; i++) {
         in[data_input] = sample[i];
@@ -226,6 +238,8 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
                                            .out = outputs,
                                            .pool = pool };
         LDNQ_TRY(ldnq_ops_infer_shape(&sums.call, err));
+        if (layer->op->prepare)
+            LDNQ_TRY(prepare_call(layer->op, &sums.call, arena, err));
         sums.positions = layer->op->count_positions(&sums.call);
         sums.squared = i == 1;
         sums.out = i == 0 ? out->mean : out->diagonal;

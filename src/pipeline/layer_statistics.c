@@ -63,6 +63,25 @@ static enum ldnq_status infer_layer_call(struct ldnq_layer_fitting *fitting,
         ldnq_samples_name(runner->samples, ldnq_calib_runner_first_sample(runner, batch)));
 }
 
+/* Computes what the layer's columns need besides the inputs of the call, which ends with `arena`.
+ */
+static enum ldnq_status prepare_call(const struct ldnq_layer_fitting *fitting,
+                                     struct ldnq_op_call *call, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_op_layer *op = quantizer->result->network.layers[fitting->index].layer.op;
+    struct ldnq_error reason;
+    call->scratch = ldnq_arena_alloc(arena, op->scratch_bytes(call), 1, err);
+    if (!call->scratch)
+        return LDNQ_NOMEM;
+    const enum ldnq_status status = op->prepare(call, &reason);
+    return status == LDNQ_OK ? status
+                             : ldnq_node_fail(quantizer->graph, call->node,
+                                              status == LDNQ_MODEL ? LDNQ_DATA : status, err, "%s",
+                                              reason.message);
+}
+
 /* Counts the most positions of one batch that the statistics read; 0: all. */
 static size_t count_positions_per_batch(const struct ldnq_layer_fitting *fitting)
 {
@@ -73,27 +92,41 @@ static size_t count_positions_per_batch(const struct ldnq_layer_fitting *fitting
                               fitting->runner.batch_count);
 }
 
+static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t batch,
+                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_calib_runner *runner = &fitting->runner;
+    const struct ldnq_op_layer *op =
+        fitting->quantizer->result->network.layers[fitting->index].layer.op;
+    struct ldnq_op_call quantized, exact;
+    LDNQ_TRY(infer_layer_call(fitting, runner, batch, &quantized, err));
+    if (op->prepare)
+        LDNQ_TRY(prepare_call(fitting, &quantized, arena, err));
+    if (runner->reference)
+        LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
+    if (runner->reference && op->prepare)
+        LDNQ_TRY(prepare_call(fitting, &exact, arena, err));
+    const struct ldnq_layer_moments_call call = {
+        .op = op,
+        .quantized = &quantized,
+        .exact = runner->reference ? &exact : NULL,
+        .positions = count_positions_per_batch(fitting),
+        .held_out =
+            ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch), runner->sample_count),
+    };
+    return ldnq_layer_moments_add(&fitting->moments, &call, err);
+}
+
 static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *exec, size_t batch,
                                              struct ldnq_error *err)
 {
     (void)exec;
     struct ldnq_layer_fitting *fitting = ctx;
-    const struct ldnq_calib_runner *runner = &fitting->runner;
-    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
-    struct ldnq_op_call quantized, exact;
-    LDNQ_TRY(infer_layer_call(fitting, runner, batch, &quantized, err));
-    if (runner->reference)
-        LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
-    const bool held_out =
-        ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch), runner->sample_count);
-    const struct ldnq_layer_moments_call call = {
-        .op = network->layers[fitting->index].layer.op,
-        .quantized = &quantized,
-        .exact = runner->reference ? &exact : NULL,
-        .positions = count_positions_per_batch(fitting),
-        .held_out = held_out,
-    };
-    LDNQ_TRY(ldnq_layer_moments_add(&fitting->moments, &call, err));
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status = add_calls(fitting, batch, arena, err);
+    ldnq_arena_destroy(arena);
+    LDNQ_TRY(status);
     return ldnq_fitting_report_batch(fitting, batch, err);
 }
 

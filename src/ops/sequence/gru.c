@@ -167,6 +167,7 @@ static const char *const gru_activations[] = { "Sigmoid", "Tanh" };
 static const struct ldnq_recurrent_kind gru_kind = {
     .gates = 3,
     .functions = 2,
+    .has_reset_gate = true,
     .defaults = gru_activations,
     .forward = gru_step,
     .backward = gru_step_backward,

@@ -19,15 +19,12 @@
 
 #include "ops/op.h"
 #include "ops/sequence/recurrent_activation.h"
+#include "ops/sequence/recurrent_layer.h"
 
 /* Samples per chunk. */
 #define LDNQ_RECURRENT_ROWS ((size_t)16)
 /* A thread's temporary memory has LDNQ_RECURRENT_ROWS + LDNQ_RECURRENT_TEMP rows of (hidden). */
 #define LDNQ_RECURRENT_TEMP ((size_t)16)
-
-/* Why W and R are not quantized: R's inputs are the layer's own outputs, so no calibration
- * samples of them exist. */
-#define LDNQ_RECURRENT_KEEPS "weights of recurrent layers are not quantized"
 
 enum ldnq_recurrent_input {
     LDNQ_RECURRENT_X,
@@ -60,6 +57,9 @@ struct ldnq_recurrent_kind {
     size_t gates, functions;     /* functions: activations per direction */
     const char *const *defaults; /* names of the default activations */
     bool has_cell;
+    /* Gate 1 multiplies what the last gate reads: the state, or with linear_before_reset its
+     * product. */
+    bool has_reset_gate;
     /* Computes h and c from h_prev, c_prev and z = x w' + b; calls ldnq_recurrent_copy_state
      * for rows that are not active. Leaves in z what `backward` needs besides the states. */
     void (*forward)(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *step);
@@ -134,7 +134,7 @@ enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct
         .saved_inputs = SAVED,                                                                     \
         .backward_scratch_bytes = ldnq_recurrent_backward_scratch_bytes,                           \
         .backward = ldnq_recurrent_backward,                                                       \
-        .why_not_quantized = LDNQ_RECURRENT_KEEPS,                                                 \
+        .layer = &ldnq_recurrent_layers,                                                           \
     };
 
 /* ---- for both passes -------------------------------------------------------------------- */
