@@ -294,8 +294,69 @@ static void follow_codes_to(struct code_flow *flow, size_t node_index)
     }
 }
 
-static const char faster_in_float[] =
-    "the target computes it faster in float, as its input is float";
+static const char after_float[] = "the target computes it faster in float, as its input is float";
+static const char before_float[] =
+    "the target computes it faster in float, as float operators read its result";
+static const char fused_in_float[] =
+    "the target computes it faster in float, together with the operator after it";
+
+static bool has_rule(const struct code_flow *flow, const struct ldnq_node *node)
+{
+    return passes_codes(node) || ldnq_target_rule(flow->target, node);
+}
+
+/* Whether the node has no integer kernel, or none for codes beside what it reads from an operator
+ * without one. Nodes behind it are not decided yet. */
+static bool computes_in_float(const struct code_flow *flow, const struct ldnq_node *node)
+{
+    const struct ldnq_operator_rule *rule = ldnq_target_rule(flow->target, node);
+    if (!has_rule(flow, node))
+        return true;
+    for (size_t i = 0; rule && rule->needs_all_codes && i < node->input_count; i++) {
+        const struct ldnq_value *value = node->inputs[i];
+        if (value && !value->constant && value->producer && !has_rule(flow, value->producer))
+            return true;
+    }
+    return false;
+}
+
+/* Nodes between a layer and what computes with its result: a clamp, and a pair that is inserted
+ * already. */
+#define MOST_STEPS 4
+
+static bool is_read_in_float(const struct code_flow *flow, const struct ldnq_value *value,
+                             int steps)
+{
+    for (size_t n = flow->node_index; n < flow->graph->node_count; n++) {
+        const struct ldnq_node *node = flow->graph->nodes[n];
+        for (size_t i = 0; i < node->input_count; i++) {
+            if (node->inputs[i] != value)
+                continue;
+            if (computes_in_float(flow, node) ||
+                (passes_codes(node) && steps > 0 &&
+                 is_read_in_float(flow, node->outputs[0], steps - 1)))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Whether nothing but the operator that the target computes with a float layer reads the value. */
+static bool is_fused_in_float(const struct code_flow *flow, const struct ldnq_value *value)
+{
+    size_t readers = 0;
+    for (size_t n = flow->node_index; n < flow->graph->node_count; n++) {
+        const struct ldnq_node *node = flow->graph->nodes[n];
+        for (size_t i = 0; i < node->input_count; i++) {
+            if (node->inputs[i] != value)
+                continue;
+            readers++;
+            if (*node->domain != '\0' || strcmp(node->op_type, flow->target->fused_in_float) != 0)
+                return false;
+        }
+    }
+    return readers == 1;
+}
 
 /* Where no other layer is left, what was asked for counts more than time. */
 static void accept_rather_than_nothing(struct ldnq_layer *layers, size_t count)
@@ -304,24 +365,36 @@ static void accept_rather_than_nothing(struct ldnq_layer *layers, size_t count)
         if (!layers[i].refusal)
             return;
     for (size_t i = 0; i < count; i++)
-        if (layers[i].refusal == faster_in_float)
+        if (layers[i].refusal == after_float || layers[i].refusal == before_float ||
+            layers[i].refusal == fused_in_float)
             layers[i].refusal = NULL;
 }
 
-/* Whether the layer, all before it decided, is one that the target runs faster in float. A plan
- * that names it has the last word. */
-static bool is_faster_in_float(struct code_flow *flow, const struct ldnq_layer *layer,
-                               const struct ldnq_quantize_options *options)
+/* Why the target runs the layer faster in float, all layers before it decided; NULL: it does not.
+ * A plan that names it has the last word. */
+static const char *explain_faster_in_float(struct code_flow *flow, const struct ldnq_layer *layer,
+                                           const struct ldnq_quantize_options *options)
 {
     const struct ldnq_node *node = layer->node;
     if (!flow->target || !layer->weight || !ldnq_select_fits_integers(layer, options) ||
-        !ldnq_target_floats_depthwise(flow->target, node, &layer->weight->shape))
-        return false;
+        !node->inputs[0] || !node->outputs[0])
+        return NULL;
+    const struct ldnq_shape *weight = &layer->weight->shape;
+    const bool is_depthwise = ldnq_target_floats_depthwise(flow->target, node, weight);
+    const bool is_narrow = ldnq_target_floats_narrow(flow->target, node, weight);
+    if (!is_depthwise && !is_narrow)
+        return NULL;
     for (size_t i = 0; i < options->plan_count; i++)
         if (ldnq_select_matches(node, options->plan[i].node))
-            return false;
+            return NULL;
     follow_codes_to(flow, layer->node_index);
-    return node->inputs[0] && !flow->has_codes[node->inputs[0]->index];
+    if (is_narrow && is_fused_in_float(flow, node->outputs[0]))
+        return fused_in_float;
+    if (!is_depthwise)
+        return NULL;
+    if (!flow->has_codes[node->inputs[0]->index])
+        return after_float;
+    return is_read_in_float(flow, node->outputs[0], MOST_STEPS) ? before_float : NULL;
 }
 
 /* Its node, whose weight says nothing of it, is followed by its decision. */
@@ -380,8 +453,8 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         else if (!all[i].refusal && target && !target->falls_back &&
                  !ldnq_layer_is_table(&all[i]) && !has_kernel_layout(&all[i]))
             all[i].refusal = "the target has no integer kernel for a weight of this form";
-        else if (!all[i].refusal && is_faster_in_float(&flow, &all[i], options))
-            all[i].refusal = faster_in_float;
+        else if (!all[i].refusal)
+            all[i].refusal = explain_faster_in_float(&flow, &all[i], options);
         add_decided_layer(&flow, &all[i], options);
     }
     accept_rather_than_nothing(all, count);

@@ -85,11 +85,39 @@ bool ldnq_check_no_pairs(struct ldnq_linter *linter, const struct ldnq_node *nod
     return false;
 }
 
+/* Whether the float kernel of this narrow layer would also compute the one node that reads its
+ * result, past the layer's pair. */
+static bool is_narrow_before_fused(const struct ldnq_linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_value *weight = find_constant_weight(linter, node);
+    if (!weight || !ldnq_target_floats_narrow(linter->target, node, &weight->constant->shape))
+        return false;
+    const struct ldnq_value *value = node->outputs[0];
+    while (value && linter->readers[value->index] == 1) {
+        const struct ldnq_node *reader = linter->reader[value->index];
+        if (!ldnq_lint_is_quantize(reader) && !ldnq_lint_is_dequantize(reader))
+            return strcmp(reader->op_type, linter->target->fused_in_float) == 0;
+        value = reader->outputs[0];
+    }
+    return false;
+}
+
+/* Whether the layer is right to be float although its input has codes. */
+static bool pays_in_float(const struct ldnq_linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_node *clamp;
+    return is_narrow_before_fused(linter, node) ||
+           (is_floated_depthwise(linter, node) &&
+            !ldnq_lint_find_quantize(linter, node->outputs[0], &clamp));
+}
+
 bool ldnq_check_weight_float(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     if (!find_constant_weight(linter, node) || ldnq_lint_find_weight(linter, node) ||
         ldnq_lint_list_activations(linter, node).quantized == 0)
         return true;
+    if (pays_in_float(linter, node))
+        return false;
     ldnq_lint_report(linter, node, LDNQ_SLOWER, "quantize its weight",
                      "its input has codes and its weight has none: it computes in float between "
                      "conversions");
@@ -130,6 +158,11 @@ bool ldnq_check_input_pair(struct ldnq_linter *linter, const struct ldnq_node *n
 
 bool ldnq_check_small_layer(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
+    if (is_narrow_before_fused(linter, node))
+        ldnq_lint_report(linter, node, LDNQ_SLOWER, "leave it in float, without pairs",
+                         "target %s computes a convolution this narrow faster in float, together "
+                         "with the %s after it",
+                         linter->target->name, linter->target->fused_in_float);
     if (is_floated_depthwise(linter, node) && quantizes_float_result(linter, node))
         ldnq_lint_report(linter, node, LDNQ_SLOWER, "leave it in float, without pairs",
                          "it has one input channel per group and its input is computed in float: "

@@ -71,6 +71,17 @@ bool ldnq_target_floats_depthwise(const struct ldnq_target *target, const struct
            weight->rank == 4 && weight->dim[1] == 1;
 }
 
+bool ldnq_target_floats_narrow(const struct ldnq_target *target, const struct ldnq_node *node,
+                               const struct ldnq_shape *weight)
+{
+    int64_t columns = 1;
+    if (!target->fused_in_float || strcmp(node->op_type, "Conv") != 0 || weight->rank < 3)
+        return false;
+    for (int i = 1; i < weight->rank; i++)
+        columns *= weight->dim[i];
+    return columns <= target->most_fused_columns || weight->dim[1] <= target->most_fused_channels;
+}
+
 /* Whether a Pad fills with zeros, or with other elements. */
 static bool pads_with_zero(const struct ldnq_node *node)
 {

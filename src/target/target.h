@@ -122,8 +122,14 @@ struct ldnq_target {
      * in its weight. 0: no limit. */
     int64_t least_channels, channel_multiple;
     /* A 2-D convolution of one input channel per group runs faster in float where its input comes
-     * from float operators, so that a QuantizeLinear before it would be for its sake alone. */
+     * from float operators, so that a QuantizeLinear before it would be for its sake alone, or
+     * where float operators read its result. */
     bool floats_depthwise_after_float;
+    /* The operator that a float convolution computes in its own kernel, and integer kernels do not;
+     * NULL: none. A Conv before it runs faster in float where its weight has at most so many
+     * columns, or so many input channels per group. */
+    const char *fused_in_float;
+    int64_t most_fused_columns, most_fused_channels;
     /* Relu and Clip after a quantized operator disappear into its output's range, with no
      * pair between them. */
     bool absorbs_clamps;
@@ -174,6 +180,11 @@ bool ldnq_target_skips_small_layer(const struct ldnq_target *target, const struc
  * target runs such layers faster in float after float operators. */
 bool ldnq_target_floats_depthwise(const struct ldnq_target *target, const struct ldnq_node *node,
                                   const struct ldnq_shape *weight);
+
+/* Whether it is a Conv whose weight, of this shape, is so narrow that the target runs it faster in
+ * float before the operator that its float kernel computes too. */
+bool ldnq_target_floats_narrow(const struct ldnq_target *target, const struct ldnq_node *node,
+                               const struct ldnq_shape *weight);
 
 /* Why a node without a weight computes in float although it has a rule; NULL: it does not. */
 const char *ldnq_target_refuse_operator(const struct ldnq_operator_rule *rule,

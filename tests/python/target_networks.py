@@ -74,6 +74,23 @@ def depthwise_after_float():
     return chain(nodes, (16, 8, 8), (24, 8, 8), values), (16, 8, 8)
 
 
+def squeezed():
+    """A depthwise convolution in a block of squeeze and excitation, and a narrow one before a
+    HardSwish. Two of the names are those of layers that are faster in float."""
+    nodes = [conv("x w0 b0", "a", name="wide"), node("Relu", "a", "b"),
+             conv("b w1 b1", "c", group=24, pads=SAME, name="squeezed_depthwise"),
+             node("Relu", "c", "d"), node("GlobalAveragePool", "d", "m"),
+             conv("m w2 b2", "e", name="gate"), node("HardSigmoid", "e", "g"),
+             node("Mul", "d g", "f"), conv("f w3 b3", "h", name="project"),
+             conv("h w4 b4", "i", name="narrow"), node("HardSwish", "i", "j"),
+             conv("j w5 b5", "y", name="last")]
+    values = {"w0": weights(24, 32, 1, 1), "b0": weights(24), "w1": weights(24, 1, 3, 3),
+              "b1": weights(24), "w2": weights(24, 24, 1, 1), "b2": weights(24),
+              "w3": weights(8, 24, 1, 1), "b3": weights(8), "w4": weights(32, 8, 1, 1),
+              "b4": weights(32), "w5": weights(8, 32, 1, 1), "b5": weights(8)}
+    return chain(nodes, (32, 8, 8), (8, 8, 8), values, opset=14), (32, 8, 8)
+
+
 def resized():
     """Resize, Pad, MaxPool, AveragePool and Slice between convolutions."""
     resize = helper.make_node("Resize", ["b", "", "factors"], ["c"], mode="nearest",

@@ -297,6 +297,19 @@ def quantize_a_depthwise_convolution(w):
     w.graph.node.insert(at, networks.node_of("DequantizeLinear", inputs, "depthwise_weight"))
 
 
+def layers_faster_in_float_stay_float(w):
+    codes = {n.name for n in w.all("Conv") if w.weight(n) is not None}
+    assert codes == {"wide", "gate", "project", "last"}
+
+
+def quantize_a_narrow_convolution(w):
+    find = lambda: next(n for n in w.all("Conv") if n.name == "narrow")
+    w.add_pair(w.first("HardSwish"), 0, 0.05, np.uint8(0))
+    inputs = [w.own(np.ones((32, 8, 1, 1), np.int8)), w.own(np.float32(0.01)), w.own(np.int8(0))]
+    find().input[1] = "narrow_weight"
+    w.graph.node.insert(0, networks.node_of("DequantizeLinear", inputs, "narrow_weight"))
+
+
 def opset_is_at_least(least):
     def holds(w):
         assert w.opset >= least
@@ -380,6 +393,8 @@ RULES = [
          cut_a_bias, "bias-saturated"),
     Rule("depthwise convolutions follow codes", "ort", networks.depthwise_after_float,
          depthwise_convolutions_follow_codes, quantize_a_depthwise_convolution, "small-layer"),
+    Rule("layers faster in float stay float", "ort", networks.squeezed,
+         layers_faster_in_float_stay_float, quantize_a_narrow_convolution, "small-layer"),
     Rule("no pair follows a pair", "ort", RESIDUAL, no_pair_reads_a_pair, repeat_a_pair,
          "double-pair"),
     # ---- tensorrt
