@@ -66,6 +66,37 @@ static void fill_columns_and_difference(const struct slab_task *slab, size_t at,
                          slab->compensation->geometry.cols);
 }
 
+static void add_sums_of_row(const float *x, size_t count, double *shift, double *power)
+{
+    for (size_t i = 0; i < count; i++) {
+        const double value = (double)x[i];
+        *shift += value;
+        *power += value * value;
+    }
+}
+
+/* The same for LANES rows side by side: each sum keeps its order, and additions overlap. */
+#define LANES 8
+
+static void add_sums_of_rows(const float *x, size_t count, double *shift, double *power)
+{
+    double sums[LANES], squares[LANES];
+    for (size_t l = 0; l < LANES; l++) {
+        sums[l] = shift[l];
+        squares[l] = power[l];
+    }
+    for (size_t i = 0; i < count; i++)
+        for (size_t l = 0; l < LANES; l++) {
+            const double value = (double)x[l * LDNQ_GRAM_SLAB + i];
+            sums[l] += value;
+            squares[l] += value * value;
+        }
+    for (size_t l = 0; l < LANES; l++) {
+        shift[l] = sums[l];
+        power[l] = squares[l];
+    }
+}
+
 static void add_row_block_product(const struct slab_task *slab, size_t first, size_t thread)
 {
     const struct ldnq_compensation *c = slab->compensation;
@@ -82,12 +113,13 @@ static void add_row_block_product(const struct slab_task *slab, size_t first, si
                slab->columns, LDNQ_GRAM_SLAB, 0, product, k);
     for (size_t i = 0; i < rows * k; i++)
         c->cross[row * k + i] += (double)product[i];
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < slab->count; i++) {
-            const double value = (double)difference[r * LDNQ_GRAM_SLAB + i];
-            c->shift[row + r] += value;
-            c->power[row + r] += value * value;
-        }
+    size_t r = 0;
+    for (; r + LANES <= rows; r += LANES)
+        add_sums_of_rows(difference + r * LDNQ_GRAM_SLAB, slab->count, c->shift + row + r,
+                         c->power + row + r);
+    for (; r < rows; r++)
+        add_sums_of_row(difference + r * LDNQ_GRAM_SLAB, slab->count, c->shift + row + r,
+                        c->power + row + r);
 }
 
 /* ---- one group: threads share a slab ----------------------------------------------------- */
