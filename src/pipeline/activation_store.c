@@ -8,6 +8,9 @@
 #include "base/file.h"
 #include "base/size.h"
 
+/* Of each tensor in its batch's memory. */
+#define ALIGNMENT 64
+
 struct stored_batch {
     size_t count;
     struct ldnq_tensor *tensors; /* data NULL while the batch is only in the file */
@@ -82,7 +85,7 @@ static size_t count_padded_bytes(const struct ldnq_tensor *tensor)
 {
     size_t bytes = 0;
     ldnq_tensor_bytes(tensor, &bytes);
-    return (bytes + 63) & ~(size_t)63;
+    return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 }
 
 /* One block holds all tensors of the batch; the first one's data is its start. */
@@ -137,17 +140,28 @@ static enum ldnq_status transfer_file_bytes(int fd, bool write, char *data, size
     return LDNQ_OK;
 }
 
-static enum ldnq_status write_batch_to_file(struct ldnq_activation_store *store,
-                                            struct stored_generation *generation,
-                                            struct stored_batch *batch, struct ldnq_error *err)
+/* Writes the tensors as allocate_data() would lay them out in memory. */
+static enum ldnq_status write_tensors_to_file(struct ldnq_activation_store *store,
+                                              struct stored_generation *generation,
+                                              struct stored_batch *batch,
+                                              const struct ldnq_tensor *const *tensors,
+                                              struct ldnq_error *err)
 {
+    char padding[ALIGNMENT] = { 0 };
+    off_t offset = generation->end;
     LDNQ_TRY(open_file(generation, err));
-    LDNQ_TRY(transfer_file_bytes(generation->fd, true, batch->tensors[0].data, batch->bytes,
-                                 generation->end, err));
+    for (size_t i = 0; i < batch->count; i++) {
+        const size_t padded = count_padded_bytes(tensors[i]);
+        size_t bytes = 0;
+        ldnq_tensor_bytes(tensors[i], &bytes);
+        LDNQ_TRY(transfer_file_bytes(generation->fd, true, tensors[i]->data, bytes, offset, err));
+        LDNQ_TRY(transfer_file_bytes(generation->fd, true, padding, padded - bytes,
+                                     offset + (off_t)bytes, err));
+        offset += (off_t)padded;
+    }
     batch->offset = generation->end;
-    generation->end += (off_t)batch->bytes;
+    generation->end = offset;
     store->spilled += batch->bytes;
-    free_data(store, batch);
     return LDNQ_OK;
 }
 
@@ -172,6 +186,8 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
             return ldnq_fail(err, LDNQ_NOMEM, "the activations of a batch are too large");
     }
     batch->count = count;
+    if (store->in_memory > store->max_bytes || batch->bytes > store->max_bytes - store->in_memory)
+        return write_tensors_to_file(store, generation, batch, tensors, err);
     LDNQ_TRY(allocate_data(store, batch, err));
     for (size_t i = 0; i < count; i++) {
         size_t bytes = 0;
@@ -179,8 +195,7 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
         if (bytes)
             memcpy(batch->tensors[i].data, tensors[i]->data, bytes);
     }
-    return store->in_memory > store->max_bytes ? write_batch_to_file(store, generation, batch, err)
-                                               : LDNQ_OK;
+    return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store, size_t index,
