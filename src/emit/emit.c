@@ -93,7 +93,7 @@ static enum stored_form choose_stored_form(const struct emitter *emitter,
     /* In a network of integer kernels, a layer of 8 bits stays float where codes ruin its input. */
     const bool may_round_input =
         stored_bits(emitter, quantized) < 8 || !emitter->network->placement;
-    if (emitter->choice->target && may_round_input &&
+    if (emitter->choice->target && may_round_input && !layer->node->within &&
         ldnq_target_has_product(emitter->choice->target, layer->node, &layer->geometry,
                                 stored_bits(emitter, quantized)) &&
         is_smaller_in_copies(emitter, quantized))
@@ -249,6 +249,32 @@ static enum ldnq_status add_zero_points(struct emitter *emitter,
     return ldnq_edit_add_initializer(emitter->model, *name, &zeros, err);
 }
 
+static const void *find_origin(const struct ldnq_node *node)
+{
+    return node->origin ? node->origin : node->body_origin;
+}
+
+static bool has_shared_codes(const struct emitter *emitter,
+                             const struct ldnq_quantized_layer *quantized)
+{
+    for (size_t i = 0; i < emitter->network->count; i++)
+        if (emitter->network->layers[i].shared == quantized)
+            return true;
+    return false;
+}
+
+/* The node before which the layer's weight is dequantized: in a branch the layer itself. A loop
+ * would repeat it, and other readers of the codes may be in another branch: then it is the node of
+ * the main graph. */
+static const void *find_anchor(const struct emitter *emitter,
+                               const struct ldnq_quantized_layer *quantized)
+{
+    const struct ldnq_layer *layer = &quantized->layer;
+    const bool is_outside = layer->is_in_loop || has_shared_codes(emitter, quantized);
+    return layer->body && layer->outer_origin && is_outside ? layer->outer_origin
+                                                            : find_origin(layer->node);
+}
+
 /* Inserts a node before the layer; *output becomes the name of its value. */
 static enum ldnq_status
 insert_node_before_layer(struct emitter *emitter, const struct ldnq_quantized_layer *quantized,
@@ -262,7 +288,7 @@ insert_node_before_layer(struct emitter *emitter, const struct ldnq_quantized_la
         return LDNQ_NOMEM;
     LDNQ_TRY(make_unique_name(emitter, base, node_suffix, &node, err));
     LDNQ_TRY(make_unique_name(emitter, base, suffix, output, err));
-    return ldnq_edit_insert_node(emitter->model, quantized->layer.node->origin, op_type, node,
+    return ldnq_edit_insert_node(emitter->model, find_anchor(emitter, quantized), op_type, node,
                                  inputs, input_count, *output, attrs, attr_count, err);
 }
 
@@ -420,7 +446,7 @@ static enum ldnq_status write_bias(struct emitter *emitter,
         LDNQ_TRY(make_unique_name(emitter, quantized->layer.bias_name, "_corrected", &name, err));
         LDNQ_TRY(add_floats(emitter, &quantized->layer, name, quantized->bias, err));
     }
-    return ldnq_edit_set_input(emitter->model, quantized->layer.node->origin,
+    return ldnq_edit_set_input(emitter->model, find_origin(quantized->layer.node),
                                quantized->layer.bias_input, name, err);
 }
 
@@ -470,7 +496,7 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
         return write_layer_metadata(emitter, quantized, err);
     }
     LDNQ_TRY(add_weight(emitter, i, err));
-    LDNQ_TRY(ldnq_edit_set_input(emitter->model, node->origin, quantized->layer.weight_input,
+    LDNQ_TRY(ldnq_edit_set_input(emitter->model, find_origin(node), quantized->layer.weight_input,
                                  emitter->dequantized[i], err));
     if (reads_swapped_axes(emitter, quantized))
         LDNQ_TRY(ldnq_edit_set_int(emitter->model, node->origin, "transB", 0, err));
@@ -525,6 +551,10 @@ static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error 
         LDNQ_TRY(ldnq_emit_pairs(emitter->model, emitter->network->placement, err));
     LDNQ_TRY(separate_products(emitter, err));
     LDNQ_TRY(ldnq_edit_rename_duplicates(emitter->model, err));
+    for (size_t i = 0; i < count; i++)
+        if (emitter->network->layers[i].layer.node->body_origin)
+            LDNQ_TRY(ldnq_edit_prune_bodies(
+                emitter->model, emitter->network->layers[i].layer.node->body_origin, err));
     return ldnq_edit_prune(emitter->model, err);
 }
 

@@ -146,6 +146,9 @@ static enum ldnq_status bind_captures(struct ldnq_exec *exec, struct ldnq_exec *
                                       struct ldnq_error *err)
 {
     ldnq_exec_reset(body);
+    body->watched = exec->watched;
+    body->watch = exec->watch;
+    body->watch_ctx = exec->watch_ctx;
     for (size_t i = 0; i < body->graph->capture_count; i++) {
         const struct ldnq_capture *capture = &body->graph->captures[i];
         const struct ldnq_tensor *tensor = ldnq_exec_find_value(exec, capture->outer);

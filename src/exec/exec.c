@@ -280,6 +280,8 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
         LDNQ_TRY(ldnq_ops_infer_shape(&call, err));
     if (!exec->is_dry_run)
         LDNQ_TRY(count_node_operations(exec, &call, err));
+    if (node == exec->watched)
+        LDNQ_TRY(exec->watch(exec->watch_ctx, &call, err));
     for (size_t i = 0; i < call.out_count; i++)
         LDNQ_TRY(allocate_output(exec, node_index, &call, i, err));
     if ((node->op->flags & LDNQ_OP_VIEW) || exec->is_dry_run)
@@ -339,6 +341,26 @@ enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_
             release_constants(exec->graph->nodes[node_index]);
     }
     return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_exec_watch_body(struct ldnq_exec *exec, size_t node_index,
+                                      const struct ldnq_node *inner, ldnq_exec_watch_fn *watch,
+                                      void *ctx, struct ldnq_error *err)
+{
+    const struct ldnq_node *node = exec->graph->nodes[node_index];
+    struct ldnq_error reason;
+    exec->watched = inner;
+    exec->watch = watch;
+    exec->watch_ctx = ctx;
+    enum ldnq_status status = collect_node_inputs(exec, node, &reason);
+    if (status == LDNQ_OK)
+        status = ldnq_control_flow_run(exec, node_index, &reason);
+    exec->watched = NULL;
+    for (size_t i = 0; i < node->output_count; i++)
+        if (node->outputs[i])
+            ldnq_exec_free_value(exec, node->outputs[i]->index);
+    return status == LDNQ_OK ? status
+                             : ldnq_node_fail(exec->graph, node, status, err, "%s", reason.message);
 }
 
 /* ---- inputs ------------------------------------------------------------------- */

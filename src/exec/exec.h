@@ -13,6 +13,7 @@
 #include "ir/ir.h"
 
 struct ldnq_exec;
+struct ldnq_op_call; /* ops/op.h */
 
 /* The graph must have been prepared (passes/passes.h) and must outlive the executor.
  * Constants may be replaced during its lifetime, nodes may not.
@@ -48,6 +49,15 @@ void ldnq_exec_bind(struct ldnq_exec *exec, const struct ldnq_value *value,
 /* Runs the nodes first .. last-1 of graph->nodes. Errors: DATA, MODEL, NOMEM. */
 enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_t last,
                                      struct ldnq_error *err);
+/* Called for each run of a node in a body, its inputs live and its shapes inferred. */
+typedef enum ldnq_status ldnq_exec_watch_fn(void *ctx, const struct ldnq_op_call *call,
+                                            struct ldnq_error *err);
+
+/* Runs a node with bodies, and frees what it computed: the live values stay. Calls `watch` for the
+ * node `inner` of a body, once per run. Errors: DATA, MODEL, NOMEM, and those of watch. */
+enum ldnq_status ldnq_exec_watch_body(struct ldnq_exec *exec, size_t node_index,
+                                      const struct ldnq_node *inner, ldnq_exec_watch_fn *watch,
+                                      void *ctx, struct ldnq_error *err);
 /* Stores in `values` (graph->value_count of them at most) the values that are live
  * before node `node_index`: those that the nodes from there on read and do not compute.
  * Returns their number. */

@@ -38,6 +38,10 @@ struct ldnq_exec {
     /* Operations of all nodes that have run since then (ops/operation_count.h), with those of
      * bodies. */
     size_t operations;
+    /* The node of this graph or of a body in it whose runs are reported; NULL: none. */
+    const struct ldnq_node *watched;
+    ldnq_exec_watch_fn *watch;
+    void *watch_ctx;
     void *scratch;
     size_t scratch_size;
     /* Nothing is computed: outputs get the shapes of the last real run, and `buffers`

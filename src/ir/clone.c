@@ -41,6 +41,49 @@ static enum ldnq_status clone_values(struct graph_clone *clone, struct ldnq_erro
     return LDNQ_OK;
 }
 
+static enum ldnq_status clone_graph(const struct ldnq_graph *graph, struct ldnq_graph *outer,
+                                    struct ldnq_arena *arena, struct ldnq_graph **out,
+                                    struct ldnq_error *err);
+
+/* Captures of a body refer to values of the clone around it. */
+static enum ldnq_status clone_body(const struct graph_clone *clone, struct ldnq_graph **body,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_graph *from = *body;
+    LDNQ_TRY(clone_graph(from, clone->to, clone->arena, body, err));
+    struct ldnq_capture *captures =
+        ldnq_arena_alloc(clone->arena, from->capture_count, sizeof *captures, err);
+    if (!captures)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < from->capture_count; i++)
+        captures[i] = (struct ldnq_capture){
+            .outer = find_clone_of_value(clone, from->captures[i].outer),
+            .inner = (*body)->values[from->captures[i].inner->index],
+        };
+    (*body)->captures = captures;
+    (*body)->capture_capacity = from->capture_count;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status clone_bodies(const struct graph_clone *clone, struct ldnq_node *node,
+                                     struct ldnq_error *err)
+{
+    size_t bodies = 0;
+    for (size_t i = 0; i < node->attr_count; i++)
+        bodies += node->attrs[i].kind == LDNQ_ATTR_GRAPH;
+    if (bodies == 0)
+        return LDNQ_OK;
+    struct ldnq_attr *attrs = ldnq_arena_alloc(clone->arena, node->attr_count, sizeof *attrs, err);
+    if (!attrs)
+        return LDNQ_NOMEM;
+    memcpy(attrs, node->attrs, node->attr_count * sizeof *attrs);
+    for (size_t i = 0; i < node->attr_count; i++)
+        if (attrs[i].kind == LDNQ_ATTR_GRAPH)
+            LDNQ_TRY(clone_body(clone, &attrs[i].g, err));
+    node->attrs = attrs;
+    return LDNQ_OK;
+}
+
 static enum ldnq_status clone_node(struct graph_clone *clone, const struct ldnq_node *from,
                                    struct ldnq_node *to, struct ldnq_error *err)
 {
@@ -51,7 +94,7 @@ static enum ldnq_status clone_node(struct graph_clone *clone, const struct ldnq_
     for (size_t i = 0; i < to->output_count; i++)
         if (to->outputs[i])
             to->outputs[i]->producer = to;
-    return LDNQ_OK;
+    return clone_bodies(clone, to, err);
 }
 
 static enum ldnq_status clone_nodes(struct graph_clone *clone, struct ldnq_error *err)
@@ -68,8 +111,9 @@ static enum ldnq_status clone_nodes(struct graph_clone *clone, struct ldnq_error
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_graph_clone(const struct ldnq_graph *graph, struct ldnq_arena *arena,
-                                  struct ldnq_graph **out, struct ldnq_error *err)
+static enum ldnq_status clone_graph(const struct ldnq_graph *graph, struct ldnq_graph *outer,
+                                    struct ldnq_arena *arena, struct ldnq_graph **out,
+                                    struct ldnq_error *err)
 {
     struct graph_clone clone = { .from = graph, .arena = arena };
     clone.to = ldnq_arena_alloc(arena, 1, sizeof *clone.to, err);
@@ -77,6 +121,7 @@ enum ldnq_status ldnq_graph_clone(const struct ldnq_graph *graph, struct ldnq_ar
         return LDNQ_NOMEM;
     *clone.to = *graph;
     clone.to->arena = arena;
+    clone.to->outer = outer;
     clone.to->symbol_capacity = graph->symbol_count; /* so that adding one copies the list */
     LDNQ_TRY(clone_values(&clone, err));
     LDNQ_TRY(clone_nodes(&clone, err));
@@ -84,4 +129,10 @@ enum ldnq_status ldnq_graph_clone(const struct ldnq_graph *graph, struct ldnq_ar
     LDNQ_TRY(map_values(&clone, graph->outputs, graph->output_count, &clone.to->outputs, err));
     *out = clone.to;
     return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_graph_clone(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                  struct ldnq_graph **out, struct ldnq_error *err)
+{
+    return clone_graph(graph, NULL, arena, out, err);
 }

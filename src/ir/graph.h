@@ -93,6 +93,8 @@ struct ldnq_node {
      * what the node is part of: "function 'com.x.Block'", "a branch of If 'cond'". */
     const void *origin;
     const char *within;
+    /* The same handle for a node of a body of If, Loop or Scan that is not part of a function. */
+    const void *body_origin;
     bool is_added; /* a pass added it: the file has no such node */
     /* Nodes of the file that passes merged into this one (a BatchNormalization
      * folded into a convolution), in the order of the merges. */
@@ -134,7 +136,8 @@ struct ldnq_graph {
 enum ldnq_status ldnq_graph_create(struct ldnq_arena *arena, const char *name, const char *file,
                                    struct ldnq_graph **out, struct ldnq_error *err);
 /* A second graph of the same nodes and values, each with the same index: replacing a
- * constant of one graph leaves the other unchanged. Tensors, attributes and subgraphs are
+ * constant of one graph leaves the other unchanged. Subgraphs are cloned too; what a node's
+ * operator has parsed of them is not (ldnq_ops_clone_graph). Tensors and other attributes are
  * shared and must outlive the clone. Not for a subgraph. Errors: NOMEM. */
 enum ldnq_status ldnq_graph_clone(const struct ldnq_graph *graph, struct ldnq_arena *arena,
                                   struct ldnq_graph **out, struct ldnq_error *err);

@@ -1,5 +1,7 @@
 #include "layer/layer.h"
 
+#include <string.h>
+
 #include "base/size.h"
 
 static const struct ldnq_value *find_input(const struct ldnq_node *node, int input)
@@ -33,11 +35,13 @@ static enum ldnq_status check_weight(struct ldnq_layer *layer, const struct ldnq
     return LDNQ_OK;
 }
 
-/* A node of a function or of a body is in no list of the file's main graph, so that the
- * emitter can't change it. */
+/* A node of a function is in no graph of the file, so that the emitter can't change it. In a body,
+ * a table would need nodes for its rows, and merged nodes could not be removed. */
 static enum ldnq_status refuse_inner_layer(struct ldnq_layer *layer, struct ldnq_arena *arena,
                                            struct ldnq_error *err)
 {
+    if (layer->node->body_origin && !ldnq_layer_is_table(layer) && layer->node->merged_count == 0)
+        return LDNQ_OK;
     layer->refusal = ldnq_arena_printf(arena, err, "it is part of %s, which is left as it is",
                                        layer->node->within);
     return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
@@ -152,38 +156,68 @@ static bool has_float_constant(const struct ldnq_node *node, int input)
     return value && value->constant && !ldnq_dtype_is_integer(value->constant->dtype);
 }
 
+/* Where list_layers is: in the main graph (body is NULL), or in a body. */
+struct layer_place {
+    struct ldnq_graph *body;
+    size_t node_index; /* in the main graph */
+    const void *outer_origin;
+    bool is_in_loop;
+};
+
+static struct ldnq_layer make_layer(struct ldnq_node *node, const struct ldnq_op_layer *op,
+                                    const struct layer_place *place)
+{
+    return (struct ldnq_layer){ .node = node,
+                                .op = op,
+                                .node_index = place->node_index,
+                                .body = place->body,
+                                .outer_origin = place->outer_origin,
+                                .is_in_loop = place->is_in_loop };
+}
+
+/* The place in a body of the node, which is at `place` itself. */
+static struct layer_place enter_body(const struct layer_place *place, const struct ldnq_node *node,
+                                     struct ldnq_graph *body)
+{
+    return (struct layer_place){
+        .body = body,
+        .node_index = place->node_index,
+        .outer_origin = place->body ? place->outer_origin : node->origin,
+        .is_in_loop = place->is_in_loop || strcmp(node->op_type, "If") != 0,
+    };
+}
+
 /* Appends a layer for each weight of the node; one without a weight where all are computed. */
-static enum ldnq_status append_layers_of_node(struct ldnq_node *node, size_t node_index,
+static enum ldnq_status append_layers_of_node(struct ldnq_node *node,
+                                              const struct layer_place *place,
                                               struct ldnq_arena *arena, struct ldnq_layer *layers,
                                               size_t *count, struct ldnq_error *err)
 {
     const size_t first = *count;
     for (const struct ldnq_op_layer *op = node->op->layer; op; op = op->other)
         if (has_float_constant(node, op->weight_input))
-            layers[(*count)++] =
-                (struct ldnq_layer){ .node = node, .op = op, .node_index = node_index };
+            layers[(*count)++] = make_layer(node, op, place);
     if (*count == first)
-        layers[(*count)++] =
-            (struct ldnq_layer){ .node = node, .op = node->op->layer, .node_index = node_index };
+        layers[(*count)++] = make_layer(node, node->op->layer, place);
     for (size_t i = first; i < *count; i++)
         LDNQ_TRY(describe_layer(&layers[i], arena, err));
     return LDNQ_OK;
 }
 
-/* Layers in a body have the node index of the node that runs the body: `outer`, or NULL in
- * the main graph. */
-static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t *outer,
+static enum ldnq_status list_layers(const struct ldnq_graph *graph, struct layer_place place,
                                     struct ldnq_arena *arena, struct ldnq_layer *layers,
                                     size_t *count, struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->node_count; i++) {
         struct ldnq_node *node = graph->nodes[i];
-        const size_t node_index = outer ? *outer : i;
+        if (!place.body)
+            place.node_index = i;
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
-                LDNQ_TRY(list_layers(node->attrs[k].g, &node_index, arena, layers, count, err));
+                LDNQ_TRY(list_layers(node->attrs[k].g, enter_body(&place, node, node->attrs[k].g),
+                                     arena, layers, count, err));
         if (node->op && node->op->layer && !is_no_table(node))
-            LDNQ_TRY(append_layers_of_node(node, node_index, arena, layers, count, err));
+            LDNQ_TRY(append_layers_of_node(node, &place, arena, layers, count, err));
     }
     return LDNQ_OK;
 }
@@ -195,7 +229,7 @@ enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_ar
     *layers = ldnq_arena_alloc(arena, count_layers(graph), sizeof **layers, err);
     if (!*layers)
         return LDNQ_NOMEM;
-    LDNQ_TRY(list_layers(graph, NULL, arena, *layers, count, err));
+    LDNQ_TRY(list_layers(graph, (struct layer_place){ 0 }, arena, *layers, count, err));
     return refuse_small_tables(*layers, *count, arena, err);
 }
 

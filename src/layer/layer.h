@@ -15,6 +15,11 @@ struct ldnq_layer {
     struct ldnq_node *node;
     const struct ldnq_op_layer *op;
     size_t node_index; /* index in graph->nodes; in a body, that of the node that runs the body */
+    /* The graph of the node. In a body (which is NULL in the main graph): the handle of the main
+     * graph's node that runs it, and whether it is, or is in, a loop. */
+    struct ldnq_graph *body;
+    const void *outer_origin;
+    bool is_in_loop;
     struct ldnq_layer_geometry geometry;
     size_t weight_input;
     const struct ldnq_tensor *weight; /* NULL when it is not constant */

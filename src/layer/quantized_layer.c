@@ -187,3 +187,11 @@ const struct ldnq_codebook *ldnq_find_common_codebook(const struct ldnq_quantize
             return NULL;
     return network->count ? network->layers[0].codebook : NULL;
 }
+
+bool ldnq_has_body_layers(const struct ldnq_quantized_network *network)
+{
+    for (size_t i = 0; i < network->count; i++)
+        if (network->layers[i].layer.body)
+            return true;
+    return false;
+}

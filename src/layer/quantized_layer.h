@@ -106,6 +106,9 @@ void ldnq_quantized_write_weight(const struct ldnq_quantized_layer *quantized, c
 enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantized,
                                             struct ldnq_arena *arena, struct ldnq_error *err);
 
+/* Whether a layer is in a body of If, Loop or Scan. */
+bool ldnq_has_body_layers(const struct ldnq_quantized_network *network);
+
 /* The codebook of all layers; NULL where they differ, or there is no layer. */
 const struct ldnq_codebook *ldnq_find_common_codebook(const struct ldnq_quantized_network *network);
 

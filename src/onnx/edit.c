@@ -6,6 +6,7 @@
 #include "base/mapping.h"
 #include "onnx/build.h"
 #include "onnx/codec.h"
+#include "onnx/edit_bodies.h"
 #include "onnx/model.h"
 
 /* The first IR version whose initializers need not be graph inputs as well. */
@@ -54,19 +55,22 @@ static size_t find_node_index(const struct ldnq_model *model, const void *origin
 static enum ldnq_status find_node_or_fail(const struct ldnq_model *model, const void *origin,
                                           Onnx__NodeProto **node, struct ldnq_error *err)
 {
-    size_t at = find_node_index(model, origin);
-    if (at == model->proto->graph->n_node)
+    struct ldnq_graph_path path;
+    size_t at;
+    if (!ldnq_find_graph_of_node(model->proto->graph, origin, &path, &at))
         return ldnq_fail(err, LDNQ_USAGE, "%s: a node to be changed is not in the model",
                          model->path);
-    *node = model->proto->graph->node[at];
+    *node = path.graphs[path.count - 1]->node[at];
     return LDNQ_OK;
 }
 
-static enum ldnq_status insert_node_at(struct ldnq_model *model, size_t at, Onnx__NodeProto *node,
-                                       struct ldnq_error *err)
+/* The list of a subgraph has no room: it is copied. */
+static enum ldnq_status insert_node_at(struct ldnq_model *model, Onnx__GraphProto *graph, size_t at,
+                                       Onnx__NodeProto *node, struct ldnq_error *err)
 {
-    Onnx__GraphProto *graph = model->proto->graph;
-    LDNQ_TRY(ldnq_list_reserve(model->arena, &graph->node, graph->n_node, &model->node_capacity,
+    size_t full = graph->n_node;
+    size_t *capacity = graph == model->proto->graph ? &model->node_capacity : &full;
+    LDNQ_TRY(ldnq_list_reserve(model->arena, &graph->node, graph->n_node, capacity,
                                sizeof *graph->node, err));
     memmove(graph->node + at + 1, graph->node + at, (graph->n_node - at) * sizeof *graph->node);
     graph->node[at] = node;
@@ -93,8 +97,8 @@ static enum ldnq_status build_attrs(struct ldnq_model *model, Onnx__NodeProto *n
     return LDNQ_OK;
 }
 
-static enum ldnq_status build_and_insert_node(struct ldnq_model *model, size_t at,
-                                              const char *op_type, const char *name,
+static enum ldnq_status build_and_insert_node(struct ldnq_model *model, Onnx__GraphProto *graph,
+                                              size_t at, const char *op_type, const char *name,
                                               const char *const *inputs, size_t input_count,
                                               const char *output,
                                               const struct ldnq_edit_int_attr *attrs,
@@ -107,7 +111,7 @@ static enum ldnq_status build_and_insert_node(struct ldnq_model *model, size_t a
     LDNQ_TRY(build_attrs(model, node, attrs, attr_count, err));
     LDNQ_TRY(reserve_name(model, node->name, err));
     LDNQ_TRY(reserve_name(model, node->output[0], err));
-    return insert_node_at(model, at, node, err);
+    return insert_node_at(model, graph, at, node, err);
 }
 
 enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *before,
@@ -116,9 +120,12 @@ enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *bef
                                        const char *output, const struct ldnq_edit_int_attr *attrs,
                                        size_t attr_count, struct ldnq_error *err)
 {
+    struct ldnq_graph_path path;
     Onnx__NodeProto *ignored;
+    size_t at;
     LDNQ_TRY(find_node_or_fail(model, before, &ignored, err));
-    return build_and_insert_node(model, find_node_index(model, before), op_type, name, inputs,
+    ldnq_find_graph_of_node(model->proto->graph, before, &path, &at);
+    return build_and_insert_node(model, path.graphs[path.count - 1], at, op_type, name, inputs,
                                  input_count, output, attrs, attr_count, err);
 }
 
@@ -131,8 +138,9 @@ enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *aft
     Onnx__NodeProto *ignored;
     if (after)
         LDNQ_TRY(find_node_or_fail(model, after, &ignored, err));
-    return build_and_insert_node(model, after ? find_node_index(model, after) + 1 : 0, op_type,
-                                 name, inputs, input_count, output, attrs, attr_count, err);
+    return build_and_insert_node(model, model->proto->graph,
+                                 after ? find_node_index(model, after) + 1 : 0, op_type, name,
+                                 inputs, input_count, output, attrs, attr_count, err);
 }
 
 enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *origin,

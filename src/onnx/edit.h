@@ -1,8 +1,9 @@
 /* edit.h: the changes that the emitter makes to a loaded model.
  *
  * Nodes are named by the `origin` that ldnq_model_import put into the graph's nodes.
- * New names, nodes and tensors belong to the model. All functions edit the main graph;
- * new names differ from those in subgraphs too.
+ * New names, nodes and tensors belong to the model. New initializers are those of the main graph;
+ * new names differ from those in subgraphs too. insert_node, set_input and set_int also take nodes
+ * of subgraphs (body_origin).
  */
 #ifndef LDNQ_ONNX_EDIT_H
 #define LDNQ_ONNX_EDIT_H
@@ -90,6 +91,11 @@ enum ldnq_status ldnq_edit_rename_duplicates(struct ldnq_model *model, struct ld
  * loaded; those that had none then stay. Also removes their entries in value_info,
  * quantization annotations and (IR 3) inputs. */
 enum ldnq_status ldnq_edit_prune(struct ldnq_model *model, struct ldnq_error *err);
+
+/* Removes nodes and initializers that nothing reads from the subgraphs around a node of one, up to
+ * the main graph. Errors: NOMEM. */
+enum ldnq_status ldnq_edit_prune_bodies(struct ldnq_model *model, const void *body_origin,
+                                        struct ldnq_error *err);
 
 /* Raises ai.onnx to `opset` and the IR version to what that opset needs, rewriting
  * nodes (in subgraphs and functions too) whose meaning changed. Nodes keep their

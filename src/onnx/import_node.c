@@ -59,6 +59,7 @@ static enum ldnq_status set_node_name_and_origin(struct ldnq_import *import,
     node->name = name;
     node->index = at;
     node->origin = import->within ? NULL : proto;
+    node->body_origin = import->within && !import->call ? proto : NULL;
     if (!import->within)
         return LDNQ_OK;
     struct ldnq_arena *arena = import->graph->arena;

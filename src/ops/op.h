@@ -200,6 +200,10 @@ enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
 /* Binds one node to its record; the message names the node. */
 enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_node *node,
                                     struct ldnq_error *err);
+/* Clones the graph (ldnq_graph_clone), and binds nodes with bodies to those of the clone. Errors:
+ * NOMEM. */
+enum ldnq_status ldnq_ops_clone_graph(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                      struct ldnq_graph **out, struct ldnq_error *err);
 
 /* Clears the outputs, calls the record's infer, and checks the shapes that it returns.
  * The caller adds the node to the message. */

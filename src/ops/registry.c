@@ -136,3 +136,24 @@ enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
     LDNQ_TRY(bind_graph(&problems, graph, err));
     return ldnq_node_problems_fail(&problems, graph, err);
 }
+
+static enum ldnq_status bind_nodes_with_bodies(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct ldnq_node *node = graph->nodes[i];
+        if (!node->op || !(node->op->flags & LDNQ_OP_CONTROL_FLOW))
+            continue;
+        LDNQ_TRY(ldnq_ops_bind_node(graph, node, err));
+        for (size_t k = 0; k < node->attr_count; k++)
+            if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
+                LDNQ_TRY(bind_nodes_with_bodies(node->attrs[k].g, err));
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_ops_clone_graph(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                      struct ldnq_graph **out, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_graph_clone(graph, arena, out, err));
+    return bind_nodes_with_bodies(*out, err);
+}

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/size.h"
+#include "ops/op.h"
 #include "pipeline/goal_path.h"
 #include "pipeline/select.h"
 
@@ -139,7 +140,7 @@ static enum ldnq_status measure_state(struct goal_search *search, size_t moves, 
     struct ldnq_graph *clone;
     *step = (struct ldnq_goal_step){ .moves = moves, .node = node };
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    enum ldnq_status status = ldnq_graph_clone(search->graph, arena, &clone, err);
+    enum ldnq_status status = ldnq_ops_clone_graph(search->graph, arena, &clone, err);
     if (status == LDNQ_OK)
         status = measure_on_clone(search, clone, step, layers, arena, err);
     ldnq_arena_destroy(arena);

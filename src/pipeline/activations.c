@@ -90,6 +90,15 @@ struct placing {
     struct ldnq_arena *arena;
 };
 
+/* Inputs of layers in bodies are no values of the graph. */
+static bool has_body_layer(const struct ldnq_selection *selection)
+{
+    for (size_t i = 0; i < selection->count; i++)
+        if (selection->layers[i].body)
+            return true;
+    return false;
+}
+
 static bool wants_pairs(struct placing *placing)
 {
     const struct ldnq_activation_options *activations = &placing->run->options->activations;
@@ -115,7 +124,7 @@ static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_r
         LDNQ_TRY(ldnq_ranges_create(run->placement, run->graph, activations->rule, placing->arena,
                                     ranges, err));
     }
-    if (ldnq_needs_only_means(run->options, run->samples))
+    if (ldnq_needs_only_means(run->options, run->samples) && !has_body_layer(selection))
         LDNQ_TRY(ldnq_input_means_create(selection->layers, selection->count, run->graph,
                                          run->options->pool, run->arena, &run->means, err));
     if (!*ranges && !run->means)

@@ -8,6 +8,7 @@
  * sum.
  */
 #include "exec/exec.h"
+#include "ops/op.h"
 #include "pipeline/pipeline.h"
 
 #include <math.h>
@@ -136,7 +137,7 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
     plan->elements = p->weights;
     for (size_t i = 0; i < result->network.count; i++) {
         const struct ldnq_quantized_layer *at = &result->network.layers[i];
-        plan->layer_labels[i] = p->graph->nodes[at->layer.node_index]->label;
+        plan->layer_labels[i] = at->layer.node->label;
         if (at->shared) {
             p->row[i] = p->row[at->shared - result->network.layers];
             continue;
@@ -152,7 +153,7 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
         p->weights[plan->count] = elements;
         if (ldnq_layer_is_table(&at->layer))
             p->table_cols[plan->count] = at->layer.geometry.cols;
-        plan->entries[plan->count++].node = p->graph->nodes[at->layer.node_index]->label;
+        plan->entries[plan->count++].node = at->layer.node->label;
     }
     return LDNQ_OK;
 }
@@ -276,7 +277,7 @@ static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_er
     struct ldnq_arena *arena;
     struct ldnq_graph *quantized;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    enum ldnq_status status = ldnq_graph_clone(p->graph, arena, &quantized, err);
+    enum ldnq_status status = ldnq_ops_clone_graph(p->graph, arena, &quantized, err);
     if (status == LDNQ_OK)
         status = measure_codebook_on_clone(p, quantized, arena, err);
     ldnq_arena_destroy(arena);

@@ -35,7 +35,7 @@ ldnq_fitting_find_tied_table(const struct ldnq_layer_fitting *fitting)
 bool ldnq_fitting_shares_table(const struct ldnq_quantized_layer *quantized,
                                const struct ldnq_quantized_layer *table)
 {
-    if (quantized->codebook != table->codebook)
+    if (quantized->codebook != table->codebook || quantized->layer.dtype != table->layer.dtype)
         return false;
     return ldnq_layer_is_table(&quantized->layer) ||
            (ldnq_table_code_bits(table->codebook->bits, table->layer.geometry.cols) == 8 &&

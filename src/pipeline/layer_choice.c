@@ -102,7 +102,7 @@ static double measure_held_out_error(const struct choice_trial *trial)
                                         problem.mean ? trial->solution.bias : NULL };
     double error = ldnq_compute_total_error(&problem, trial->fitting->quantizer->options->pool,
                                             &choice, trial->errors);
-    if (trial->fitting->runner.reference)
+    if (ldnq_fitting_compensates(trial->fitting))
         error += trial->constant + measure_correction(trial);
     return fmax(error, 0);
 }
@@ -264,7 +264,7 @@ static enum ldnq_status make_target(const struct choice_trial *trial,
         return LDNQ_NOMEM;
     memcpy(*weight, trial->weight, elements * sizeof **weight);
     memcpy(*bias, trial->bias, rows * sizeof **bias);
-    if (!trial->fitting->runner.reference || !(strength->lambda > 0))
+    if (!ldnq_fitting_compensates(trial->fitting) || !(strength->lambda > 0))
         return LDNQ_OK;
     return ldnq_compensation_apply(&moments->compensation, &moments->statistics, strength->lambda,
                                    strength->damping, *weight, layer->bias ? *bias : NULL, err);
@@ -322,8 +322,9 @@ static enum ldnq_status choose(struct choice_trial *trial,
     float *weight, *bias;
     LDNQ_TRY(allocate_trial(trial, err));
     LDNQ_TRY(make_target(trial, strength, &weight, &bias, err));
-    for (size_t row = 0;
-         trial->fitting->runner.reference && row < ldnq_layer_rows(&trial->quantized->layer); row++)
+    for (size_t row = 0; ldnq_fitting_compensates(trial->fitting) &&
+                         row < ldnq_layer_rows(&trial->quantized->layer);
+         row++)
         trial->constant += c->power[row] / (double)moments->held_out_statistics.positions;
     ldnq_statistics_finish(&moments->statistics);
     ldnq_statistics_finish(&moments->held_out_statistics);

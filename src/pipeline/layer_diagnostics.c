@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/text.h"
 #include "quant/problem.h"
 
 struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitting *fitting,
@@ -137,4 +138,23 @@ void ldnq_quantizer_warn_few_samples(const struct ldnq_quantizer *quantizer)
                        few, result->network.count,
                        result->network.layers[worst - result->diagnostics].layer.node->label,
                        worst->rank, worst->varying);
+}
+
+void ldnq_quantizer_warn_unreached_layers(const struct ldnq_quantizer *quantizer)
+{
+    const struct ldnq_quantization *result = quantizer->result;
+    char list[1024];
+    struct ldnq_text text;
+    size_t count = 0;
+    ldnq_text_init(&text, list, sizeof list);
+    for (size_t i = 0; i < result->network.count; i++)
+        if (result->network.layers[i].layer.body && result->diagnostics[i].positions == 0) {
+            ldnq_text_append_item(&text, ", ", "'%s'", result->network.layers[i].layer.node->label);
+            count++;
+        }
+    ldnq_text_append_omitted_count(&text);
+    if (count > 0)
+        ldnq_sink_warn(quantizer->options->sink,
+                       "%zu layer%s rounded, as no sample runs %s: %s; give samples that do", count,
+                       count == 1 ? " is" : "s are", count == 1 ? "it" : "them", list);
 }

@@ -43,6 +43,10 @@ enum ldnq_status ldnq_fitting_report_layer(const struct ldnq_layer_fitting *fitt
 enum ldnq_status ldnq_fitting_allocate_call(struct ldnq_layer_fitting *fitting,
                                             struct ldnq_error *err);
 
+/* Whether the current layer makes up for the errors of earlier ones: there is a float network, and
+ * the layer is in no body. */
+bool ldnq_fitting_compensates(const struct ldnq_layer_fitting *fitting);
+
 /* Computes the moments of the current layer from the samples, and replaces weight and bias by
  * the target of the error compensation. Errors: those of the samples and the executor, DATA
  * (shapes that do not fit the layer), NOMEM. */
@@ -129,5 +133,6 @@ enum ldnq_status ldnq_fitting_compute_weight_error(const struct ldnq_layer_fitti
 /* Warnings about all layers, after the last one. */
 void ldnq_quantizer_warn_late_layers(const struct ldnq_quantizer *quantizer);
 void ldnq_quantizer_warn_few_samples(const struct ldnq_quantizer *quantizer);
+void ldnq_quantizer_warn_unreached_layers(const struct ldnq_quantizer *quantizer);
 
 #endif

@@ -92,6 +92,11 @@ static size_t count_positions_per_batch(const struct ldnq_layer_fitting *fitting
                               fitting->runner.batch_count);
 }
 
+static bool is_batch_held_out(const struct ldnq_calib_runner *runner, size_t batch)
+{
+    return ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch), runner->sample_count);
+}
+
 static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t batch,
                                   struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -111,8 +116,7 @@ static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t bat
         .quantized = &quantized,
         .exact = runner->reference ? &exact : NULL,
         .positions = count_positions_per_batch(fitting),
-        .held_out =
-            ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch), runner->sample_count),
+        .held_out = is_batch_held_out(runner, batch),
     };
     return ldnq_layer_moments_add(&fitting->moments, &call, err);
 }
@@ -127,6 +131,57 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
     const enum ldnq_status status = add_calls(fitting, batch, arena, err);
     ldnq_arena_destroy(arena);
     LDNQ_TRY(status);
+    return ldnq_fitting_report_batch(fitting, batch, err);
+}
+
+/* ---- layers in bodies --------------------------------------------------------------------- */
+
+/* One batch of a layer in a body, which is fitted without error compensation: the float network may
+ * take another branch, or more iterations. */
+struct body_batch {
+    struct ldnq_layer_fitting *fitting;
+    bool held_out;
+};
+
+static enum ldnq_status add_body_call(const struct body_batch *batch,
+                                      struct ldnq_op_call *quantized, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
+{
+    struct ldnq_layer_fitting *fitting = batch->fitting;
+    const struct ldnq_op_layer *op =
+        fitting->quantizer->result->network.layers[fitting->index].layer.op;
+    if (op->prepare)
+        LDNQ_TRY(prepare_call(fitting, quantized, arena, err));
+    const struct ldnq_layer_moments_call call = {
+        .op = op,
+        .quantized = quantized,
+        .positions = count_positions_per_batch(fitting),
+        .held_out = batch->held_out,
+    };
+    return ldnq_layer_moments_add(&fitting->moments, &call, err);
+}
+
+static enum ldnq_status watch_body_call(void *ctx, const struct ldnq_op_call *call,
+                                        struct ldnq_error *err)
+{
+    struct ldnq_op_call quantized = *call;
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status = add_body_call(ctx, &quantized, arena, err);
+    ldnq_arena_destroy(arena);
+    return status;
+}
+
+static enum ldnq_status add_batch_statistics_of_body(void *ctx, const struct ldnq_exec *exec,
+                                                     size_t batch, struct ldnq_error *err)
+{
+    (void)exec;
+    struct ldnq_layer_fitting *fitting = ctx;
+    const struct ldnq_layer *layer =
+        &fitting->quantizer->result->network.layers[fitting->index].layer;
+    struct body_batch body = { fitting, is_batch_held_out(&fitting->runner, batch) };
+    LDNQ_TRY(ldnq_exec_watch_body(fitting->runner.exec, layer->node_index, layer->node,
+                                  watch_body_call, &body, err));
     return ldnq_fitting_report_batch(fitting, batch, err);
 }
 
@@ -158,6 +213,8 @@ enum ldnq_status ldnq_fitting_check_statistics(const struct ldnq_layer_fitting *
                                                struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = fitting->quantizer->graph;
+    if (positions == 0 && layer->body)
+        return LDNQ_OK;
     if (positions == 0)
         return ldnq_node_fail(graph, layer->node, LDNQ_DATA, err,
                               "the calibration samples give it no input");
@@ -169,6 +226,12 @@ enum ldnq_status ldnq_fitting_check_statistics(const struct ldnq_layer_fitting *
 }
 
 /* ---- step 2: the choice, and error compensation ------------------------------------------ */
+
+bool ldnq_fitting_compensates(const struct ldnq_layer_fitting *fitting)
+{
+    return fitting->runner.reference &&
+           !fitting->quantizer->result->network.layers[fitting->index].layer.body;
+}
 
 /* A published method is left as it is, and so are the solvers that round: of what they do, the
  * compensation alone could follow chance, and lambda is chosen on the held-out part. */
@@ -191,7 +254,7 @@ static enum ldnq_status choose_by_held_out_part(struct ldnq_layer_fitting *fitti
     struct ldnq_layer_moments *moments = &fitting->moments;
     struct ldnq_compensation_strength strength = { options->lambda, LDNQ_COMPENSATION_DAMPING,
                                                    NAN };
-    if (!fitting->runner.reference)
+    if (!ldnq_fitting_compensates(fitting))
         strength.lambda = strength.damping = 0;
     else if (options->lambda == LDNQ_LAMBDA_AUTO)
         LDNQ_TRY(ldnq_layer_moments_choose_strength(moments, layer->bias != NULL, &strength, err));
@@ -217,17 +280,18 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
     struct ldnq_layer_moments *moments = &fitting->moments;
-    const bool compensates = fitting->runner.reference != NULL;
+    const bool compensates = ldnq_fitting_compensates(fitting);
     const struct ldnq_layer_moments_parts parts = {
         .compensates = compensates,
         .holds_out = compensates || chooses_fit(fitting),
-        .calls = fitting->runner.batch_count,
+        .calls = layer->body ? 0 : fitting->runner.batch_count,
     };
     LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
                                      quantizer->options->pool, arena, err));
-    LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, layer->node_index, add_batch_statistics,
-                                       fitting, err));
-    if (parts.holds_out)
+    LDNQ_TRY(ldnq_calib_runner_advance(
+        &fitting->runner, layer->node_index,
+        layer->body ? add_batch_statistics_of_body : add_batch_statistics, fitting, err));
+    if (parts.holds_out && moments->statistics.positions > 0)
         LDNQ_TRY(choose_by_held_out_part(fitting, diagnostics, weight, bias, err));
     if (compensates && diagnostics->lambda > 0)
         LDNQ_TRY(ldnq_compensation_apply(&moments->compensation, &moments->statistics,

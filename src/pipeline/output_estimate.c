@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "exec/exec.h"
 #include "metric/output_projection.h"
+#include "ops/op.h"
 #include "target/placement.h"
 
 /* An automatic estimate may multiply this often; more takes longer than a second. */
@@ -240,7 +241,7 @@ static enum ldnq_status estimate_in_arena(struct output_estimator *estimator,
                                           struct ldnq_error *err)
 {
     const struct ldnq_estimate_inputs *inputs = estimator->inputs;
-    LDNQ_TRY(ldnq_graph_clone(inputs->reference, estimator->arena, &estimator->middle, err));
+    LDNQ_TRY(ldnq_ops_clone_graph(inputs->reference, estimator->arena, &estimator->middle, err));
     LDNQ_TRY(list_changed_values(estimator, err));
     LDNQ_TRY(create_executor(estimator, err));
     const struct ldnq_projection_options options = {

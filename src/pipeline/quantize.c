@@ -5,6 +5,7 @@
 #include "base/size.h"
 #include "metric/error_bound.h"
 #include "metric/output_error.h"
+#include "ops/op.h"
 #include "pipeline/activations.h"
 #include "pipeline/output_estimate.h"
 #include "pipeline/pruned.h"
@@ -15,12 +16,11 @@
 
 /* Gives the node a constant of its own: other nodes that read the same initializer must not
  * see the codes. */
-static enum ldnq_status copy_constant_for_node(struct ldnq_quantizer *quantizer,
-                                               struct ldnq_node *node, size_t input,
-                                               struct ldnq_error *err)
+static enum ldnq_status copy_constant_for_node(struct ldnq_graph *graph, struct ldnq_node *node,
+                                               size_t input, struct ldnq_error *err)
 {
-    return ldnq_graph_add_constant(quantizer->graph, "", node->inputs[input]->constant,
-                                   &node->inputs[input], err);
+    return ldnq_graph_add_constant(graph, "", node->inputs[input]->constant, &node->inputs[input],
+                                   err);
 }
 
 static enum ldnq_status copy_layer_constants(struct ldnq_quantizer *quantizer, size_t i,
@@ -28,8 +28,9 @@ static enum ldnq_status copy_layer_constants(struct ldnq_quantizer *quantizer, s
 {
     const struct ldnq_layer *layer = &quantizer->result->network.layers[i].layer;
     quantizer->file_weight[i] = layer->node->inputs[layer->weight_input];
-    LDNQ_TRY(copy_constant_for_node(quantizer, layer->node, layer->weight_input, err));
-    return layer->bias ? copy_constant_for_node(quantizer, layer->node, layer->bias_input, err)
+    struct ldnq_graph *graph = layer->body ? layer->body : quantizer->graph;
+    LDNQ_TRY(copy_constant_for_node(graph, layer->node, layer->weight_input, err));
+    return layer->bias ? copy_constant_for_node(graph, layer->node, layer->bias_input, err)
                        : LDNQ_OK;
 }
 
@@ -143,7 +144,7 @@ static enum ldnq_status compute_bound(const struct ldnq_quantizer *quantizer,
     if (!changes || !powers || !bounds)
         return LDNQ_NOMEM;
     if (options->fine_tune.steps > 0 || options->cascade > 0 || quantizer->placement ||
-        isnan(result->accuracy.noise_to_signal))
+        ldnq_has_body_layers(&result->network) || isnan(result->accuracy.noise_to_signal))
         return LDNQ_OK;
     for (size_t i = 0; i < result->network.count; i++)
         changes[result->network.layers[i].layer.node_index] = result->diagnostics[i].change;
@@ -230,7 +231,9 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
         .powers = powers,
         .samples = measured.samples,
         .options = options,
-        .draws = is_measured ? ldnq_estimate_choose_draws(options, result) : 0,
+        .draws = is_measured && !ldnq_has_body_layers(&result->network)
+                     ? ldnq_estimate_choose_draws(options, result)
+                     : 0,
     };
     LDNQ_TRY(ldnq_estimate_output_error(&inputs, quantizer->arena, &result->output_estimate, err));
     return compute_bound(quantizer, err);
@@ -246,7 +249,7 @@ enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_sampl
     };
     LDNQ_TRY(ldnq_quantizer_place_pairs(&quantizer, err));
     LDNQ_TRY(init_quantized_layers(&quantizer, err));
-    LDNQ_TRY(ldnq_graph_clone(graph, arena, &quantizer.reference, err));
+    LDNQ_TRY(ldnq_ops_clone_graph(graph, arena, &quantizer.reference, err));
     LDNQ_TRY(ldnq_quantizer_connect_layers(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_choose_network(&quantizer, err));

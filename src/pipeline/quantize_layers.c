@@ -34,6 +34,13 @@
 
 /* ---- step 3: codes and scales ------------------------------------------------------------ */
 
+/* The first of two layers that share codes dequantizes them in the main graph, where both can read
+ * them. A layer of a branch that folding has chosen stays in that branch of the file. */
+static bool is_readable_by_others(const struct ldnq_layer *first)
+{
+    return first->body || !first->node->body_origin;
+}
+
 /* Finds an earlier layer that reads the same weight in the same way: both keep one set of
  * codes. Tables are compared by their elements (fit_table.c). */
 static const struct ldnq_quantized_layer *
@@ -45,10 +52,12 @@ find_layer_with_same_weight(const struct ldnq_layer_fitting *fitting)
     if (tied)
         return ldnq_fitting_shares_table(&layers[fitting->index], tied) ? tied : NULL;
     for (size_t i = 0; i < fitting->index; i++) {
-        if (quantizer->file_weight[i] == quantizer->file_weight[fitting->index] &&
+        if (quantizer->file_weight[i]->constant ==
+                quantizer->file_weight[fitting->index]->constant &&
             !layers[i].shared && layers[i].granularity == layers[fitting->index].granularity &&
             ldnq_geometries_are_equal(&layers[i].layer.geometry,
-                                      &layers[fitting->index].layer.geometry))
+                                      &layers[fitting->index].layer.geometry) &&
+            is_readable_by_others(&layers[i].layer))
             return &layers[i];
     }
     return NULL;
@@ -183,6 +192,44 @@ enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
     return ldnq_fitting_report_layer(fitting, err);
 }
 
+/* ---- a layer in a branch that no sample takes ---------------------------------------------- */
+
+static enum ldnq_status round_unreached_layer(struct ldnq_layer_fitting *fitting,
+                                              const float *weight, const float *bias, double start,
+                                              struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_quantize_options *options = quantizer->options;
+    struct ldnq_quantized_layer *quantized = &quantizer->result->network.layers[fitting->index];
+    struct ldnq_layer_diagnostics *diagnostics = &quantizer->result->diagnostics[fitting->index];
+    const struct ldnq_layer *layer = &quantized->layer;
+    const size_t columns = layer->geometry.groups * layer->geometry.cols;
+    struct ldnq_layer_solution solution;
+    LDNQ_TRY(allocate_solution(quantized, arena, &solution, err));
+    double *diagonal = ldnq_arena_alloc(arena, columns, sizeof *diagonal, err);
+    if (!diagonal)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < columns; i++)
+        diagonal[i] = 1;
+    struct ldnq_layer_problem problem = ldnq_fitting_make_problem(fitting, quantized, weight, bias);
+    problem.gram = NULL;
+    problem.diagonal = diagonal;
+    problem.mean = NULL;
+    problem.bias = NULL;
+    diagnostics->solver = ldnq_solver_find("mse");
+    diagnostics->varying = diagnostics->rank = layer->geometry.cols;
+    if (quantized->shared) {
+        quantized->codebook = quantized->shared->codebook;
+        copy_shared_solution(fitting, quantized->shared, &problem, &solution);
+    } else {
+        LDNQ_TRY(ldnq_solve(diagnostics->solver, &problem, &options->solver_options, options->pool,
+                            &solution, err));
+    }
+    memcpy(solution.bias, bias, ldnq_layer_rows(layer) * sizeof *bias);
+    LDNQ_TRY(ldnq_fitting_store_solution(fitting, quantized, &solution, err));
+    return ldnq_fitting_finish_layer(fitting, &solution, start, err);
+}
+
 /* ---- one layer --------------------------------------------------------------------------- */
 
 static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldnq_arena *arena,
@@ -225,6 +272,8 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         diagnostics->positions = fitting->moments.statistics.positions;
     }
     LDNQ_TRY(ldnq_fitting_check_statistics(fitting, layer, diagnostics->positions, err));
+    if (diagnostics->positions == 0)
+        return round_unreached_layer(fitting, weight, bias, start, arena, err);
 
     /* ---- 3: min over codes q, scales a of  tr((G - W*) H (G - W*)'),  G = a q ---- */
     struct ldnq_layer_solution solution;
@@ -372,6 +421,7 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
     }
     ldnq_quantizer_warn_late_layers(quantizer);
     ldnq_quantizer_warn_few_samples(quantizer);
+    ldnq_quantizer_warn_unreached_layers(quantizer);
     return LDNQ_OK;
 }
 

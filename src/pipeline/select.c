@@ -117,7 +117,7 @@ bool ldnq_select_fits_integers(const struct ldnq_layer *layer,
 {
     const unsigned bits = ldnq_select_stored_bits(layer->node, options);
     return !ldnq_layer_is_table(layer) && has_kernel_layout(layer) && layer->dtype == LDNQ_FLOAT &&
-           ldnq_target_has_default_attributes(layer->node) &&
+           !layer->node->within && ldnq_target_has_default_attributes(layer->node) &&
            ldnq_select_block(layer, options) == 0 &&
            options->activations.target->weight_bits >> bits & 1;
 }
@@ -412,6 +412,16 @@ static void add_decided_layer(struct code_flow *flow, const struct ldnq_layer *l
     flow->node_index = layer->node_index + 1;
 }
 
+/* ---- layers in bodies --------------------------------------------------------------------- */
+
+/* Why a layer in a body stays float; NULL: it does not. */
+static const char *refuse_body(const struct ldnq_quantize_options *options)
+{
+    return options->fine_tune.steps > 0 || options->cascade > 0
+               ? "fine-tuning has no gradients of layers in a body"
+               : NULL;
+}
+
 /* ---- all layers -------------------------------------------------------------------------- */
 
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
@@ -440,6 +450,8 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
             !options->only_count || matches_any_pattern(node, options->only, options->only_count);
         if (!wanted || matches_any_pattern(node, options->skip, options->skip_count))
             all[i].refusal = "left out by skip or only";
+        if (!all[i].refusal && all[i].body)
+            all[i].refusal = refuse_body(options);
         if (!all[i].refusal && target && ldnq_layer_is_table(&all[i]) && !target->gathers_codes)
             all[i].refusal = "the target has no form for the codes of a table";
         if (!all[i].refusal && !ldnq_select_codebook(node, options))
