@@ -53,6 +53,16 @@ enum ldnq_status ldnq_import_initializers(struct ldnq_import *import, struct ldn
 
 /* ---- inputs --------------------------------------------------------------------------- */
 
+/* Some exporters write one of these for every open dimension, whatever its size is. */
+static bool is_dim_name(const char *text)
+{
+    static const char *const placeholders[] = { "", "?", "None", "none", "unk", "unknown", "-1" };
+    for (size_t i = 0; i < sizeof placeholders / sizeof *placeholders; i++)
+        if (strcmp(text, placeholders[i]) == 0)
+            return false;
+    return true;
+}
+
 /* Some exporters write -1 or '?' for an unknown size; each one becomes a symbol of its own. */
 static enum ldnq_status read_dim(struct ldnq_import *import,
                                  const Onnx__TensorShapeProto__Dimension *proto, int64_t *dim,
@@ -65,7 +75,7 @@ static enum ldnq_status read_dim(struct ldnq_import *import,
     }
     const char *name = NULL;
     if (proto->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
-        proto->dim_param && *proto->dim_param && strcmp(proto->dim_param, "?") != 0)
+        proto->dim_param && is_dim_name(proto->dim_param))
         name = proto->dim_param;
     return ldnq_graph_find_or_add_symbol(import->graph, name, dim, err);
 }

@@ -216,3 +216,13 @@ def test_loops_should_open_only_what_they_change(tmp_path):
     assert isinstance(values["y"][1][0], str) and values["y"][1][1] == 4
     assert values["z"] == ("float32", [3, 4])
     assert values["all"] == ("float32", [5, 3, 4])
+
+
+@pytest.mark.parametrize("name", ["None", "?", "unk", ""])
+def test_placeholders_should_be_no_names_of_dimensions(name, tmp_path):
+    """Some exporters write one for every open dimension; ONNX Runtime takes any sizes then."""
+    proto = support.model([helper.make_node("MatMul", ["x", "w"], ["y"])],
+                          {"x": [name, name, 8]}, {"y": [name, name, 4]},
+                          {"w": support.weights(8, 4)})
+    support.assert_same_outputs(support.save(proto, tmp_path / "m.onnx"),
+                                {"x": support.weights(1, 6, 8)}, tmp_path / "r")
