@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/growing_list.h"
 #include "compare/table_form.h"
 #include "passes/passes.h"
 
@@ -107,6 +108,25 @@ static enum ldnq_status list_file_nodes(struct ldnq_compute_view *view, struct l
             continue;
         view->file_nodes[view->file_node_count++] = node;
         view->qdq_node_count += belongs_to_quantization(node);
+    }
+    return LDNQ_OK;
+}
+
+/* Folding removes them from their bodies. */
+static enum ldnq_status list_body_dequantize(struct ldnq_compute_view *view,
+                                             const struct ldnq_graph *graph, size_t *capacity,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    for (size_t n = 0; n < graph->node_count; n++) {
+        struct ldnq_node *node = graph->nodes[n];
+        for (size_t k = 0; k < node->attr_count; k++)
+            if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
+                LDNQ_TRY(list_body_dequantize(view, node->attrs[k].g, capacity, arena, err));
+        if (!graph->outer || !is_node_of_type(node, "DequantizeLinear") || !node->input_count)
+            continue;
+        LDNQ_TRY(ldnq_list_reserve(arena, &view->body_dequantize, view->body_dequantize_count,
+                                   capacity, sizeof *view->body_dequantize, err));
+        view->body_dequantize[view->body_dequantize_count++] = node;
     }
     return LDNQ_OK;
 }
@@ -224,6 +244,36 @@ static enum ldnq_status connect_layers_to_nodes(struct ldnq_compute_view *view,
     return LDNQ_OK;
 }
 
+static size_t count_body_layers(const struct ldnq_compute_view *view)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < view->layer_count; i++)
+        count += view->layers[i].body != NULL;
+    return count;
+}
+
+/* The layers of bodies are nodes of the view that have neither producers nor consumers. */
+static enum ldnq_status append_body_layers(struct ldnq_compute_view *view, struct ldnq_arena *arena,
+                                           struct ldnq_error *err)
+{
+    const size_t count = view->count;
+    struct ldnq_compute_node *nodes =
+        ldnq_arena_alloc(arena, count + count_body_layers(view), sizeof *nodes, err);
+    if (!nodes)
+        return LDNQ_NOMEM;
+    if (count > 0)
+        memcpy(nodes, view->nodes, count * sizeof *nodes);
+    view->nodes = nodes;
+    for (size_t i = 0; i < view->layer_count; i++) {
+        struct ldnq_layer *layer = &view->layers[i];
+        if (!layer->body || ldnq_compute_view_find(view, layer->node) != LDNQ_NO_NODE)
+            continue;
+        LDNQ_TRY(append_node(view, layer->node, arena, err));
+        view->nodes[view->count - 1].layer = layer;
+    }
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct ldnq_graph *graph,
                                         struct ldnq_arena *arena, const char **refusal,
                                         struct ldnq_error *err)
@@ -233,6 +283,8 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
     LDNQ_TRY(ldnq_pass_widen_halves(graph, err));
     LDNQ_TRY(ldnq_table_forms_rewrite(graph, &view->rewritten_node_count, err));
     LDNQ_TRY(list_file_nodes(view, arena, err));
+    size_t capacity = 0;
+    LDNQ_TRY(list_body_dequantize(view, graph, &capacity, arena, err));
     const enum ldnq_status status = ldnq_pass_bind_and_fold(graph, err);
     if (status != LDNQ_OK && status != LDNQ_UNSUPPORTED)
         return status;
@@ -246,5 +298,6 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
             LDNQ_TRY(append_node(view, graph->nodes[i], arena, err));
     LDNQ_TRY(connect_producers(view, arena, err));
     LDNQ_TRY(list_consumers(view, arena, err));
-    return connect_layers_to_nodes(view, arena, err);
+    LDNQ_TRY(connect_layers_to_nodes(view, arena, err));
+    return append_body_layers(view, arena, err);
 }

@@ -3,7 +3,7 @@
  *
  * Left out are the Q/DQ nodes: QuantizeLinear, DequantizeLinear, Identity, Dropout, and a Clip
  * of codes. A node of the view reads the values upstream of them. Quantized tables are as in
- * table_form.h.
+ * table_form.h. Of bodies the view has the layers alone, at its end and without edges.
  *
  * The view is made after folding and before any pass that merges nodes. It keeps that wiring
  * when the graph changes afterwards.
@@ -41,12 +41,14 @@ struct ldnq_compute_view {
     size_t count;
     struct ldnq_compute_node *nodes;     /* nodes in order of execution */
     struct ldnq_compute_source *outputs; /* sources of the graph's outputs */
-    struct ldnq_layer *layers; /* in order; also those of bodies, which the view has no nodes for */
+    struct ldnq_layer *layers;           /* in order; also those of bodies */
     size_t layer_count;
     /* All nodes of the file: constant ones and Q/DQ nodes too. */
     size_t file_node_count, qdq_node_count;
     struct ldnq_node **file_nodes;
-    size_t rewritten_node_count; /* nodes of the file that table_form.h has left out */
+    size_t body_dequantize_count;
+    struct ldnq_node **body_dequantize; /* the DequantizeLinear nodes of bodies */
+    size_t rewritten_node_count;        /* nodes of the file that table_form.h has left out */
 };
 
 /* Binds and folds the graph, and makes its view. *refusal is NULL, or the message that says

@@ -110,10 +110,18 @@ static const char *describe_input(const struct ldnq_compute_node *item, size_t i
     return input < sizeof names / sizeof *names ? names[input] : "a later input";
 }
 
+/* What bodies read of the graph around them are the node's last inputs, in any order. */
+static size_t count_own_inputs(const struct ldnq_compute_node *item)
+{
+    const bool has_bodies = item->node->op && item->node->op->flags & LDNQ_OP_CONTROL_FLOW;
+    return has_bodies ? item->input_count - item->node->capture_count : item->input_count;
+}
+
 static enum ldnq_status compare_inputs(struct change_list *list, const struct ldnq_compute_node *a,
                                        const struct ldnq_compute_node *b, struct ldnq_error *err)
 {
-    for (size_t i = 0; i < a->input_count && i < b->input_count; i++) {
+    const size_t own_a = count_own_inputs(a), own_b = count_own_inputs(b);
+    for (size_t i = 0; i < own_a && i < own_b; i++) {
         const struct ldnq_value *x = a->inputs[i].value, *y = b->inputs[i].value;
         if (!x || !y || is_weight_input(a, i) || (!x->constant && !y->constant))
             continue;

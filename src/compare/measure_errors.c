@@ -91,7 +91,7 @@ static enum ldnq_status list_layers(struct measurement *m, struct ldnq_error *er
         return LDNQ_NOMEM;
     for (size_t i = 0; i < layers->count; i++) {
         const struct ldnq_matched_layer *match = &layers->items[i];
-        if (match->b == LDNQ_NO_NODE)
+        if (match->b == LDNQ_NO_NODE || match->own_layer_a->body)
             continue;
         struct measured_layer *layer = &m->layers[m->count++];
         *layer = (struct measured_layer){
@@ -240,6 +240,9 @@ static const char *find_bound_obstacle(const struct measurement *m)
     for (size_t i = 0; i < layers->count; i++)
         if (layers->items[i].b == LDNQ_NO_NODE)
             return "a layer has no match";
+    for (size_t i = 0; i < layers->count; i++)
+        if (layers->items[i].own_layer_a->body)
+            return "a layer is in a body";
     for (size_t n = 0; n < pairs->a->count; n++)
         if (pairs->match_of_a[n] == LDNQ_NO_NODE && layers->folded_into[n] == LDNQ_NO_NODE)
             return "nodes have no match";

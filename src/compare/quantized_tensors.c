@@ -208,7 +208,7 @@ enum ldnq_status ldnq_quantized_tensors_list(const struct ldnq_compute_view *vie
                                              struct ldnq_quantized_tensor **tensors, size_t *count,
                                              struct ldnq_error *err)
 {
-    size_t most = 0;
+    size_t most = view->body_dequantize_count;
     for (size_t i = 0; i < view->file_node_count; i++)
         most += is_dequantize(view->file_nodes[i]);
     *count = 0;
@@ -222,6 +222,11 @@ enum ldnq_status ldnq_quantized_tensors_list(const struct ldnq_compute_view *vie
             continue;
         seen[node->inputs[0]->index] = true;
         LDNQ_TRY(describe_tensor(view, node, &(*tensors)[(*count)++], arena, err));
+    }
+    for (size_t i = 0; i < view->body_dequantize_count; i++) {
+        const struct ldnq_node *node = view->body_dequantize[i];
+        if (!ldnq_quantized_tensors_find(*tensors, *count, node))
+            LDNQ_TRY(describe_tensor(view, node, &(*tensors)[(*count)++], arena, err));
     }
     return LDNQ_OK;
 }

@@ -165,6 +165,24 @@ def test_an_integer_target_should_get_the_codes_of_weights_in_bodies(tmp_path):
         support.assert_close(ours, support.ort_run(out, feeds, optimized=False), 2e-2)
 
 
+def test_inspect_and_diff_should_list_the_layers_of_branches(tmp_path):
+    source, out = save(detector(), tmp_path / "m.onnx"), tmp_path / "q.onnx"
+    calib = recordings(tmp_path, [16000, 8000])
+    quantize(source, out, calib)
+    seen = support.answer("inspect", source)["layers"]
+    assert len(seen) == 7 and all(layer["quantizable"] for layer in seen)
+    seen = {layer["node"]: layer for layer in support.answer("inspect", out)["layers"]}
+    assert {layer["type"] for layer in seen.values()} == {"int8"}
+    assert seen["If_0/then_branch/fc"]["bytes"] == 8 * 12 + 4 * 8  # codes and scales
+    said = support.answer("diff", source, out, "--data", calib)
+    assert len(said["layers"]) == 7 and not said["removed"] and not said["added"]
+    for layer in said["layers"]:
+        assert layer["other"] == layer["node"] and layer["weight_error"]["sqnr_db"] > 38
+        measured = layer["accumulated"]["sqnr_db"]
+        assert measured > 38 if layer["node"] == "head" else measured is None
+    assert said["bound_reason"] == "a layer is in a body"
+
+
 # ---- Loop and Scan
 
 
@@ -180,6 +198,8 @@ def test_a_layer_in_a_loop_should_be_dequantized_outside_of_it(kind, tmp_path):
     assert "DequantizeLinear" not in [item.op_type for item in body.node]
     assert not body.initializer
     assert_same(out, tmp_path / "r", {"x": RNG.normal(size=(2, 24)).astype(np.float32)})
+    said = support.answer("diff", source, out)
+    assert len(said["layers"]) == 3 and not said["changed"]
 
 
 # ---- what leaves them as they are
