@@ -41,10 +41,10 @@ void ldnq_quantized_scale_range(const struct ldnq_quantized_layer *quantized, fl
     const float *scales = quantized->scales;
     const size_t count =
         ldnq_layer_rows(&quantized->layer) * ldnq_quantized_scales_per_row(quantized);
-    *low = *high = scales[0];
+    *low = *high = fabsf(scales[0]);
     for (size_t i = 1; i < count; i++) {
-        *low = scales[i] < *low ? scales[i] : *low;
-        *high = scales[i] > *high ? scales[i] : *high;
+        *low = fminf(fabsf(scales[i]), *low);
+        *high = fmaxf(fabsf(scales[i]), *high);
     }
 }
 
@@ -122,10 +122,11 @@ static void enlarge_scales_until_bias_fits(struct ldnq_quantized_layer *quantize
             continue;
         if (!has_codes(quantized, row))
             quantized->scales[row] = find_scale_for_bias(quantized, row, FREE_BIAS_CODE);
-        else if (least > quantized->scales[row])
+        else if (least > fabsf(quantized->scales[row]))
             widen_scale(quantized, row, least);
     }
-    for (size_t row = 0; has_one_scale && row < rows && largest > quantized->scales[row]; row++)
+    for (size_t row = 0; has_one_scale && row < rows && largest > fabsf(quantized->scales[row]);
+         row++)
         widen_scale(quantized, row, largest);
 }
 

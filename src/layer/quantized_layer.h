@@ -20,6 +20,7 @@ struct ldnq_quantized_layer {
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity; /* per channel also means per block if block_index is set */
     const struct ldnq_scale_format *scale_format; /* of scales that stay as they are; or NULL */
+    bool negative_scales;                         /* the target takes scales below 0 */
     int8_t *codes;                                /* (G, M, K) */
     float *scales;                                /* (G, M, S); all equal per tensor */
     /* The block of each column, 0 .. S-1; NULL where a row has one scale. */

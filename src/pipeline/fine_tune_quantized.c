@@ -173,7 +173,8 @@ static void write_weight(struct ldnq_fine_tune_quantized *layer)
     for (size_t i = 0; i < layer->scale_count; i++) {
         float *s = &layer->scale.value[layer->one_scale ? 0 : i];
         *s = *s < MIN_FACTOR - 1 ? MIN_FACTOR - 1 : *s;
-        layer->scales[i] = fmaxf(layer->first_scale[i] * (1 + *s), FLT_MIN);
+        const float first = layer->first_scale[i];
+        layer->scales[i] = copysignf(fmaxf(fabsf(first) * (1 + *s), FLT_MIN), first);
     }
     ldnq_quantized_write_weight(layer->result, layer->codes, layer->scales,
                                 layer->result->weight->data);

@@ -25,6 +25,7 @@ struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitt
         .codebook = quantized->codebook,
         .granularity = granularity,
         .scale_format = quantized->scale_format,
+        .negative_scales = quantized->negative_scales,
         .zeros = quantized->zeros,
         .block_index = quantized->block_index,
         .block_count = quantized->block_count,

@@ -54,6 +54,7 @@ static void choose_codebook_and_granularity(const struct ldnq_quantize_options *
     const bool is_table = ldnq_layer_is_table(layer);
     quantized->granularity = is_table ? LDNQ_PER_CHANNEL : options->granularity;
     quantized->scale_format = find_scale_format(layer);
+    quantized->negative_scales = !is_table && (!target || target->negative_scales);
     if (!target)
         return;
     if (target->power_of_two && !is_table)

@@ -84,6 +84,7 @@ struct ldnq_layer_problem {
     enum ldnq_granularity granularity;
     /* NULL: any float32. Powers of two not with blocks. */
     const struct ldnq_scale_format *scale_format;
+    bool negative_scales; /* scales may be negative where that is better; not with blocks */
     const uint8_t *zeros; /* (G, M, K) not 0 where the code has to be 0; NULL: nowhere */
     /* The block of each column; every block 0 .. S-1 has at least one column. NULL, and S is
      * 1, unless granularity is LDNQ_PER_BLOCK. */
@@ -94,7 +95,7 @@ struct ldnq_layer_problem {
 /* The caller's buffers, which ldnq_solve fills in. */
 struct ldnq_layer_solution {
     int8_t *codes;      /* (G, M, K) q */
-    float *scales;      /* (G, M, S) a > 0; all equal per tensor */
+    float *scales;      /* (G, M, S) a > 0, but for negative_scales; all equal per tensor */
     float *bias;        /* (G, M); NULL without a bias */
     double error_start; /* objective of the solver's start, relative to that of Q = 0 */
     double error;   /* objective of the solution, relative in the same way; at most error_start */

@@ -5,6 +5,7 @@
 #include "quant/descent.h"
 #include "quant/problem.h"
 #include "quant/scale_rounding.h"
+#include "quant/scale_sign.h"
 
 static const struct ldnq_solver rtn = {
     .name = "rtn",
@@ -252,6 +253,21 @@ static enum ldnq_status solve_with_scale_format(const struct ldnq_solver *solver
     return ldnq_round_scales(task, solver, err);
 }
 
+/* Rounding alone keeps the scales that its name promises, and so does what is published. */
+static enum ldnq_status solve_with_signs(const struct ldnq_solver *solver,
+                                         struct ldnq_solver_task *task, struct ldnq_error *err)
+{
+    struct ldnq_mirrored_rows mirrored = { .is_mirrored = NULL };
+    if (solver->needs_gram && !solver->is_published) {
+        LDNQ_TRY(ldnq_mirror_rows(task->problem, &mirrored, task->arena, err));
+        task->problem = &mirrored.problem;
+    }
+    LDNQ_TRY(task->problem->scale_format ? solve_with_scale_format(solver, task, err)
+                                         : solve_and_measure(solver, task, err));
+    ldnq_mirror_solution(&mirrored, task->solution);
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
                             const struct ldnq_layer_problem *problem,
                             const struct ldnq_solver_options *options, struct ldnq_pool *pool,
@@ -262,9 +278,7 @@ enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
     };
     LDNQ_TRY(check_solver_supports(solver, problem, err));
     LDNQ_TRY(ldnq_arena_create(&task.arena, err));
-    const enum ldnq_status status = problem->scale_format
-                                        ? solve_with_scale_format(solver, &task, err)
-                                        : solve_and_measure(solver, &task, err);
+    const enum ldnq_status status = solve_with_signs(solver, &task, err);
     ldnq_arena_destroy(task.arena);
     return status;
 }

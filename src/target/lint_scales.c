@@ -82,11 +82,15 @@ bool ldnq_check_positive_scale(struct ldnq_linter *linter, const struct ldnq_nod
     const struct ldnq_node *pair = find_checked_pair(linter, node);
     size_t count;
     const float *scales = pair ? ldnq_lint_read_scales(pair, &count) : NULL;
+    /* Weights alone are dequantized by any factor. */
+    const bool takes_negative = pair != node && linter->target->negative_scales;
     for (size_t i = 0; scales && i < count; i++)
-        if (!(scales[i] > 0) || !isfinite(scales[i])) {
-            ldnq_lint_report(linter, node, LDNQ_BROKEN, "use a scale above 0",
-                             "the scale %g %sis not above 0 and finite", (double)scales[i],
-                             pair == node ? "" : "of its weight ");
+        if (!(scales[i] > 0 || (takes_negative && scales[i] < 0)) || !isfinite(scales[i])) {
+            ldnq_lint_report(linter, node, LDNQ_BROKEN,
+                             takes_negative ? "use a scale other than 0" : "use a scale above 0",
+                             "the scale %g %sis not %s and finite", (double)scales[i],
+                             pair == node ? "" : "of its weight ",
+                             takes_negative ? "other than 0" : "above 0");
             break;
         }
     return true;

@@ -194,7 +194,7 @@ bool ldnq_check_bias_scale(struct ldnq_linter *linter, const struct ldnq_node *n
     for (size_t i = 0; i < (count > weight_count ? count : weight_count); i++) {
         const float scale = scales[count > 1 ? i : 0];
         const float expected = in * weights[weight_count > 1 ? i : 0];
-        if (!(fabsf(scale - expected) <= 1e-5f * expected)) {
+        if (!(fabsf(scale - expected) <= 1e-5f * fabsf(expected))) {
             ldnq_lint_report(linter, node, LDNQ_SLOWER,
                              "set the scale of the bias to input scale times weight scale",
                              "the scale of its bias is %g where input scale times weight scale is "

@@ -114,6 +114,7 @@ struct ldnq_target {
     bool matmul_per_tensor; /* but of MatMul one scale */
     bool narrow_weights;    /* codes of weights are symmetric: -127 to 127 */
     bool symmetric_weights; /* zero points of signed weights are 0 */
+    bool negative_scales;   /* scales of weights may be below 0 */
     bool unsigned_weights;  /* uint8 weights run too, with any zero point */
     unsigned weight_bits;   /* bit b: weights of b bits can run on integers */
     float least_range;      /* real range below which a scale is too small; 0: no limit */

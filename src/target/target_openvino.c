@@ -62,6 +62,7 @@ const struct ldnq_target ldnq_target_openvino = {
     .falls_back = true,
     .gathers_codes = true,
     .per_channel = true,
+    .negative_scales = true,
     .narrow_weights = true,
     .symmetric_weights = true,
     .weight_bits = 1u << 8,

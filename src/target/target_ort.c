@@ -135,6 +135,7 @@ const struct ldnq_target ldnq_target_ort = {
     .bias = LDNQ_BIAS_INT32,
     .residual = LDNQ_RESIDUAL_BOTH,
     .per_channel = true,
+    .negative_scales = true,
     .unsigned_weights = true,
     .weight_bits = 1u << 8,
     .floats_depthwise_after_float = true,

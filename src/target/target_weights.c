@@ -10,6 +10,7 @@ const struct ldnq_target ldnq_target_weights = {
     .opset_min = 10,
     .pairs = LDNQ_PAIRS_NONE,
     .per_channel = true,
+    .negative_scales = true,
     .gathers_codes = true,
     .bias = LDNQ_BIAS_FLOAT,
     .weight_bits = ~0u,

@@ -63,7 +63,7 @@ def assert_valid(source, out, feeds, folder, codebook="ternary", granularity="ch
     for q in made:
         assert q.dtype == DTYPE_OF_BITS[bits]
         assert set(np.unique(q.codes)) <= CODES[codebook]
-        assert (q.scales > 0).all() and q.scales.dtype == np.float32
+        assert (q.scales != 0).all() and q.scales.dtype == np.float32
         # Outputs lie along the first axis (see src/emit for the ones that did not), but for
         # ConvTranspose.
         axis = 1 if q.readers[0].op_type == "ConvTranspose" else 0

@@ -62,7 +62,7 @@ def test_blocks_should_be_as_onnx_has_them(tmp_path, build, size, codebook):
     for q, shape, layer in zip(made, SHAPES[build][size], report["layers"]):
         assert q.scales.shape == (shape or (layer["groups"] * layer["outputs"],))
         assert q.block_size == layer["block_size"] == (size if shape else 0)
-        assert (q.scales > 0).all()
+        assert (q.scales > 0).all() or not shape
 
 
 def errors(source, samples, out, *options):
