@@ -101,9 +101,14 @@ void ldnq_buffer_pool_remove_user(struct ldnq_buffer_pool *pool, struct ldnq_exe
     pool->free = buffer;
 }
 
-void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *pool)
+void ldnq_buffer_pool_release_unused(struct ldnq_buffer_pool *pool)
 {
     while (pool->free)
         free_first_unused_buffer(pool);
+}
+
+void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *pool)
+{
+    ldnq_buffer_pool_release_unused(pool);
     *pool = (struct ldnq_buffer_pool){ 0 };
 }

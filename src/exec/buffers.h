@@ -36,6 +36,8 @@ enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *pool, size_t 
                                           struct ldnq_exec_buffer **out, struct ldnq_error *err);
 /* Removes one user; a buffer without users is free. Accepts NULL. */
 void ldnq_buffer_pool_remove_user(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer);
+/* Frees the buffers without users. */
+void ldnq_buffer_pool_release_unused(struct ldnq_buffer_pool *pool);
 /* Frees all memory; every buffer must have been released. */
 void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *pool);
 

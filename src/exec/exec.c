@@ -130,6 +130,11 @@ void ldnq_exec_keep_until_reset(struct ldnq_exec *exec, const struct ldnq_value 
     exec->plan.last_use[value->index] = exec->graph->node_count;
 }
 
+void ldnq_exec_release_unused(struct ldnq_exec *exec)
+{
+    ldnq_buffer_pool_release_unused(&exec->buffers);
+}
+
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec)
 {
     return exec->buffers.peak + exec->scratch_size;

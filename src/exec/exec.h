@@ -69,6 +69,8 @@ size_t ldnq_exec_live_values(const struct ldnq_exec *exec, size_t node_index,
 void ldnq_exec_make_readable(struct ldnq_exec *exec, const struct ldnq_value *value);
 /* The same, and the value stays live until the next reset. */
 void ldnq_exec_keep_until_reset(struct ldnq_exec *exec, const struct ldnq_value *value);
+/* Frees the memory that no value uses now; later runs allocate it again. */
+void ldnq_exec_release_unused(struct ldnq_exec *exec);
 /* The most bytes that values and scratch have taken at any time so far. */
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec);
 

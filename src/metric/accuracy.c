@@ -1,3 +1,4 @@
+#include "exec/value_sizes.h"
 #include "metric/accuracy.h"
 
 #include <inttypes.h>
@@ -10,7 +11,7 @@
 #include "metric/output_metrics.h"
 #include "metric/sample_failure.h"
 
-#define BATCH ((size_t)10) /* as many as the layers are fitted with at a time */
+#define BATCH ((size_t)20)
 
 /* ---- words ---------------------------------------------------------------------------------- */
 
@@ -102,7 +103,8 @@ static enum ldnq_status measure_batches(struct accuracy_measurement *measurement
 {
     const size_t all = ldnq_samples_count(measurement->samples);
     const size_t most =
-        ldnq_samples_choose_batch_size(measurement->samples, measurement->graphs[1], BATCH);
+        ldnq_samples_choose_batch_size(measurement->samples, measurement->graphs[1],
+                                       ldnq_limit_batch(measurement->graphs[1], BATCH));
     for (size_t i = 0; i < 2; i++)
         LDNQ_TRY(ldnq_exec_create(measurement->graphs[i], measurement->options->pool,
                                   &measurement->execs[i], err));

@@ -2,8 +2,21 @@
 
 #include "base/size.h"
 #include "calib/augment.h"
+#include "exec/value_sizes.h"
 #include "metric/sample_failure.h"
 #include "pipeline/holdout.h"
+
+/* The largest batch that blocks are made of and whose values are small: networks of large values
+ * then take the same memory for few samples, whose blocks are small, as for many. */
+size_t ldnq_calib_runner_choose_batch(const struct ldnq_graph *graph,
+                                      const struct ldnq_samples *samples, size_t count)
+{
+    const size_t block = ldnq_samples_choose_batch_size(samples, graph, ldnq_holdout_block(count));
+    size_t batch = ldnq_limit_batch(graph, block);
+    while (block % batch != 0)
+        batch--;
+    return batch;
+}
 
 enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
                                         const struct ldnq_graph *graph,
@@ -12,8 +25,8 @@ enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t all = ldnq_samples_count(samples);
-    const size_t count = options->samples ? ldnq_size_min(options->samples, all) : all;
-    const size_t batch = ldnq_samples_choose_batch_size(samples, graph, ldnq_holdout_block(count));
+    const size_t count = ldnq_size_min(options->samples, all);
+    const size_t batch = ldnq_calib_runner_choose_batch(graph, samples, count);
     *runner = (struct ldnq_calib_runner){
         .graph = graph,
         .samples = samples,
@@ -168,7 +181,9 @@ enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, siz
         ldnq_arena_destroy(arena);
         LDNQ_TRY(status);
     }
-    for (size_t i = 0; i < 2 && both[i]; i++)
+    for (size_t i = 0; i < 2 && both[i]; i++) {
         switch_to_next_generation(both[i], node_index);
+        ldnq_exec_release_unused(both[i]->exec); /* the layer's matrices come next */
+    }
     return LDNQ_OK;
 }

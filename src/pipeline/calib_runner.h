@@ -35,12 +35,16 @@ struct ldnq_calib_runner {
 };
 
 struct ldnq_calib_runner_options {
-    size_t samples; /* number of samples, the first of the set; 0: all */
+    size_t samples; /* the most samples, the first of the set */
     size_t copies;  /* at least 1 */
     uint64_t seed;
     size_t max_bytes; /* most bytes of live values in memory */
     struct ldnq_pool *pool;
 };
+
+/* The batch size for the first `count` samples. */
+size_t ldnq_calib_runner_choose_batch(const struct ldnq_graph *graph,
+                                      const struct ldnq_samples *samples, size_t count);
 
 /* Errors: NOMEM. finish accepts a zeroed runner. */
 enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,

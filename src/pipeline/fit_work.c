@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "exec/value_sizes.h"
 #include "pipeline/layer_fitting.h"
 #include "pipeline/quantizer.h"
 
@@ -34,13 +35,9 @@ static double find_solver_passes(const char *name)
     return OTHER_SOLVER;
 }
 
-/* Dimensions that the graph does not know, such as the batch, count as 1. */
 static double count_elements(const struct ldnq_value *value)
 {
-    double count = 1;
-    for (int i = 0; i < value->shape.rank; i++)
-        count *= value->shape.dim[i] > 0 ? (double)value->shape.dim[i] : 1;
-    return count;
+    return ldnq_count_value_bytes(value) / sizeof(float);
 }
 
 static double count_node_work(const struct ldnq_node *node)

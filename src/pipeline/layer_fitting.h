@@ -26,6 +26,10 @@ struct ldnq_layer_fitting {
     double *work;
 };
 
+/* The most samples that layers are fitted to, for a network of `macs` multiplications per sample.
+ */
+size_t ldnq_count_fitted_samples(const struct ldnq_fit_limits *fit, double macs);
+
 /* ---- progress (fit_work.c) -------------------------------------------------------------- */
 
 /* Fills `work`, when the runners are there. Errors: NOMEM. */

@@ -226,19 +226,24 @@ static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *
     return LDNQ_OK;
 }
 
-double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry, bool compensates,
-                                      size_t threads)
+double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry,
+                                      const struct ldnq_layer_moments_parts *parts, bool solves,
+                                      size_t positions, size_t threads)
 {
     const double k = (double)geometry->cols, rows = (double)geometry->rows;
-    const double groups = (double)geometry->groups;
+    const double groups = (double)geometry->groups, sums = parts->holds_out ? 2 : 1;
     const double slots = k <= MOST_COLUMNS_AT_ONCE ? (double)threads : 1;
-    const double gram = groups * k * k, cross = groups * rows * k;
-    const double slab = (double)(LDNQ_GRAM_SLAB * sizeof(float)) * k;
-    /* The sums and a solver's factor and codes; with compensation those of two parts, and the
-     * factor and two products of each damping that is tried. */
-    if (!compensates)
-        return sizeof(double) * (gram + k * k + 2 * cross) + 2 * slab;
-    return sizeof(double) * (2 * gram + 2 * cross + slots * (k * k + 2 * rows * k)) + 6 * slab;
+    const bool has_few = geometry->groups == 1 && positions < geometry->cols;
+    const double slab =
+        (double)(LDNQ_GRAM_SLAB * sizeof(float)) * k * (geometry->groups > 1 ? (double)threads : 1);
+    const double gram = sums * (sizeof(double) * groups * k * k + slab);
+    const double fit = solves ? 2 * k * k : 0;
+    if (!parts->compensates)
+        return gram + sizeof(double) * fit;
+    const double cross = sums * (sizeof(double) * groups * rows * k + slab);
+    /* The trial of each damping has a factor, a change and a product; a fit has its factor. */
+    const double trial = has_few ? rows * k : slots * (k * k + 2 * rows * k);
+    return gram + cross + sizeof(double) * fmax(trial, fit);
 }
 
 enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *moments,

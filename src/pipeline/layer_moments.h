@@ -39,10 +39,11 @@ enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
                                          const float *weight, struct ldnq_layer_moments_parts parts,
                                          struct ldnq_pool *pool, struct ldnq_arena *arena,
                                          struct ldnq_error *err);
-/* The bytes that init and choose_strength allocate at most for a layer, about; a solver takes no
- * more than the latter. */
-double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry, bool compensates,
-                                      size_t threads);
+/* The bytes that init and choose_strength allocate for a layer, about, and a solver that factors
+ * the Gram matrix if it `solves`. */
+double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry,
+                                      const struct ldnq_layer_moments_parts *parts, bool solves,
+                                      size_t positions, size_t threads);
 /* Frees the sums of the held-out part. Accepts zeroed moments. */
 void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 

@@ -1,86 +1,116 @@
 #include "pipeline/memory_need.h"
 
+#include <math.h>
+
 #include "base/pool.h"
 #include "base/size.h"
+#include "exec/value_sizes.h"
 #include "pipeline/activations.h"
-#include "pipeline/holdout.h"
-#include "pipeline/layer_moments.h"
+#include "pipeline/calib_runner.h"
+#include "pipeline/layer_fitting.h"
 #include "pipeline/select.h"
 
-/* The program and its libraries, and OpenBLAS's buffer of each thread. */
-#define PROGRAM_BYTES ((double)(24 << 20))
-#define THREAD_BYTES ((double)(8 << 20))
+/* The program and its libraries, and the buffers and the stack of each thread. */
+#define PROGRAM_BYTES ((double)(16 << 20))
+#define THREAD_BYTES ((double)(2 << 20))
+/* Weights, starts and codes of a layer beside its matrices, in floats per element. */
+#define LAYER_FLOATS 3.0
+/* Samples per batch where whole networks run: of one, and of two. */
+#define FLOAT_BATCH 4.0
+#define WHOLE_BATCH ((size_t)20)
 
-/* ---- values --------------------------------------------------------------------------------- */
-
-struct live_bytes {
-    double live; /* of one sample, between two nodes */
-    double run;  /* the same, and what a node computes from it */
+struct memory_prediction {
+    const struct ldnq_memory_input *input;
+    struct ldnq_value_sizes values;
+    bool compensates, only_means;
+    double limit, networks, samples, batch;
 };
 
-static double count_value_bytes(const struct ldnq_value *value)
+/* The matrices of a layer. */
+static double count_matrix_bytes(const struct memory_prediction *prediction,
+                                 const struct ldnq_layer *layer)
 {
-    double bytes = (double)ldnq_dtype_size(value->dtype);
-    if (value->constant)
-        return 0;
-    for (int i = 0; i < value->shape.rank; i++)
-        bytes *= value->shape.dim[i] > 0 ? (double)value->shape.dim[i] : 1;
-    return bytes;
+    const struct ldnq_quantize_options *options = prediction->input->options;
+    const double elements = (double)ldnq_layer_elements(layer);
+    const double floats = LAYER_FLOATS * sizeof(float) * elements;
+    if (prediction->only_means || ldnq_layer_is_table(layer))
+        return floats;
+    const struct ldnq_layer_moments_parts parts = {
+        .compensates = prediction->compensates,
+        .holds_out = prediction->compensates || options->solver->needs_gram,
+    };
+    const double positions =
+        prediction->samples * ldnq_layer_macs_per_sample(layer) / fmax(elements, 1);
+    return floats + ldnq_layer_moments_count_bytes(
+                        &layer->geometry, &parts, options->solver->needs_gram,
+                        (size_t)fmin(positions, 1e15), ldnq_pool_threads(options->pool));
 }
 
-/* The most bytes that live at one time as the nodes run in their order. */
-static enum ldnq_status find_live_bytes(const struct ldnq_graph *graph, struct ldnq_arena *arena,
-                                        struct live_bytes *most, struct ldnq_error *err)
+/* The values of a batch while both networks run from node `first` to `node`: what they read is
+ * kept, and what they computed is copied to be stored. */
+static double count_batch_bytes(const struct memory_prediction *prediction, size_t first,
+                                size_t node)
 {
-    size_t *last_use = ldnq_arena_alloc(arena, graph->value_count, sizeof *last_use, err);
-    if (!last_use)
-        return LDNQ_NOMEM;
-    for (size_t n = 0; n < graph->node_count; n++)
-        for (size_t i = 0; i < graph->nodes[n]->input_count; i++)
-            if (graph->nodes[n]->inputs[i])
-                last_use[graph->nodes[n]->inputs[i]->index] = n;
-    for (size_t i = 0; i < graph->output_count; i++)
-        last_use[graph->outputs[i]->index] = graph->node_count;
-    double live = 0;
-    for (size_t i = 0; i < graph->input_count; i++)
-        live += count_value_bytes(graph->inputs[i]);
-    *most = (struct live_bytes){ live, live };
-    for (size_t n = 0; n < graph->node_count; n++) {
-        const struct ldnq_node *node = graph->nodes[n];
-        double made = 0, freed = 0;
-        for (size_t i = 0; i < node->output_count; i++)
-            made += node->outputs[i] ? count_value_bytes(node->outputs[i]) : 0;
-        for (size_t i = 0; i < node->input_count; i++) {
-            const struct ldnq_value *in = node->inputs[i];
-            if (in && last_use[in->index] == n) {
-                freed += count_value_bytes(in);
-                last_use[in->index] = graph->node_count; /* an input may be listed twice */
-            }
-        }
-        most->run = live + made > most->run ? live + made : most->run;
-        live += made - freed;
-        most->live = live > most->live ? live : most->live;
-    }
-    return LDNQ_OK;
+    const double *live = prediction->values.live;
+    double run = 0;
+    for (size_t n = first; n < node; n++)
+        run = fmax(run, prediction->values.run[n]);
+    return prediction->batch * ((prediction->networks - 1) * (live[first] + live[node]) +
+                                live[first] + fmax(run, 2 * live[node]));
 }
 
 /* ---- the sum -------------------------------------------------------------------------------- */
 
-static double count_layer_bytes(const struct ldnq_memory_input *input,
-                                const struct ldnq_layer *layer)
+/* The layer at which most is needed. */
+static void find_peak(const struct memory_prediction *prediction,
+                      const struct ldnq_selection *selection, struct ldnq_memory_need *need)
 {
-    const struct ldnq_quantize_options *options = input->options;
-    const double floats = 4.0 * (double)ldnq_layer_elements(layer) * sizeof(float);
-    if (ldnq_needs_only_means(options, input->samples))
-        return floats;
-    const bool compensates = options->lambda != 0 && options->cascade == 0;
-    return floats + ldnq_layer_moments_count_bytes(&layer->geometry, compensates,
-                                                   ldnq_pool_threads(options->pool));
+    const double *live = prediction->values.live;
+    double most = -1;
+    size_t first = 0;
+    for (size_t i = 0; i < selection->count; i++) {
+        const struct ldnq_layer *layer = &selection->layers[i];
+        const double matrices = count_matrix_bytes(prediction, layer);
+        double values = 0, stored = 0;
+        if (!prediction->only_means && !ldnq_layer_is_table(layer)) {
+            values = count_batch_bytes(prediction, first, layer->node_index);
+            stored =
+                fmin(prediction->limit, prediction->networks * prediction->samples *
+                                            fmax(first ? live[first] : 0, live[layer->node_index]));
+            first = layer->node_index;
+        }
+        if (matrices + values + stored <= most)
+            continue;
+        most = matrices + values + stored;
+        need->largest = layer;
+        need->layer = (size_t)matrices;
+        need->live = (size_t)stored;
+        need->floor = (size_t)(matrices + values);
+    }
 }
 
-static double get_smaller(double a, double b)
+/* What stays over the whole run. Weights beyond parts of the limit are in files. */
+static double count_model_bytes(const struct memory_prediction *prediction,
+                                const struct ldnq_selection *selection)
 {
-    return a < b ? a : b;
+    const struct ldnq_memory_input *input = prediction->input;
+    double weights = 0;
+    for (size_t i = 0; i < selection->count; i++)
+        weights += (double)ldnq_layer_elements(&selection->layers[i]) * (sizeof(float) + 1);
+    return (double)(input->model_bytes - input->mapped_bytes) +
+           fmin((double)input->mapped_bytes, prediction->limit / 4) +
+           fmin(weights, prediction->limit / 4);
+}
+
+/* Whole networks run over a batch to measure the accuracy, and to find ranges and means. */
+static double count_whole_run_bytes(const struct memory_prediction *prediction)
+{
+    const struct ldnq_graph *graph = prediction->input->graph;
+    const double batch = (double)ldnq_limit_batch(graph, WHOLE_BATCH);
+    double run = 0;
+    for (size_t n = 0; n < graph->node_count; n++)
+        run = fmax(run, prediction->values.run[n]);
+    return run * fmax(FLOAT_BATCH, 2 * batch);
 }
 
 enum ldnq_status ldnq_memory_need_predict(const struct ldnq_memory_input *input,
@@ -88,34 +118,32 @@ enum ldnq_status ldnq_memory_need_predict(const struct ldnq_memory_input *input,
                                           struct ldnq_error *err)
 {
     const struct ldnq_quantize_options *options = input->options;
+    struct memory_prediction prediction = {
+        .input = input,
+        .compensates = options->lambda != 0 && options->cascade == 0,
+        .only_means = ldnq_needs_only_means(options, input->samples),
+        .limit = (double)ldnq_get_max_bytes(options),
+    };
     struct ldnq_selection selection;
-    struct live_bytes values;
-    const double limit = (double)ldnq_get_max_bytes(options);
-    const double networks = options->lambda != 0 && options->cascade == 0 ? 2 : 1;
-    const size_t count = ldnq_samples_count(input->samples);
-    const double samples = (double)(count * ldnq_size_max(1, options->copies));
-    double layer = 0, weights = 0;
+    double macs = 0;
     LDNQ_TRY(ldnq_select_layers(input->graph, options, arena, &selection, err));
-    LDNQ_TRY(find_live_bytes(input->graph, arena, &values, err));
+    LDNQ_TRY(ldnq_find_value_sizes(input->graph, arena, &prediction.values, err));
+    for (size_t i = 0; i < selection.count; i++)
+        macs += ldnq_layer_macs_per_sample(&selection.layers[i]);
+    const size_t count = ldnq_size_min(ldnq_samples_count(input->samples),
+                                       ldnq_count_fitted_samples(&options->fit, macs));
+    prediction.networks = prediction.compensates ? 2 : 1;
+    prediction.samples = (double)(count * ldnq_size_max(1, options->copies));
+    prediction.batch = (double)ldnq_calib_runner_choose_batch(input->graph, input->samples, count);
     *need = (struct ldnq_memory_need){ .largest = NULL };
-    for (size_t i = 0; i < selection.count; i++) {
-        const double bytes = count_layer_bytes(input, &selection.layers[i]);
-        weights += (double)ldnq_layer_elements(&selection.layers[i]) * (sizeof(float) + 1);
-        if (bytes > layer) {
-            layer = bytes;
-            need->largest = &selection.layers[i];
-        }
+    find_peak(&prediction, &selection, need);
+    const double whole = count_whole_run_bytes(&prediction);
+    if ((double)(need->floor + need->live) < whole) {
+        need->floor = (size_t)whole;
+        need->live = 0;
     }
-    /* Weights beyond these parts of the limit are in files (base/mapping.h). */
-    const double mapped = get_smaller((double)input->mapped_bytes, limit / 4);
-    const double model = (double)(input->model_bytes - input->mapped_bytes) + mapped;
-    const double batch = (double)ldnq_holdout_block(count) * values.run * networks;
-    const double live = get_smaller(networks * samples * values.live, limit);
-    const double floor = PROGRAM_BYTES + THREAD_BYTES * (double)ldnq_pool_threads(options->pool) +
-                         model + get_smaller(weights, limit / 4) + batch + layer;
-    need->layer = (size_t)layer;
-    need->live = (size_t)live;
-    need->floor = (size_t)floor;
-    need->total = (size_t)(floor + live);
+    need->floor += (size_t)(PROGRAM_BYTES + count_model_bytes(&prediction, &selection) +
+                            THREAD_BYTES * (double)ldnq_pool_threads(options->pool));
+    need->total = need->floor + need->live;
     return LDNQ_OK;
 }

@@ -353,13 +353,10 @@ static double count_macs_per_sample(const struct ldnq_quantized_network *network
     return macs;
 }
 
-/* Counts the samples that layers are fitted to; 0: all. */
-static size_t count_fitted_samples(const struct ldnq_quantizer *quantizer)
+size_t ldnq_count_fitted_samples(const struct ldnq_fit_limits *fit, double macs)
 {
-    const struct ldnq_fit_limits *fit = &quantizer->options->fit;
-    const double macs = count_macs_per_sample(&quantizer->result->network);
     if (!(fit->macs > 0) || !(macs > 0))
-        return 0;
+        return SIZE_MAX;
     return (size_t)fmin(fmax(ceil(fit->macs / macs), FEWEST_SAMPLES), 1e9);
 }
 
@@ -369,7 +366,8 @@ static enum ldnq_status init_runner(const struct ldnq_quantizer *quantizer,
 {
     const struct ldnq_quantize_options *options = quantizer->options;
     const struct ldnq_calib_runner_options runner_options = {
-        .samples = count_fitted_samples(quantizer),
+        .samples = ldnq_count_fitted_samples(&options->fit,
+                                             count_macs_per_sample(&quantizer->result->network)),
         .copies = ldnq_size_max(1, options->copies),
         .seed = options->seed,
         .max_bytes = max_bytes,

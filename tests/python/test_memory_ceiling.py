@@ -31,17 +31,17 @@ def measure_quantize(model, calib, out, *options):
 
 
 def save_convolutions(path):
-    """Three layers whose values take 144 KiB for each sample."""
+    """Three layers whose values take 1 MiB each for a sample."""
     rng = np.random.default_rng(4)
     nodes, values, source = [], [], "x"
-    for i, channels in enumerate([1, 4, 4]):
-        weight = rng.normal(size=(4, channels, 3, 3)).astype(np.float32) / 4
+    for i, channels in enumerate([1, 16, 16]):
+        weight = rng.normal(size=(16, channels, 1, 1)).astype(np.float32) / 4
         values.append(onnx.numpy_helper.from_array(weight, f"w{i}"))
-        nodes.append(helper.make_node("Conv", [source, f"w{i}"], [f"c{i}"], pads=[1] * 4))
+        nodes.append(helper.make_node("Conv", [source, f"w{i}"], [f"c{i}"]))
         source = f"c{i}"
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 96, 96])],
-        [helper.make_tensor_value_info(source, TensorProto.FLOAT, ["N", 4, 96, 96])], values)
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 128, 128])],
+        [helper.make_tensor_value_info(source, TensorProto.FLOAT, ["N", 16, 128, 128])], values)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
               path)
 
@@ -53,13 +53,13 @@ def test_the_peak_should_not_grow_with_the_samples(tmp_path, options):
     save_convolutions(tmp_path / "m.onnx")
     rng = np.random.default_rng(5)
     peaks = {}
-    for count in (100, 300):
+    for count in (25, 100):  # which would be batches of 2 and of 10
         calib = tmp_path / f"{count}.npy"
-        np.save(calib, rng.normal(size=(count, 1, 96, 96)).astype(np.float32))
+        np.save(calib, rng.normal(size=(count, 1, 128, 128)).astype(np.float32))
         peaks[count], predicted = measure_quantize(tmp_path / "m.onnx", calib, tmp_path / "q.onnx",
-                                                   "--max-mem", "16M", *options)
-        assert peaks[count] <= 1.1 * predicted
-    assert peaks[300] <= 1.1 * peaks[100] + 4, peaks
+                                                   "--max-mem", "8M", *options)
+        assert .7 * predicted <= peaks[count] <= 1.3 * predicted
+    assert peaks[100] <= 1.1 * peaks[25], peaks
 
 
 def save_layers_with_external_data(path, layers, size):
@@ -93,7 +93,7 @@ def test_weights_in_a_file_of_their_own_should_not_be_in_memory(tmp_path):
         save_layers_with_external_data(model, layers, 512)
         peak, predicted = measure_quantize(model, calib, tmp_path / "q.onnx", "--max-mem", "8M",
                                            "--solver", "rtn", "--lambda", 0)
-        assert peak <= 1.1 * predicted
+        assert .7 * predicted <= peak <= 1.3 * predicted
         peaks.append(peak)
     assert peaks[1] <= peaks[0] + 15, peaks
 
