@@ -7,6 +7,7 @@
 #include "base/json_add.h"
 #include "compare/quantized_tensors.h"
 #include "layer/layer.h"
+#include "onnx/edit.h"
 #include "passes/passes.h"
 #include "report/report.h"
 
@@ -63,7 +64,9 @@ static enum ldnq_status read_model(struct inspection *found, const struct ldnq_o
 {
     struct ldnq_job *job = &found->job;
     job->form = LDNQ_FORM_PAIRS;
-    LDNQ_TRY(ldnq_job_load(job, onnx, &found->loaded, err));
+    LDNQ_TRY(ldnq_onnx_load(onnx, &found->loaded.model, err));
+    LDNQ_TRY(ldnq_model_inline_functions(found->loaded.model, err));
+    LDNQ_TRY(ldnq_job_import(job, &found->loaded, err));
     const bool bound = bind_batch(found->loaded.graph);
     enum ldnq_status status = ldnq_compute_view_init(&found->nodes, found->loaded.graph, job->arena,
                                                      &found->refused, err);

@@ -18,6 +18,7 @@
 #include "emit/remove_pairs.h"
 #include "emit/rewrite_operators.h"
 #include "metric/batch_check.h"
+#include "onnx/edit.h"
 #include "passes/passes.h"
 
 /* More samples would draw the same page. */
@@ -357,6 +358,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     const uint64_t model_hash = ldnq_model_hash(loaded->model);
     LDNQ_TRY(ldnq_job_plan_read(&quantize->plan, job, options, &quantize->emit, err));
     LDNQ_TRY(prepare_storage(quantize, err));
+    LDNQ_TRY(ldnq_model_inline_functions(loaded->model, err));
     LDNQ_TRY(import_model(quantize, err));
     LDNQ_TRY(ldnq_layer_rules_check(job->options, loaded->graph, job->arena, err));
     loaded->graph->releases_constants = summary->bytes_before > ldnq_get_max_bytes(options) / 4;

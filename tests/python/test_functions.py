@@ -1,4 +1,4 @@
-"""Functions of the model: computed as ONNX Runtime does, left as they are in the file."""
+"""Functions of the model: computed as ONNX Runtime does; inlined where they have layers."""
 
 import numpy as np
 import onnx
@@ -196,31 +196,65 @@ def network():
                   "w3": weights(12, 4, seed=3)}, [dense])
 
 
-def test_quantize_should_leave_layers_in_functions_alone_and_say_so(tmp_path):
-    source = save(network(), tmp_path / "m.onnx")
+def test_layers_in_functions_should_be_quantized_where_they_are_called(tmp_path):
+    source, out = save(network(), tmp_path / "m.onnx"), tmp_path / "q.onnx"
     calib = support.save_samples(tmp_path / "calib.npy", 8)
     layers = {layer["node"]: layer for layer in support.answer("inspect", source)["layers"]}
-    assert [layer["quantizable"] for layer in layers.values()] == [True, False, True]
-    assert f"function '{DOMAIN}.Dense'" in layers["dense/MatMul#0"]["reason"]
-    support.succeed("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib)
-    support.check(tmp_path / "q.onnx")
+    assert "dense/MatMul#0" in layers and all(item["quantizable"] for item in layers.values())
+    said = support.answer("quantize", source, "-o", out, "--calib", calib, "--weights", "int8",
+                          "--target", "weights", "--solver", "gptq")
+    assert not said["not_quantized"] and len(said["layers"]) == 3
+    support.check(out)
     feeds = {"x": np.random.default_rng(1).standard_normal((5, 8)).astype(np.float32)}
-    support.assert_same_outputs(tmp_path / "q.onnx", feeds, tmp_path)
-    before, after = onnx.load(source), onnx.load(tmp_path / "q.onnx")
-    assert [f.node for f in before.functions] == [f.node for f in after.functions]
-    assert {q.node.input[0] for q in support.quantized_weights(tmp_path / "q.onnx")} == {
-        "w1_quantized", "w3_quantized"}
-    assert any(t.name == "w2" for t in after.graph.initializer)
+    support.assert_same_outputs(out, feeds, tmp_path)
+    after = onnx.load(out)
+    assert not after.functions
+    assert not {t.name for t in after.graph.initializer} & {"w1", "w2", "w3"}
+    paired = support.answer("diff", source, out)["layers"]
+    assert [layer["other"] for layer in paired] == [layer["node"] for layer in paired]
 
 
-def test_only_a_layer_in_a_function_should_be_refused_by_name(tmp_path):
-    source = save(network(), tmp_path / "m.onnx")
+def test_calls_should_have_names_and_weights_of_their_own(tmp_path):
+    """Two calls, one in a branch; attributes, an input handed on as an output, a left out bias."""
+    inner = function("Scale", ["v"], ["r"], [with_refs(
+        helper.make_node("LeakyRelu", ["v"], ["r"]), alpha=(onnx.AttributeProto.FLOAT, "slope"))],
+        [], [helper.make_attribute("slope", 0.25)])
+    dense = function("Dense", ["x", "w", "b"], ["y", "same"], [
+        helper.make_node("Gemm", ["x", "w", "b"], ["t"], name="fc"),
+        with_refs(call("Scale", ["t"], ["y"]), slope=(onnx.AttributeProto.FLOAT, "s")),
+        helper.make_node("Identity", ["x"], ["same"])], ["s"])
+    then = helper.make_graph([call("Dense", ["h", "w2"], ["z"], name="a", s=0.5)], "then", [],
+                             [info("z", [None, 12])])
+    other = helper.make_graph([helper.make_node("Neg", ["h"], ["n"])], "other", [],
+                              [info("n", [None, 12])])
+    nodes = [call("Dense", ["x", "w1", "b1"], ["h", "same"], name="a"),
+             helper.make_node("ReduceMean", ["same"], ["mean"], keepdims=0),
+             helper.make_node("Greater", ["mean", "zero"], ["c"]),
+             helper.make_node("If", ["c"], ["y"], name="if", then_branch=then, else_branch=other)]
+    proto = build(nodes, {"x": ["N", 8]}, {"y": ["N", 12]},
+                  {"w1": weights(8, 12), "b1": weights(12), "w2": weights(12, 12, seed=2),
+                   "zero": np.float32(0)}, [dense, inner])
+    source, out = save(proto, tmp_path / "m.onnx"), tmp_path / "q.onnx"
     calib = support.save_samples(tmp_path / "calib.npy", 8)
-    done = support.ldnq("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib,
-                        "--only", "dense/MatMul#0")
-    assert done.returncode == support.USAGE
-    assert "'dense/MatMul#0': it is part of function" in done.stderr
-    assert not (tmp_path / "q.onnx").exists()
+    said = support.answer("quantize", source, "-o", out, "--calib", calib, "--weights", "int8",
+                          "--target", "weights", "--solver", "gptq")
+    assert len(said["layers"]) == 2 and not said["not_quantized"]
+    support.check(out)
+    for sign in (1, -1):
+        feeds = {"x": sign * np.abs(weights(5, 8))}
+        support.assert_same_outputs(out, feeds, tmp_path / str(sign))
+
+
+def test_functions_without_layers_should_stay(tmp_path):
+    proto = simple()
+    proto.graph.node.append(helper.make_node("MatMul", ["y", "w"], ["z"]))
+    proto.graph.output[0].CopyFrom(info("z", [3, 2]))
+    proto.graph.initializer.append(tensor("w", weights(4, 2)))
+    calib = support.save_samples(tmp_path / "calib.npy", 4)
+    np.save(calib, np.load(calib)[:24].reshape(8, 3, 4))
+    support.succeed("quantize", save(proto, tmp_path / "m.onnx"), "-o", tmp_path / "q.onnx",
+                    "--calib", calib, "--weights", "int8", "--target", "weights")
+    assert [f.name for f in onnx.load(tmp_path / "q.onnx").functions] == ["Act"]
 
 
 def test_a_normalization_in_a_function_should_stay_out_of_the_layer_in_front(tmp_path):
