@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/foreign_nodes.h"
 #include "api/option_value.h"
 #include "api/picture_options.h"
 #include "base/alloc.h"
@@ -97,8 +98,8 @@ void ldnq_job_finish(struct ldnq_job *job)
 
 /* ---- models and samples --------------------------------------------------------------------- */
 
-enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_model *loaded,
-                                 struct ldnq_error *err)
+static enum ldnq_status import_graph(const struct ldnq_job *job, struct ldnq_job_model *loaded,
+                                     struct ldnq_error *err)
 {
     size_t count;
     const char *const *dims = ldnq_option_list(job->options, OPTION_DIM, &count);
@@ -110,6 +111,18 @@ enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_mod
         LDNQ_TRY(ldnq_pass_bind_dim(loaded->graph, name, (int64_t)size, err));
     }
     return LDNQ_OK;
+}
+
+/* Where no layer would be left, the graph stays whole, so that the nodes are named as an error. */
+enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_model *loaded,
+                                 struct ldnq_error *err)
+{
+    bool is_empty;
+    LDNQ_TRY(import_graph(job, loaded, err));
+    if (!job->cuts_foreign)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_cut_foreign_nodes(loaded->graph, &job->sink, &is_empty, err));
+    return is_empty ? import_graph(job, loaded, err) : LDNQ_OK;
 }
 
 enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onnx *onnx,

@@ -19,8 +19,9 @@ struct ldnq_job {
     struct ldnq_pool *pool;
     struct ldnq_sink sink; /* calls the options' callbacks */
     bool has_blas, is_portable;
-    enum ldnq_operator_form form;       /* of the models' graphs; may be set after init */
-    size_t blas_threads;                /* reserved in OpenBLAS */
+    enum ldnq_operator_form form; /* of the models' graphs; may be set after init */
+    bool cuts_foreign;            /* graphs end before nodes that can't be executed; as above */
+    size_t blas_threads;          /* reserved in OpenBLAS */
     struct ldnq_checkpoint *checkpoint; /* of a quantization with one; NULL */
     cJSON *warnings;                    /* list of the texts so far; NULL: none */
 };

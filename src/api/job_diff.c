@@ -23,6 +23,7 @@ static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_
     struct ldnq_job *job = &diff->job;
     struct ldnq_diff *found;
     job->form = LDNQ_FORM_PAIRS;
+    job->cuts_foreign = true;
     LDNQ_TRY(ldnq_job_load(job, a, &diff->a, err));
     LDNQ_TRY(ldnq_job_load(job, b, &diff->b, err));
     LDNQ_TRY(ldnq_output_files_check_model(&diff->files, a, diff->a.model, err));

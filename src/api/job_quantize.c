@@ -348,6 +348,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     uint64_t data_hash;
 
     /* ---- the model, at the opset that the codes need; its graph comes after ---- */
+    job->cuts_foreign = true;
     LDNQ_TRY(ldnq_onnx_load(quantize->onnx, &loaded->model, err));
     LDNQ_TRY(ldnq_default_inputs_list(&quantize->default_inputs, loaded->model, job->arena, err));
     LDNQ_TRY(ldnq_output_files_check_model(&quantize->files, quantize->onnx, loaded->model, err));

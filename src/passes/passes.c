@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "ops/op.h"
+#include "passes/sequences.h"
 #include "passes/subgraphs.h"
 
 static size_t replace_symbol(struct ldnq_graph *graph, int64_t symbol, int64_t size)
@@ -145,6 +146,9 @@ fail_with_both_problems(const struct ldnq_graph *graph, enum ldnq_status bound,
 enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     struct ldnq_error first, second;
+    LDNQ_TRY(ldnq_pass_remove_dead_nodes(graph, err));
+    LDNQ_TRY(ldnq_pass_replace_sequences(graph, err));
+    LDNQ_TRY(ldnq_pass_remove_dead_nodes(graph, err));
     enum ldnq_status bound = ldnq_ops_bind(graph, &first);
     if (bound == LDNQ_NOMEM)
         return ldnq_fail(err, bound, "%s", first.message);

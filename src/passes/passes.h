@@ -24,9 +24,10 @@ enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, 
  * don't fit a node); NOMEM. */
 enum ldnq_status ldnq_pass_fold_constants(struct ldnq_graph *graph, struct ldnq_error *err);
 
-/* Binds operators, removes dead nodes, and folds. Errors: UNSUPPORTED or MODEL, with all
- * nodes that can't be executed and why; NOMEM. After UNSUPPORTED or MODEL the graph stays
- * usable: what can be inferred about the other nodes has been. */
+/* Removes dead nodes, replaces sequences of known tensors (sequences.h), binds operators, and
+ * folds. Errors: UNSUPPORTED or MODEL, with all nodes that can't be executed and why; NOMEM. After
+ * UNSUPPORTED or MODEL the graph stays usable: what can be inferred about the other nodes has been.
+ */
 enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_error *err);
 
 /* Lets the graph compute in float32 what the file has in float16 or bfloat16, bodies included:
