@@ -18,6 +18,7 @@ struct ldnq_dataset {
     struct ldnq_arena *arena;
     const char **paths; /* (path_count) NULL for samples in memory */
     size_t path_count;
+    bool is_none; /* stands for no samples at all */
     struct ldnq_samples_memory memory;
     pthread_mutex_t lock; /* guards the caller's read function, which jobs share */
 };
@@ -168,7 +169,9 @@ enum ldnq_status ldnq_dataset_from_path(const char *path, struct ldnq_dataset **
     if (!path)
         return ldnq_fail(err, LDNQ_USAGE, "no path of samples is given");
     LDNQ_TRY(create_dataset(out, err));
-    const enum ldnq_status status = ldnq_dataset_add_path(*out, path, err);
+    (*out)->is_none = strcmp(path, "none") == 0;
+    const enum ldnq_status status =
+        (*out)->is_none ? LDNQ_OK : ldnq_dataset_add_path(*out, path, err);
     if (status == LDNQ_OK)
         return LDNQ_OK;
     ldnq_dataset_destroy(*out);
@@ -181,6 +184,10 @@ enum ldnq_status ldnq_dataset_add_path(struct ldnq_dataset *dataset, const char 
 {
     if (!dataset || !path)
         return ldnq_fail(err, LDNQ_USAGE, "no path of samples is given");
+    if (dataset->is_none || strcmp(path, "none") == 0)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "none stands for no samples, and is joined with no others (./none is a "
+                         "file)");
     if (dataset->memory.arrays)
         return ldnq_fail(err, LDNQ_USAGE, "samples in memory and those of a path are not joined");
     const char **paths =
@@ -253,13 +260,18 @@ enum ldnq_status ldnq_dataset_from_reader(const struct ldnq_sample_reader *reade
     return LDNQ_OK;
 }
 
+bool ldnq_dataset_is_none(const struct ldnq_dataset *dataset)
+{
+    return dataset->is_none;
+}
+
 enum ldnq_status ldnq_dataset_open(const struct ldnq_dataset *dataset,
                                    const struct ldnq_graph *graph,
                                    const struct ldnq_samples_options *options,
                                    struct ldnq_samples **out, struct ldnq_error *err)
 {
     *out = NULL;
-    if (!dataset)
+    if (!dataset || dataset->is_none)
         return ldnq_fail(err, LDNQ_USAGE, "no samples are given");
     return dataset->paths ? ldnq_samples_open_joined(dataset->paths, dataset->path_count, graph,
                                                      options, out, err)

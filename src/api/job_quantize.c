@@ -14,6 +14,7 @@
 #include "api/quantize_json.h"
 #include "api/quantize_settings.h"
 #include "api/target_check.h"
+#include "api/without_samples.h"
 #include "compare/compare.h"
 #include "emit/remove_pairs.h"
 #include "emit/rewrite_operators.h"
@@ -336,6 +337,45 @@ static enum ldnq_status check_batch(struct quantize_job *quantize, struct ldnq_e
 /* ---- the job ----------------------------------------------------------------------------------
  */
 
+/* Opens the samples, splits them, and measures what they are; *data_hash becomes theirs. */
+static enum ldnq_status open_samples(struct quantize_job *quantize,
+                                     const struct ldnq_dataset *dataset, bool is_made,
+                                     uint64_t model_hash, uint64_t *data_hash,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_job *job = &quantize->job;
+    struct ldnq_job_model *loaded = &quantize->loaded;
+    struct ldnq_quantize_options *options = &quantize->options;
+    struct ldnq_quantize_summary *summary = &quantize->summary;
+    const struct ldnq_job_samples wanted = {
+        .shuffle = true,
+        .part = ldnq_job_goal_holds_out(&quantize->plan, job->options) ? LDNQ_SAMPLES_FITTED
+                                                                       : LDNQ_SAMPLES_ALL,
+    };
+    LDNQ_TRY(ldnq_job_goal_open(&quantize->goal, job, dataset, loaded->graph, err));
+    LDNQ_TRY(ldnq_job_open_samples(job, dataset, loaded->graph, &wanted, &quantize->samples, err));
+    if (quantize->goal.measured.samples)
+        LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->goal.measured.samples,
+                                                 err));
+    LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->samples, err));
+    LDNQ_TRY(ldnq_samples_hash(quantize->samples, data_hash, err));
+    LDNQ_TRY(wanted.part == LDNQ_SAMPLES_FITTED ? open_held_out_part(quantize, dataset, err)
+                                                : hold_out_samples(quantize, err));
+    options->held_out = quantize->held_out;
+    LDNQ_TRY(check_batch(quantize, err));
+    LDNQ_TRY(ldnq_job_measure_inputs(job, loaded->graph, quantize->samples, &summary->inputs, err));
+    LDNQ_TRY(open_checkpoint(quantize, model_hash, *data_hash, err));
+    LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
+    summary->samples = ldnq_samples_count(quantize->samples);
+    summary->held_out = quantize->held_out ? ldnq_samples_count(quantize->held_out) : 0;
+    if (!ldnq_option_is_set(job->options, OPTION_AUGMENT) &&
+        !ldnq_samples_are_pictures(quantize->samples))
+        options->copies = 1;
+    if (!is_made)
+        choose_solver(quantize);
+    return ldnq_job_report_memory(job, loaded, options, quantize->fitted, err);
+}
+
 static enum ldnq_status quantize_model(struct quantize_job *quantize,
                                        const struct ldnq_dataset *dataset,
                                        struct ldnq_result *result, struct ldnq_error *err)
@@ -345,7 +385,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     struct ldnq_quantize_options *options = &quantize->options;
     struct ldnq_quantize_summary *summary = &quantize->summary;
     const char *report = ldnq_option_text(job->options, OPTION_REPORT);
-    uint64_t data_hash;
+    uint64_t data_hash = 0;
 
     /* ---- the model, at the opset that the codes need; its graph comes after ---- */
     job->cuts_foreign = true;
@@ -373,33 +413,13 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
         LDNQ_TRY(ldnq_target_check_layers(&check, job->arena, err));
 
     /* ---- samples ---- */
-    const struct ldnq_job_samples wanted = {
-        .shuffle = true,
-        .part = ldnq_job_goal_holds_out(&quantize->plan, job->options) ? LDNQ_SAMPLES_FITTED
-                                                                       : LDNQ_SAMPLES_ALL,
-    };
-    LDNQ_TRY(ldnq_job_goal_open(&quantize->goal, job, dataset, loaded->graph, err));
-    LDNQ_TRY(ldnq_job_open_samples(job, dataset, loaded->graph, &wanted, &quantize->samples, err));
-    if (quantize->goal.measured.samples)
-        LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->goal.measured.samples,
-                                                 err));
-    LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->samples, err));
-    LDNQ_TRY(ldnq_samples_hash(quantize->samples, &data_hash, err));
-    LDNQ_TRY(wanted.part == LDNQ_SAMPLES_FITTED ? open_held_out_part(quantize, dataset, err)
-                                                : hold_out_samples(quantize, err));
-    options->held_out = quantize->held_out;
-    LDNQ_TRY(check_batch(quantize, err));
-    LDNQ_TRY(ldnq_job_measure_inputs(job, loaded->graph, quantize->samples, &summary->inputs, err));
-    LDNQ_TRY(open_checkpoint(quantize, model_hash, data_hash, err));
-    LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
-    summary->samples = ldnq_samples_count(quantize->samples);
-    summary->held_out = quantize->held_out ? ldnq_samples_count(quantize->held_out) : 0;
-    if (!ldnq_option_is_set(job->options, OPTION_AUGMENT) &&
-        !ldnq_samples_are_pictures(quantize->samples))
-        options->copies = 1;
-    if (!is_made)
+    if (dataset) {
+        LDNQ_TRY(open_samples(quantize, dataset, is_made, model_hash, &data_hash, err));
+    } else {
+        LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
         choose_solver(quantize);
-    LDNQ_TRY(ldnq_job_report_memory(job, loaded, options, quantize->fitted, err));
+        ldnq_warn_without_samples(&job->sink);
+    }
 
     /* ---- the codebook of each layer, within the budget or for the goal ---- */
     LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->fitted,
@@ -477,6 +497,21 @@ static enum ldnq_status run_quantize_job(const struct ldnq_onnx *onnx,
     return ldnq_result_return_or_destroy(result, status, out);
 }
 
+/* Without samples, the options are those of what can be done then. */
+static enum ldnq_status start_quantize_job(const struct ldnq_onnx *onnx,
+                                           const struct ldnq_dataset *samples, const char *output,
+                                           const struct ldnq_options *options,
+                                           struct ldnq_result **out, struct ldnq_error *err)
+{
+    struct ldnq_options *rounding;
+    if (!ldnq_dataset_is_none(samples))
+        return run_quantize_job(onnx, samples, output, options, out, err);
+    LDNQ_TRY(ldnq_options_without_samples(options, &rounding, err));
+    const enum ldnq_status status = run_quantize_job(onnx, NULL, output, rounding, out, err);
+    ldnq_options_destroy(rounding);
+    return status;
+}
+
 enum ldnq_status ldnq_quantize(const struct ldnq_onnx *onnx, const struct ldnq_dataset *samples,
                                const struct ldnq_options *options, struct ldnq_result **result,
                                struct ldnq_error *err)
@@ -485,8 +520,8 @@ enum ldnq_status ldnq_quantize(const struct ldnq_onnx *onnx, const struct ldnq_d
         *result = NULL;
     if (!onnx || !samples)
         return ldnq_fail(err, LDNQ_USAGE, "a quantization needs a model and samples");
-    return run_quantize_job(onnx, samples, ldnq_option_text(options, OPTION_OUTPUT), options,
-                            result, err);
+    return start_quantize_job(onnx, samples, ldnq_option_text(options, OPTION_OUTPUT), options,
+                              result, err);
 }
 
 enum ldnq_status ldnq_quantize_files(const char *model, const char *samples, const char *output,
@@ -500,7 +535,7 @@ enum ldnq_status ldnq_quantize_files(const char *model, const char *samples, con
     if (status == LDNQ_OK)
         status = ldnq_dataset_from_path(samples, &dataset, err);
     if (status == LDNQ_OK)
-        status = run_quantize_job(onnx, dataset, output, options, NULL, err);
+        status = start_quantize_job(onnx, dataset, output, options, NULL, err);
     ldnq_dataset_destroy(dataset);
     ldnq_onnx_destroy(onnx);
     return status;

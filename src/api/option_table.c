@@ -46,7 +46,8 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                        .help = "samples to calibrate with: a folder of PNG or JPEG (flat or in "
                                "class folders), a .npy, a .npz (one array per input), a folder of "
                                "those, a folder of TensorProto .pb files, or a pattern such as "
-                               "'x/*.npz'; repeat the option to join several",
+                               "'x/*.npz'; repeat the option to join several. none: "
+                               "there are no samples, and the weights are rounded",
                        .since = "0.1.0" },
     [OPTION_DATA] = { .name = "data",
                       .type = LDNQ_OPTION_PATH,

@@ -128,7 +128,10 @@ enum ldnq_status ldnq_quantize_write_metadata(const struct ldnq_quantize_summary
                                      ldnq_blas_describe_arithmetic(text, sizeof text), err));
     snprintf(text, sizeof text, "xxh3:%016" PRIx64, model_hash);
     LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.model", text, err));
-    snprintf(text, sizeof text, "xxh3:%016" PRIx64 " samples=%zu", data_hash, summary->samples);
+    if (summary->samples == 0)
+        snprintf(text, sizeof text, "none");
+    else
+        snprintf(text, sizeof text, "xxh3:%016" PRIx64 " samples=%zu", data_hash, summary->samples);
     return ldnq_model_set_metadata(model, "ldnq.data", text, err);
 }
 

@@ -338,11 +338,12 @@ static void print_summary(const cJSON *root)
     print_zeros(layers);
     if (cJSON_IsObject(activations))
         print_activations(activations);
-    if (cli_json_number(worst, "error") > 0)
+    if (samples > 0 && cli_json_number(worst, "error") > 0)
         printf("worst layer on the samples that it was fitted to: SQNR %.1f dB at '%s'\n",
                compute_sqnr(cli_json_number(worst, "error")),
                cli_copy_printable(cli_json_text(worst, "node"), node));
-    print_rounded_layers(root);
+    if (samples > 0)
+        print_rounded_layers(root);
     print_accuracy(cli_json_item(root, "accuracy"));
     print_estimate(cli_json_item(root, "output_estimate"));
     if (cJSON_IsObject(distillation))

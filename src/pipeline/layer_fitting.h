@@ -99,6 +99,17 @@ ldnq_fitting_find_tied_table(const struct ldnq_layer_fitting *fitting);
 bool ldnq_fitting_shares_table(const struct ldnq_quantized_layer *quantized,
                                const struct ldnq_quantized_layer *table);
 
+/* Finds out whose codes the layer has, and its blocks. Errors: NOMEM. */
+enum ldnq_status ldnq_fitting_share_or_set_blocks(const struct ldnq_layer_fitting *fitting,
+                                                  struct ldnq_quantized_layer *quantized,
+                                                  struct ldnq_error *err);
+enum ldnq_status ldnq_fitting_allocate_solution(const struct ldnq_quantized_layer *quantized,
+                                                struct ldnq_arena *arena,
+                                                struct ldnq_layer_solution *solution,
+                                                struct ldnq_error *err);
+/* Rounds the layer, where the quantizer has no samples. Errors: those of the solver, NOMEM. */
+enum ldnq_status ldnq_fitting_fit_without_samples(struct ldnq_layer_fitting *fitting,
+                                                  struct ldnq_arena *arena, struct ldnq_error *err);
 /* Rounds the current layer, a table, and makes its node compute with the codes. Errors: NUMERIC,
  * NOMEM. */
 enum ldnq_status ldnq_fitting_fit_table(struct ldnq_layer_fitting *fitting,

@@ -222,8 +222,9 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
     result->noise_to_signal_bound = NAN;
     if (options->skips_output_error)
         return LDNQ_OK;
-    bool is_measured;
-    LDNQ_TRY(measure_accuracy(quantizer, &measured, powers, &is_measured, err));
+    bool is_measured = false;
+    if (quantizer->samples)
+        LDNQ_TRY(measure_accuracy(quantizer, &measured, powers, &is_measured, err));
     warn_activations_cost_much(quantizer);
     const struct ldnq_estimate_inputs inputs = {
         .graph = quantizer->graph,

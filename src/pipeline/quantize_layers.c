@@ -110,10 +110,9 @@ static enum ldnq_status solve_as_chosen(struct ldnq_layer_fitting *fitting,
                                            arena, err);
 }
 
-/* Finds out whose codes the layer has, and its blocks. */
-static enum ldnq_status share_or_set_blocks(const struct ldnq_layer_fitting *fitting,
-                                            struct ldnq_quantized_layer *quantized,
-                                            struct ldnq_error *err)
+enum ldnq_status ldnq_fitting_share_or_set_blocks(const struct ldnq_layer_fitting *fitting,
+                                                  struct ldnq_quantized_layer *quantized,
+                                                  struct ldnq_error *err)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     if (quantized->tied || !ldnq_layer_is_table(&quantized->layer))
@@ -123,10 +122,10 @@ static enum ldnq_status share_or_set_blocks(const struct ldnq_layer_fitting *fit
     return block ? ldnq_quantized_set_blocks(quantized, block, quantizer->arena, err) : LDNQ_OK;
 }
 
-static enum ldnq_status allocate_solution(const struct ldnq_quantized_layer *quantized,
-                                          struct ldnq_arena *arena,
-                                          struct ldnq_layer_solution *solution,
-                                          struct ldnq_error *err)
+enum ldnq_status ldnq_fitting_allocate_solution(const struct ldnq_quantized_layer *quantized,
+                                                struct ldnq_arena *arena,
+                                                struct ldnq_layer_solution *solution,
+                                                struct ldnq_error *err)
 {
     const size_t rows = ldnq_layer_rows(&quantized->layer);
     const size_t elements = ldnq_layer_elements(&quantized->layer);
@@ -205,7 +204,7 @@ static enum ldnq_status round_unreached_layer(struct ldnq_layer_fitting *fitting
     const struct ldnq_layer *layer = &quantized->layer;
     const size_t columns = layer->geometry.groups * layer->geometry.cols;
     struct ldnq_layer_solution solution;
-    LDNQ_TRY(allocate_solution(quantized, arena, &solution, err));
+    LDNQ_TRY(ldnq_fitting_allocate_solution(quantized, arena, &solution, err));
     double *diagonal = ldnq_arena_alloc(arena, columns, sizeof *diagonal, err);
     if (!diagonal)
         return LDNQ_NOMEM;
@@ -249,6 +248,8 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         options->layer_start(options->layer_ctx, layer);
     if (ldnq_layer_is_table(layer))
         return ldnq_fitting_fit_table(fitting, arena, err);
+    if (!quantizer->samples)
+        return ldnq_fitting_fit_without_samples(fitting, arena, err);
     *diagnostics = (struct ldnq_layer_diagnostics){ .remaining_error = NAN,
                                                     .cascade_start = NAN,
                                                     .cascade_error = NAN };
@@ -260,7 +261,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         return LDNQ_NOMEM;
     ldnq_layer_read_weight(layer, weight);
     ldnq_layer_read_bias(layer, bias);
-    LDNQ_TRY(share_or_set_blocks(fitting, quantized, err));
+    LDNQ_TRY(ldnq_fitting_share_or_set_blocks(fitting, quantized, err));
 
     /* ---- 1: H = E[y^ y^'] and E[y^], with the layers before this one quantized ----
      * ---- 2: W* = W + lambda E[W (y - y^) y^'] C^-1, and its bias ---- */
@@ -277,7 +278,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
 
     /* ---- 3: min over codes q, scales a of  tr((G - W*) H (G - W*)'),  G = a q ---- */
     struct ldnq_layer_solution solution;
-    LDNQ_TRY(allocate_solution(quantized, arena, &solution, err));
+    LDNQ_TRY(ldnq_fitting_allocate_solution(quantized, arena, &solution, err));
     const struct ldnq_layer_problem problem =
         ldnq_fitting_make_problem(fitting, quantized, weight, bias);
     if (options->fine_tune.steps > 0 || options->cascade > 0)
@@ -331,10 +332,10 @@ static enum ldnq_status replay_layer(struct ldnq_layer_fitting *fitting, struct 
         !ldnq_checkpoint_has_all_layers(options->checkpoint))
         LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, quantized->layer.node_index,
                                            skip_statistics, fitting, err));
-    LDNQ_TRY(share_or_set_blocks(fitting, quantized, err));
+    LDNQ_TRY(ldnq_fitting_share_or_set_blocks(fitting, quantized, err));
     if (quantized->shared)
         quantized->codebook = quantized->shared->codebook;
-    LDNQ_TRY(allocate_solution(quantized, arena, &solution, err));
+    LDNQ_TRY(ldnq_fitting_allocate_solution(quantized, arena, &solution, err));
     const struct ldnq_layer_record record = { fitting->index, quantized, &solution, diagnostics };
     LDNQ_TRY(ldnq_checkpoint_read_layer(options->checkpoint, &record, quantizer->arena, err));
     LDNQ_TRY(ldnq_fitting_store_solution(fitting, quantized, &solution, err));
@@ -386,7 +387,7 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
     const bool compensates = options->lambda != 0 && options->cascade == 0;
     LDNQ_TRY(ldnq_checkpoint_begin_fit(options->checkpoint, quantizer, err));
     LDNQ_TRY(ldnq_fitting_allocate_call(fitting, err));
-    if (!quantizer->means)
+    if (!quantizer->means && quantizer->samples)
         LDNQ_TRY(init_runner(quantizer, quantizer->graph, max_bytes / (compensates ? 2 : 1),
                              &fitting->runner, err));
     if (!quantizer->means && compensates) {
@@ -419,7 +420,8 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
     }
     ldnq_quantizer_warn_late_layers(quantizer);
     ldnq_quantizer_warn_few_samples(quantizer);
-    ldnq_quantizer_warn_unreached_layers(quantizer);
+    if (quantizer->samples)
+        ldnq_quantizer_warn_unreached_layers(quantizer);
     return LDNQ_OK;
 }
 

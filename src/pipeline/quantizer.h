@@ -15,7 +15,7 @@ struct ldnq_quantizer {
     struct ldnq_graph *reference;     /* the float network */
     struct ldnq_placement *placement; /* the Q/DQ pairs in both graphs; NULL: none */
     struct ldnq_input_means *means;   /* means that the layers are fitted to; NULL: Gram matrices */
-    struct ldnq_samples *samples;
+    struct ldnq_samples *samples;     /* NULL: layers are rounded, and nothing is measured */
     const struct ldnq_quantize_options *options;
     struct ldnq_arena *arena;
     double start; /* ldnq_now() */
