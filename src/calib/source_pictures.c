@@ -23,6 +23,7 @@ struct picture_item {
 
 struct picture_source {
     size_t channels;
+    size_t stack; /* pictures of one sample: 1, or the batch that the model fixes */
     struct ldnq_preprocess preprocess; /* the options', for the input's size */
     struct ldnq_picture_layout layout;
     size_t count, capacity;
@@ -241,7 +242,9 @@ static enum ldnq_status choose_layout(const struct ldnq_samples *samples,
                          input->name, input->shape_text);
     const bool is_float =
         input->dtype == LDNQ_FLOAT || input->dtype == LDNQ_FLOAT16 || input->dtype == LDNQ_BFLOAT16;
-    if (input->batched && (is_channel_count(channels) || channels < 0) &&
+    const bool is_fixed = !input->batched && has_axes && shape->dim[0] > 1;
+    pictures->stack = is_fixed ? (size_t)shape->dim[0] : 1;
+    if ((input->batched || is_fixed) && (is_channel_count(channels) || channels < 0) &&
         (has_axes || shape->rank == LDNQ_RANK_UNKNOWN) && (is_float || pictures->layout.is_bytes))
         return LDNQ_OK;
     return ldnq_fail(
@@ -249,6 +252,26 @@ static enum ldnq_status choose_layout(const struct ldnq_samples *samples,
         "%s: holds pictures, but input '%s' is %s %s; they need (N,C,H,W) or (N,H,W,C) "
         "with 1 or 3 channels, of float32 or uint8. Give arrays (.npy) of its shape",
         samples->path, input->name, input->shape_text, ldnq_dtype_name(input->dtype));
+}
+
+/* A model with a fixed batch takes several pictures as one sample, which has no class. */
+static enum ldnq_status count_stacks(struct ldnq_samples *samples,
+                                     const struct picture_source *pictures, struct ldnq_error *err)
+{
+    const size_t rest = pictures->count % pictures->stack;
+    samples->item_count = pictures->count / pictures->stack;
+    samples->has_labels &= pictures->stack == 1;
+    if (samples->item_count == 0 && pictures->count > 0)
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: holds %zu pictures where input '%s' takes %zu at a time",
+                         samples->path, pictures->count, samples->inputs[0].name, pictures->stack);
+    if (rest > 0)
+        ldnq_sink_warn(
+            samples->options.sink,
+            "%s: the last %zu of %zu pictures are left out, as input '%s' takes %zu at a "
+            "time",
+            samples->path, rest, pictures->count, samples->inputs[0].name, pictures->stack);
+    return LDNQ_OK;
 }
 
 static enum ldnq_status open_pictures(struct ldnq_samples *samples, struct ldnq_error *err)
@@ -264,13 +287,15 @@ static enum ldnq_status open_pictures(struct ldnq_samples *samples, struct ldnq_
         LDNQ_TRY(add_class_folders(samples, &labels_path, err));
     else
         LDNQ_TRY(append_picture(samples, samples->path, samples->path, -1, err));
-    samples->item_count = pictures->count;
-    return set_labels(samples, labels_path, err);
+    LDNQ_TRY(set_labels(samples, labels_path, err));
+    return count_stacks(samples, pictures, err);
 }
 
-static const struct picture_item *find_picture(const struct ldnq_samples *samples, size_t item)
+/* The first picture of the item. */
+static struct picture_item *find_picture(const struct ldnq_samples *samples, size_t item)
 {
-    return &((const struct picture_source *)samples->state)->list[item];
+    const struct picture_source *pictures = samples->state;
+    return &pictures->list[item * pictures->stack];
 }
 
 static const char *make_picture_sample_name(struct ldnq_samples *samples, size_t item,
@@ -287,12 +312,23 @@ static const char *find_picture_sample_path(const struct ldnq_samples *samples, 
     return find_picture(samples, item)->path;
 }
 
+/* Of several pictures, the one that was changed last. */
 static enum ldnq_sample_storage examine_picture(const struct ldnq_samples *samples, size_t item,
                                                 size_t input, struct stat *info)
 {
+    const struct picture_source *pictures = samples->state;
+    const struct picture_item *first = find_picture(samples, item);
     (void)input;
-    return stat(find_picture(samples, item)->path, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN
-                                                              : LDNQ_SAMPLE_VANISHED;
+    for (size_t i = 0; i < pictures->stack; i++) {
+        struct stat found;
+        if (stat(first[i].path, &found) != 0)
+            return LDNQ_SAMPLE_VANISHED;
+        if (i == 0 || found.st_mtim.tv_sec > info->st_mtim.tv_sec ||
+            (found.st_mtim.tv_sec == info->st_mtim.tv_sec &&
+             found.st_mtim.tv_nsec > info->st_mtim.tv_nsec))
+            *info = found;
+    }
+    return LDNQ_SAMPLE_READ_AGAIN;
 }
 
 static int64_t find_picture_sample_label(const struct ldnq_samples *samples, size_t item)
@@ -300,27 +336,58 @@ static int64_t find_picture_sample_label(const struct ldnq_samples *samples, siz
     return find_picture(samples, item)->label;
 }
 
+static enum ldnq_status read_one_picture(const struct picture_source *pictures, const char *path,
+                                         struct ldnq_arena *arena, struct ldnq_tensor **out,
+                                         struct ldnq_error *err)
+{
+    struct ldnq_picture picture;
+    LDNQ_TRY(ldnq_picture_read(path, pictures->channels, arena, &picture, err));
+    return ldnq_preprocess_run(&pictures->preprocess, path, &picture, &pictures->layout, arena, out,
+                               err);
+}
+
+/* Several pictures of one size as one tensor, with an axis for them. */
+static enum ldnq_status read_stack(const struct picture_source *pictures,
+                                   const struct picture_item *first, struct ldnq_arena *arena,
+                                   struct ldnq_tensor **out, struct ldnq_error *err)
+{
+    struct ldnq_shape shape = { 4, { (int64_t)pictures->stack } };
+    for (size_t i = 0; i < pictures->stack; i++) {
+        struct ldnq_tensor *one;
+        size_t bytes = 0;
+        LDNQ_TRY(read_one_picture(pictures, first[i].path, arena, &one, err));
+        if (i == 0) {
+            memcpy(shape.dim + 1, one->shape.dim, 3 * sizeof *shape.dim);
+            LDNQ_TRY(ldnq_tensor_create(arena, one->dtype, &shape, out, err));
+        }
+        if (memcmp(shape.dim + 1, one->shape.dim, 3 * sizeof *shape.dim) != 0)
+            return ldnq_fail(err, LDNQ_DATA,
+                             "%s: has another size than %s, and both are in one batch; use the "
+                             "options resize and crop",
+                             first[i].path, first->path);
+        ldnq_tensor_bytes(one, &bytes); /* a tensor that exists */
+        memcpy((char *)(*out)->data + i * bytes, one->data, bytes);
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status read_picture(const struct ldnq_samples *samples, size_t item, size_t input,
                                      struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                      struct ldnq_error *err)
 {
-    const char *path = find_picture(samples, item)->path;
     const struct picture_source *pictures = samples->state;
-    struct ldnq_picture picture;
+    const struct picture_item *first = find_picture(samples, item);
     struct ldnq_tensor *tensor;
     (void)input;
-    LDNQ_TRY(ldnq_picture_read(path, pictures->channels, arena, &picture, err));
-    LDNQ_TRY(ldnq_preprocess_run(&pictures->preprocess, path, &picture, &pictures->layout, arena,
-                                 &tensor, err));
+    LDNQ_TRY(pictures->stack == 1 ? read_one_picture(pictures, first->path, arena, &tensor, err)
+                                  : read_stack(pictures, first, arena, &tensor, err));
     *out = tensor;
     return LDNQ_OK;
 }
 
-static enum ldnq_status check_picture(const struct ldnq_samples *samples, size_t item,
-                                      struct ldnq_error *err)
+static enum ldnq_status check_one_picture(const struct picture_source *pictures,
+                                          struct picture_item *found, struct ldnq_error *err)
 {
-    const struct picture_source *pictures = samples->state;
-    struct picture_item *found = &pictures->list[item];
     struct ldnq_picture picture;
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
@@ -332,18 +399,28 @@ static enum ldnq_status check_picture(const struct ldnq_samples *samples, size_t
     return status;
 }
 
+static enum ldnq_status check_picture(const struct ldnq_samples *samples, size_t item,
+                                      struct ldnq_error *err)
+{
+    const struct picture_source *pictures = samples->state;
+    for (size_t i = 0; i < pictures->stack; i++)
+        LDNQ_TRY(check_one_picture(pictures, find_picture(samples, item) + i, err));
+    return LDNQ_OK;
+}
+
 static void warn_of_rotation(const struct ldnq_samples *samples)
 {
     const struct picture_source *pictures = samples->state;
     size_t turned = 0;
-    for (size_t i = 0; i < samples->count; i++)
-        turned += pictures->list[samples->items[i]].facts.orientation > 1;
+    for (size_t i = 0; i < samples->count * pictures->stack; i++)
+        turned += find_picture(samples, samples->items[i / pictures->stack])[i % pictures->stack]
+                      .facts.orientation > 1;
     if (turned > 0 && !pictures->preprocess.is_rotated)
         ldnq_sink_warn(
             samples->options.sink,
             "%zu of %zu pictures are to be turned by their EXIF data, which is not done, "
             "as by most training code; set the option exif to rotate to turn them",
-            turned, samples->count);
+            turned, samples->count * pictures->stack);
 }
 
 /* Whether the sizes of the pictures decide the tensors' shapes. Where the model decides, reading
@@ -363,7 +440,7 @@ static enum ldnq_status find_picture_shape(const struct ldnq_samples *samples, s
     const struct picture_source *pictures = samples->state;
     const struct picture_item *picture = find_picture(samples, item);
     *shape = samples->inputs[input].row;
-    if (!sizes_are_open(samples))
+    if (!sizes_are_open(samples) || pictures->stack > 1)
         return LDNQ_OK;
     if (picture->facts.width == 0)
         LDNQ_TRY(check_picture(samples, item, err));
@@ -381,7 +458,10 @@ static enum ldnq_status hash_picture(const struct ldnq_samples *samples, size_t 
                                      struct ldnq_arena *arena, XXH3_state_t *state,
                                      struct ldnq_error *err)
 {
-    return ldnq_hash_file(find_picture(samples, item)->path, arena, state, err);
+    const struct picture_source *pictures = samples->state;
+    for (size_t i = 0; i < pictures->stack; i++)
+        LDNQ_TRY(ldnq_hash_file(find_picture(samples, item)[i].path, arena, state, err));
+    return LDNQ_OK;
 }
 
 const struct ldnq_source ldnq_source_pictures = {

@@ -257,7 +257,7 @@ static void inputs_that_no_picture_fits_should_be_told(void **state)
     assert_fails(open_only(fixture, shape_of(4, 1, 4, 4, 4), &options), LDNQ_DATA,
                  "input 'input' is (1,4,4,4) float32; they need (N,C,H,W) or (N,H,W,C)");
     assert_fails(open_only(fixture, shape_of(4, 2, 3, 4, 4), &options), LDNQ_DATA,
-                 "(2,3,4,4) float32");
+                 "holds 1 pictures where input 'input' takes 2 at a time");
     assert_fails(open_only(fixture, shape_of(2, -1, 16), &options), LDNQ_DATA, "(N,16) float32");
     struct ldnq_graph *graph = graph_of(fixture, 2);
     add_input(graph, "a", LDNQ_INT64, shape_of(4, -1, 3, 4, 4));

@@ -253,6 +253,56 @@ def test_a_sample_that_is_masked_as_a_whole_should_be_named(tmp_path):
     assert "x.npz[4]: input 'attention_mask' masks all its positions" in done.stderr
 
 
+# ---- a batch that the model fixes, past keys
+
+
+def test_pictures_should_be_grouped_by_a_fixed_batch(tmp_path):
+    """The last two of 22 are too few for a batch of 4."""
+    proto = support.model([helper.make_node("Conv", ["x", "a"], ["p"], "first"),
+                           helper.make_node("Flatten", ["p"], ["f"]),
+                           helper.make_node("MatMul", ["f", "b"], ["y"], "last")],
+                          {"x": [4, 3, 6, 6]}, {"y": [4, 5]},
+                          {"a": support.weights(2, 3, 3, 3), "b": support.weights(32, 5)}, opset=17)
+    onnx.save(proto, tmp_path / "m.onnx")
+    (tmp_path / "png").mkdir()
+    arrays = []
+    for i in range(22):
+        pixels = RNG.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "png" / f"{i:02}.png")
+        arrays.append(pixels.transpose(2, 0, 1) * np.float32(1 / 255))
+    np.save(tmp_path / "x.npy", np.stack(arrays[:20]))
+    pictures = quantize(tmp_path / "m.onnx", tmp_path / "png", tmp_path / "p.onnx",
+                        "--augment", "1")
+    quantize(tmp_path / "m.onnx", tmp_path / "x.npy", tmp_path / "a.onnx")
+    assert pictures["samples"] == 5
+    assert any("the last 2 of 22 pictures are left out" in w for w in pictures["warnings"])
+    assert codes(tmp_path / "p.onnx") == codes(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_past_keys_should_be_read_by_name(past, tmp_path):
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["e"]),
+             helper.make_node("ReduceSum", ["past_key_values.0.key", "axis"], ["k"], keepdims=0),
+             helper.make_node("Reshape", ["k", "shape"], ["r"]),
+             helper.make_node("Add", ["e", "r"], ["h"]),
+             helper.make_node("MatMul", ["h", "w"], ["p"], "product"),
+             helper.make_node("Cast", ["attention_mask"], ["m"], to=TensorProto.FLOAT),
+             helper.make_node("ReduceSum", ["m"], ["n"], keepdims=0),
+             helper.make_node("Div", ["p", "n"], ["y"])]
+    proto = support.model(nodes, {"ids": ["N", "T"], "past_key_values.0.key": ["N", 2, "P", 4],
+                                  "attention_mask": ["N", "P + T"]}, {"y": ["N", "T", 6]},
+                          {"table": support.weights(30, 8), "w": support.weights(8, 6),
+                           "axis": np.array([2]), "shape": np.array([0, 1, 8])}, opset=17)
+    for i in (0, 2):
+        proto.graph.input[i].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(proto, tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", **{
+        "ids": RNG.integers(0, 30, (20, 2)), "attention_mask": np.ones((20, past + 2), np.int64),
+        "past_key_values.0.key": RNG.normal(size=(20, 2, past, 4)).astype(np.float32)})
+    result = quantize(tmp_path / "m.onnx", tmp_path / "x.npz", tmp_path / "q.onnx")
+    assert result["samples"] == 20 and "product" in [layer["node"] for layer in result["layers"]]
+
+
 # ---- arrays that do not fit, and values
 
 
