@@ -150,18 +150,13 @@ def test_fields_of_a_newer_onnx_should_survive(tmp_path):
     assert future in (tmp_path / "q.onnx").read_bytes()
 
 
-def test_a_subgraph_that_reads_the_weight_should_survive_or_be_refused_by_name(tmp_path):
+def test_a_subgraph_that_reads_the_weight_should_read_its_codes(tmp_path):
     source, calib, feeds, _ = prepare(small.if_with_outer_weight, tmp_path)
-    done = support.ldnq("quantize", source, *support.TERNARY,
-                        "-o", tmp_path / "q.onnx", "--calib", calib)
-    if done.returncode == 0:
-        assert_valid(source, tmp_path / "q.onnx", feeds, tmp_path)
-        before, after = onnx.load(source).graph, onnx.load(tmp_path / "q.onnx").graph
-        assert before.node[-1] in after.node and before.initializer[0] in after.initializer
-    else:
-        assert done.returncode == UNSUPPORTED
-        assert "'branch'" in done.stderr and "If" in done.stderr
-        assert not (tmp_path / "q.onnx").exists()
+    quantize(source, tmp_path / "q.onnx", calib)
+    support.assert_same_outputs(tmp_path / "q.onnx", feeds, tmp_path / "run")
+    branch = onnx.load(tmp_path / "q.onnx").graph.node[-1]
+    product = next(a.g for a in branch.attribute if a.name == "then_branch").node[-1]
+    assert product.op_type == "MatMul" and product.input[1] != "w"
 
 
 def refused_by_name(proto, shape, words, tmp_path):
@@ -177,12 +172,19 @@ def refused_by_name(proto, shape, words, tmp_path):
 
 
 @pytest.mark.parametrize("op, domain", [("Nothing", ""), ("Sparkle", "com.elsewhere")])
-def test_unknown_operators_should_be_refused_by_name(op, domain, tmp_path):
+def test_an_unknown_operator_should_be_kept_and_named(op, domain, tmp_path):
     nodes = [small.conv("x w", "a", name="known"),
              helper.make_node(op, ["a"], ["y"], name="unknown", domain=domain)]
     opsets = [(domain, 1)] if domain else []
     proto = small.chain(nodes, (2, 5, 5), (3, 3, 3), {"w": weights(3, 2, 3, 3)}, opsets=opsets)
-    refused_by_name(proto, (2, 5, 5), ["'unknown'", op], tmp_path)
+    source = save(proto, tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "calib.npy", 2, 5, 5)
+    done = support.succeed("quantize", source, *support.TERNARY, "-o", tmp_path / "q.onnx",
+                           "--calib", calib)
+    assert "'unknown'" in done.stderr and op in done.stderr
+    after = onnx.load(tmp_path / "q.onnx").graph
+    assert proto.graph.node[-1] in after.node
+    assert [node.op_type for node in after.node] == ["DequantizeLinear", "Conv", op]
 
 
 def quantized(proto, shape, tmp_path):
