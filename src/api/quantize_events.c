@@ -155,8 +155,11 @@ static void write_log_line(struct ldnq_quantize_events *events, const cJSON *ite
     const size_t length = text ? strlen(text) : 0;
     if (text)
         text[length] = '\n'; /* in place of the NUL */
-    if (!text || fwrite(text, 1, length + 1, events->log) != length + 1 || fflush(events->log) != 0)
-        events->log_failed = true;
+    errno = text ? 0 : ENOMEM;
+    if ((!text || fwrite(text, 1, length + 1, events->log) != length + 1 ||
+         fflush(events->log) != 0) &&
+        events->log_failure == 0)
+        events->log_failure = errno ? errno : EIO;
     ldnq_free(text);
 }
 
@@ -230,9 +233,10 @@ enum ldnq_status ldnq_quantize_events_close_log(struct ldnq_quantize_events *eve
         return LDNQ_OK;
     const bool closed = fclose(events->log) == 0;
     events->log = NULL;
-    if (closed && !events->log_failed)
+    if (closed && events->log_failure == 0)
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_IO, "%s: could not be written", events->log_path);
+    return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", events->log_path,
+                     strerror(events->log_failure ? events->log_failure : errno));
 }
 
 void ldnq_quantize_events_finish(struct ldnq_quantize_events *events, enum ldnq_status status)

@@ -22,8 +22,8 @@ struct ldnq_quantize_events {
     bool has_events, keeps_curves;
     FILE *log; /* NULL without the option */
     const char *log_path;
-    bool log_failed;
-    bool failed; /* out of memory: the curves stay as they are */
+    int log_failure; /* errno of the first line that could not be written; 0: none */
+    bool failed;     /* out of memory: the curves stay as they are */
     struct ldnq_curve *curves;
     size_t curve_count, curve_capacity;
 };

@@ -69,7 +69,7 @@ def test_log_that_can_not_be_written_should_be_refused_before_the_work(tmp_path)
 
 def test_a_full_disk_should_be_told(tmp_path):
     done = support.ldnq(*LINE, tmp_path / "q.onnx", "--log", "/dev/full")
-    assert done.returncode == support.IO and "/dev/full: could not be written" in done.stderr
+    assert done.returncode == support.IO and "/dev/full: can't be written" in done.stderr
 
 
 def test_verbose_should_show_iterations_and_layers_on_standard_error(tmp_path):

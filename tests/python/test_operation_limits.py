@@ -84,6 +84,13 @@ def test_a_window_should_cost_no_more_than_what_it_reads(kind, dtype, more, kern
     np.testing.assert_allclose(y.ravel()[:outputs], expected, rtol=1e-6)
 
 
+def test_outputs_that_can_not_be_stored_should_not_be_counted_one_by_one(tmp_path):
+    pool = node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=[2**30] * 4)
+    x = np.ones((1, 1, 2, 28), np.float32)
+    done, _ = run_quickly(build(tmp_path, [pool], x), x)
+    assert done.returncode == support.NOMEM, done.stderr
+
+
 @pytest.mark.parametrize("kind", ["MaxPool", "AveragePool", "LpPool"])
 @pytest.mark.parametrize("pad", ["SAME_UPPER", "SAME_LOWER"])
 def test_a_huge_window_should_see_the_whole_input(kind, pad, tmp_path):

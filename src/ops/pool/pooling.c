@@ -121,6 +121,26 @@ static size_t count_planes(const struct ldnq_op_call *call)
     return (size_t)(call->in[0]->shape.dim[0] * call->in[0]->shape.dim[1]);
 }
 
+/* a / b, rounded up, and 0 for negative numbers; b > 0. */
+static ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b)
+{
+    return a > 0 ? (a + b - 1) / b : 0;
+}
+
+/* At least the taps of all outputs along one axis: those of a window that is all in the input, for
+ * each output that reads an element of it. There may be 2^30 outputs that read the padding alone.
+ */
+static size_t bound_taps(const struct ldnq_pooling_axis *axis)
+{
+    const ptrdiff_t in = (ptrdiff_t)axis->in, kernel = (ptrdiff_t)axis->kernel;
+    const ptrdiff_t first = divide_up(axis->begin - (kernel - 1) * axis->dilation, axis->stride);
+    ptrdiff_t after = divide_up(in + axis->begin, axis->stride),
+              taps = divide_up(in, axis->dilation);
+    after = after < (ptrdiff_t)axis->out ? after : (ptrdiff_t)axis->out;
+    taps = taps < kernel ? taps : kernel;
+    return after > first ? (size_t)(after - first) * (size_t)taps : 0;
+}
+
 size_t ldnq_pooling_count_operations(const struct ldnq_op_call *call)
 {
     struct ldnq_op_call sized = *call;
@@ -129,8 +149,7 @@ size_t ldnq_pooling_count_operations(const struct ldnq_op_call *call)
     if (ldnq_pooling_make(&sized, &pooling, NULL) != LDNQ_OK)
         return 0;
     for (size_t i = 0; i < LDNQ_WINDOW_AXES; i++)
-        for (size_t o = 0; o < pooling.axis[i].out; o++)
-            factors[1 + i] += ldnq_pooling_find_taps(&pooling.axis[i], o).count;
+        factors[1 + i] = bound_taps(&pooling.axis[i]);
     return ldnq_operations_multiply(factors, 1 + LDNQ_WINDOW_AXES);
 }
 
@@ -158,12 +177,6 @@ struct ldnq_pooling_row ldnq_pooling_find_row(const struct ldnq_pooling *pooling
 {
     size_t od = pooling->axis[0].out, oh = pooling->axis[1].out;
     return (struct ldnq_pooling_row){ .plane = row / oh / od, .od = row / oh % od, .oh = row % oh };
-}
-
-/* a / b, rounded up, and 0 for negative numbers; b > 0. */
-static ptrdiff_t divide_up(ptrdiff_t a, ptrdiff_t b)
-{
-    return a > 0 ? (a + b - 1) / b : 0;
 }
 
 struct ldnq_pooling_taps ldnq_pooling_find_taps(const struct ldnq_pooling_axis *axis, size_t o)
