@@ -35,15 +35,17 @@ static double count_matrix_bytes(const struct memory_prediction *prediction,
     const double floats = LAYER_FLOATS * sizeof(float) * elements;
     if (prediction->only_means || ldnq_layer_is_table(layer))
         return floats;
+    /* With a budget or a goal the solver is not chosen yet. */
+    const bool needs_gram = !options->solver || options->solver->needs_gram;
     const struct ldnq_layer_moments_parts parts = {
         .compensates = prediction->compensates,
-        .holds_out = prediction->compensates || options->solver->needs_gram,
+        .holds_out = prediction->compensates || needs_gram,
     };
     const double positions =
         prediction->samples * ldnq_layer_macs_per_sample(layer) / fmax(elements, 1);
-    return floats + ldnq_layer_moments_count_bytes(
-                        &layer->geometry, &parts, options->solver->needs_gram,
-                        (size_t)fmin(positions, 1e15), ldnq_pool_threads(options->pool));
+    return floats + ldnq_layer_moments_count_bytes(&layer->geometry, &parts, needs_gram,
+                                                   (size_t)fmin(positions, 1e15),
+                                                   ldnq_pool_threads(options->pool));
 }
 
 /* The values of a batch while both networks run from node `first` to `node`: what they read is
