@@ -118,20 +118,25 @@ static enum ldnq_status read_extent(struct ldnq_samples *samples, size_t sample,
 
 /* ---- the mask ---------------------------------------------------------------------------- */
 
-/* Why the padding can't be cut off, for a sample that has some; NULL: it can. */
-static enum ldnq_status find_obstacle(const struct ldnq_samples *samples, size_t sample,
-                                      const char **obstacle, struct ldnq_error *err)
+/* Cuts where the length is open, masks positions within the samples where the model fixes it. */
+static enum ldnq_status choose_way(struct ldnq_samples *samples, size_t padded,
+                                   struct ldnq_error *err)
 {
     const struct ldnq_input *mask = &samples->inputs[samples->mask.input];
     bool found;
-    *obstacle = NULL;
-    if (mask->shape.dim[mask->shape.rank - 1] >= 0) {
-        *obstacle = "the model fixes their number";
+    if (mask->shape.dim[mask->shape.rank - 1] >= 0)
+        return mask->batched ? ldnq_samples_run_singly(
+                                   samples, "their padding is left out of all figures", err)
+                             : LDNQ_OK;
+    LDNQ_TRY(find_input_of_same_length(samples, padded, &found, err));
+    samples->mask.is_cut = found;
+    if (found)
         return LDNQ_OK;
-    }
-    LDNQ_TRY(find_input_of_same_length(samples, sample, &found, err));
-    if (!found)
-        *obstacle = "no other input has as many";
+    ldnq_sink_warn(samples->options.sink,
+                   "positions that input '%s' masks count in all figures, as no other input has as "
+                   "many",
+                   mask->name);
+    samples->mask.extents = NULL;
     return LDNQ_OK;
 }
 
@@ -139,7 +144,6 @@ enum ldnq_status ldnq_sample_mask_init(struct ldnq_samples *samples, struct ldnq
 {
     size_t padded = samples->count;
     bool has_gap = false;
-    const char *obstacle;
     LDNQ_TRY(find_mask_input(samples, &samples->mask.input, err));
     if (samples->mask.input == samples->input_count)
         return LDNQ_OK;
@@ -160,14 +164,7 @@ enum ldnq_status ldnq_sample_mask_init(struct ldnq_samples *samples, struct ldnq
         samples->mask.extents = NULL;
         return LDNQ_OK;
     }
-    LDNQ_TRY(find_obstacle(samples, padded, &obstacle, err));
-    if (obstacle) {
-        ldnq_sink_warn(samples->options.sink,
-                       "positions that input '%s' masks count in all figures, as %s", name,
-                       obstacle);
-        samples->mask.extents = NULL;
-    }
-    return LDNQ_OK;
+    return choose_way(samples, padded, err);
 }
 
 enum ldnq_status ldnq_sample_mask_trim(const struct ldnq_samples *samples, size_t sample,
@@ -176,7 +173,7 @@ enum ldnq_status ldnq_sample_mask_trim(const struct ldnq_samples *samples, size_
                                        struct ldnq_error *err)
 {
     *out = tensor;
-    if (!samples->mask.extents)
+    if (!samples->mask.extents || !samples->mask.is_cut)
         return LDNQ_OK;
     const struct ldnq_sample_extent *extent = &samples->mask.extents[sample];
     const int axis = find_trimmed_axis(samples, input, &tensor->shape, extent->of);
@@ -201,6 +198,43 @@ enum ldnq_status ldnq_sample_mask_trim(const struct ldnq_samples *samples, size_
 
 bool ldnq_sample_mask_lengths_are_equal(const struct ldnq_samples *samples, size_t a, size_t b)
 {
-    return !samples->mask.extents ||
+    return !samples->mask.extents || !samples->mask.is_cut ||
            samples->mask.extents[a].count == samples->mask.extents[b].count;
+}
+
+/* ---- masks within samples -------------------------------------------------------------------- */
+
+bool ldnq_samples_have_masked_positions(const struct ldnq_samples *samples)
+{
+    return samples->mask.extents && !samples->mask.is_cut;
+}
+
+struct ldnq_tensor ldnq_samples_unmask(const struct ldnq_samples *samples, size_t sample,
+                                       const struct ldnq_tensor *tensor)
+{
+    struct ldnq_tensor part = *tensor;
+    int axis = 0;
+    if (!ldnq_samples_have_masked_positions(samples))
+        return part;
+    const struct ldnq_sample_extent extent = samples->mask.extents[sample];
+    while (axis < part.shape.rank && part.shape.dim[axis] == 1)
+        axis++;
+    if (axis == part.shape.rank || (size_t)part.shape.dim[axis] != extent.of)
+        return part;
+    size_t step = ldnq_dtype_size(part.dtype);
+    for (int i = axis + 1; i < part.shape.rank; i++)
+        step *= (size_t)part.shape.dim[i];
+    part.shape.dim[axis] = (int64_t)extent.count;
+    part.data = (char *)part.data + extent.first * step;
+    return part;
+}
+
+size_t ldnq_samples_unmask_positions(const struct ldnq_samples *samples, size_t sample, size_t all,
+                                     size_t *first)
+{
+    *first = 0;
+    if (!ldnq_samples_have_masked_positions(samples) || samples->mask.extents[sample].of != all)
+        return all;
+    *first = samples->mask.extents[sample].first;
+    return samples->mask.extents[sample].count;
 }

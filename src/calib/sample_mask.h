@@ -11,10 +11,11 @@
 #include "calib/source.h"
 
 /* Finds the mask that the options name, or that is called attention_mask, and reads it for all
- * drawn samples. Nothing is cut where the model fixes the length, or where only the mask has it, as
- * with past keys; a warning says so where samples are padded.
- * Errors: USAGE (no such input, or none with an element per position), DATA (a sample that is
- * masked as a whole), those of reading. */
+ * drawn samples. Where the model fixes the length, nothing is cut, and masked positions are left
+ * out where they would count (ldnq_samples_unmask). Where only the mask has its length, as with
+ * past keys, they count; a warning says so where samples are padded. Errors: USAGE (no such input,
+ * or none with an element per position), DATA (a sample that is masked as a whole), those of
+ * reading. */
 enum ldnq_status ldnq_sample_mask_init(struct ldnq_samples *samples, struct ldnq_error *err);
 
 /* `tensor` is one input of a sample, as the source reads it; *out becomes it without the padding.

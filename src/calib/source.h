@@ -50,7 +50,8 @@ struct ldnq_sample_extent {
 
 struct ldnq_sample_mask {
     size_t input;                       /* index of the mask */
-    struct ldnq_sample_extent *extents; /* (count of samples) NULL: no padding is cut off */
+    struct ldnq_sample_extent *extents; /* (count of samples) NULL: no sample is padded */
+    bool is_cut; /* padding is cut off the samples; else positions are left out where they count */
 };
 
 struct ldnq_samples {

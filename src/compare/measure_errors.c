@@ -36,6 +36,7 @@ struct measurement {
     struct ldnq_tensor **inputs_b; /* B's inputs of the current batch */
     size_t *output_of_a;           /* by output of A: the output of B, or LDNQ_NO_NODE */
     struct ldnq_output_sums *sums; /* by output of A: sums for its metrics */
+    size_t sample;                 /* the first of the current batch */
     size_t progress_a, progress_b; /* nodes of the current batch that have run */
 };
 
@@ -158,6 +159,18 @@ static enum ldnq_status run_nodes_before(struct ldnq_exec *exec, size_t *progres
     return LDNQ_OK;
 }
 
+/* Adds what is not masked in the current sample. */
+static enum ldnq_status add_distance(const struct measurement *m, struct ldnq_distance *sums,
+                                     const struct ldnq_tensor *y, const struct ldnq_tensor *t,
+                                     struct ldnq_error *err)
+{
+    if (!y || !t)
+        return ldnq_distance_add(sums, y, t, m->options->pool, err);
+    const struct ldnq_tensor y_part = ldnq_samples_unmask(m->options->samples, m->sample, y);
+    const struct ldnq_tensor t_part = ldnq_samples_unmask(m->options->samples, m->sample, t);
+    return ldnq_distance_add(sums, &y_part, &t_part, m->options->pool, err);
+}
+
 static enum ldnq_status measure_layer(struct measurement *m, struct measured_layer *layer,
                                       struct ldnq_error *err)
 {
@@ -168,8 +181,8 @@ static enum ldnq_status measure_layer(struct measurement *m, struct measured_lay
     LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, layer->output_b + 1, err));
     const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, layer->match->output_a);
     const struct ldnq_tensor *y = ldnq_exec_find_value(m->b, layer->match->output_b);
-    LDNQ_TRY(ldnq_distance_add(&layer->accumulated, y, t, m->options->pool, err));
-    return ldnq_distance_add(&layer->isolated, isolated, t, m->options->pool, err);
+    LDNQ_TRY(add_distance(m, &layer->accumulated, y, t, err));
+    return add_distance(m, &layer->isolated, isolated, t, err);
 }
 
 static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor *const *inputs,
@@ -191,7 +204,13 @@ static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor 
         const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, m->graph_a->outputs[o]);
         const struct ldnq_tensor *y =
             match == LDNQ_NO_NODE ? NULL : ldnq_exec_find_value(m->b, m->graph_b->outputs[match]);
-        LDNQ_TRY(ldnq_output_sums_add(&m->sums[o], y, t, samples, m->options->pool, err));
+        struct ldnq_tensor y_part, t_part;
+        if (y && t) {
+            y_part = ldnq_samples_unmask(m->options->samples, m->sample, y);
+            t_part = ldnq_samples_unmask(m->options->samples, m->sample, t);
+        }
+        LDNQ_TRY(ldnq_output_sums_add(&m->sums[o], y && t ? &y_part : y, y && t ? &t_part : t,
+                                      samples, m->options->pool, err));
     }
     return LDNQ_OK;
 }
@@ -200,6 +219,7 @@ static enum ldnq_status read_and_measure_batch(struct measurement *m, size_t fir
                                                struct ldnq_error *err)
 {
     struct ldnq_sample_batch batch;
+    m->sample = first;
     LDNQ_TRY(
         ldnq_sample_batch_read(m->options->samples, first, count, m->options->pool, &batch, err));
     const enum ldnq_status status = measure_batch(m, batch.inputs, count, err);

@@ -89,10 +89,17 @@ static enum ldnq_status measure_accuracy_of_batch(struct accuracy_measurement *m
         LDNQ_TRY(ldnq_name_failed_sample(ldnq_exec_run(measurement->execs[i], inputs, err),
                                          measurement->graphs[i], measurement->samples, first, count,
                                          err));
-    for (size_t o = 0; o < measurement->graphs[1]->output_count; o++)
-        LDNQ_TRY(ldnq_output_sums_add(
-            &measurement->sums[o], find_output_of_graph(measurement, 0, o),
-            find_output_of_graph(measurement, 1, o), count, measurement->options->pool, err));
+    for (size_t o = 0; o < measurement->graphs[1]->output_count; o++) {
+        const struct ldnq_tensor *both[2] = { find_output_of_graph(measurement, 0, o),
+                                              find_output_of_graph(measurement, 1, o) };
+        struct ldnq_tensor parts[2];
+        for (size_t i = 0; i < 2 && both[0] && both[1]; i++) {
+            parts[i] = ldnq_samples_unmask(measurement->samples, first, both[i]);
+            both[i] = &parts[i];
+        }
+        LDNQ_TRY(ldnq_output_sums_add(&measurement->sums[o], both[0], both[1], count,
+                                      measurement->options->pool, err));
+    }
     const bool has_labels = measurement->options->measured.uses_labels &&
                             ldnq_samples_label(measurement->samples, first) >= 0;
     return has_labels ? count_correct(measurement, first, count, err) : LDNQ_OK;

@@ -78,7 +78,7 @@ bool ldnq_needs_only_means(const struct ldnq_quantize_options *options,
 {
     return options->solver && ldnq_solver_rounds_with_bias(options->solver) &&
            options->lambda == 0 && options->cascade == 0 && options->fine_tune.steps == 0 &&
-           !ldnq_samples_differ_in_shape(samples);
+           !ldnq_samples_differ_in_shape(samples) && !ldnq_samples_have_masked_positions(samples);
 }
 
 /* ---- placing ------------------------------------------------------------------------------- */

@@ -8,14 +8,16 @@
 #define BATCH ((size_t)4)
 
 static enum ldnq_status visit_value(const struct ldnq_float_pass *pass,
-                                    const struct ldnq_exec *exec, const struct ldnq_value *value,
-                                    struct ldnq_error *err)
+                                    const struct ldnq_exec *exec, size_t first,
+                                    const struct ldnq_value *value, struct ldnq_error *err)
 {
     if (!value || !pass->visited[value->index])
         return LDNQ_OK;
     const struct ldnq_tensor *tensor = ldnq_exec_find_value(exec, value);
-    return tensor && tensor->dtype == LDNQ_FLOAT ? pass->visit(pass->ctx, value, tensor, err)
-                                                 : LDNQ_OK;
+    if (!tensor || tensor->dtype != LDNQ_FLOAT)
+        return LDNQ_OK;
+    const struct ldnq_tensor part = ldnq_samples_unmask(pass->samples, first, tensor);
+    return pass->visit(pass->ctx, value, &part, err);
 }
 
 static bool visits_outputs(const struct ldnq_float_pass *pass, const struct ldnq_node *node)
@@ -29,21 +31,21 @@ static bool visits_outputs(const struct ldnq_float_pass *pass, const struct ldnq
 /* Nodes between two visited values run in one call. */
 static enum ldnq_status run_and_visit_batch(const struct ldnq_float_pass *pass,
                                             struct ldnq_exec *exec,
-                                            struct ldnq_tensor *const *inputs,
+                                            struct ldnq_tensor *const *inputs, size_t first,
                                             struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = pass->graph;
     size_t done = 0;
     LDNQ_TRY(ldnq_exec_bind_inputs(exec, inputs, err));
     for (size_t i = 0; i < graph->input_count; i++)
-        LDNQ_TRY(visit_value(pass, exec, graph->inputs[i], err));
+        LDNQ_TRY(visit_value(pass, exec, first, graph->inputs[i], err));
     for (size_t n = 0; n < graph->node_count; n++) {
         if (!visits_outputs(pass, graph->nodes[n]))
             continue;
         LDNQ_TRY(ldnq_exec_run_range(exec, done, n + 1, err));
         done = n + 1;
         for (size_t o = 0; o < graph->nodes[n]->output_count; o++)
-            LDNQ_TRY(visit_value(pass, exec, graph->nodes[n]->outputs[o], err));
+            LDNQ_TRY(visit_value(pass, exec, first, graph->nodes[n]->outputs[o], err));
     }
     ldnq_exec_reset(exec);
     return LDNQ_OK;
@@ -58,7 +60,7 @@ static enum ldnq_status run_all_batches(const struct ldnq_float_pass *pass, stru
         const size_t count = ldnq_size_min(most, all - first);
         struct ldnq_sample_batch batch;
         LDNQ_TRY(ldnq_sample_batch_read(pass->samples, first, count, pass->pool, &batch, err));
-        const enum ldnq_status status = run_and_visit_batch(pass, exec, batch.inputs, err);
+        const enum ldnq_status status = run_and_visit_batch(pass, exec, batch.inputs, first, err);
         if (status != LDNQ_OK)
             ldnq_exec_reset(exec); /* its inputs are in the batch */
         ldnq_arena_destroy(batch.arena);

@@ -56,9 +56,10 @@ enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
                                         struct ldnq_error *err)
 {
     const bool apart = call->held_out && moments->held_out_arena;
-    const size_t all = call->op->count_positions(call->quantized);
-    const struct ldnq_position_sampling sampling =
+    const size_t all = call->count ? call->count : call->op->count_positions(call->quantized);
+    struct ldnq_position_sampling sampling =
         ldnq_sample_positions(call->op, all, call->positions, moments->call_count);
+    sampling.offset += call->first;
     if (call->exact && moments->call_count == 0)
         LDNQ_TRY(store_few_positions(moments, sampling.count, err));
     moments->call_count++;

@@ -52,7 +52,8 @@ void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 struct ldnq_layer_moments_call {
     const struct ldnq_op_layer *op;
     const struct ldnq_op_call *quantized, *exact;
-    size_t positions; /* the most that are read; 0: all */
+    size_t positions;    /* the most that are read; 0: all */
+    size_t first, count; /* the positions that count, from the first one on; count 0: all do */
     bool held_out;
 };
 

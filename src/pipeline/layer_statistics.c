@@ -111,13 +111,17 @@ static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t bat
         LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
     if (runner->reference && op->prepare)
         LDNQ_TRY(prepare_call(fitting, &exact, arena, err));
-    const struct ldnq_layer_moments_call call = {
+    struct ldnq_layer_moments_call call = {
         .op = op,
         .quantized = &quantized,
         .exact = runner->reference ? &exact : NULL,
         .positions = count_positions_per_batch(fitting),
         .held_out = is_batch_held_out(runner, batch),
     };
+    if (!op->prepare)
+        call.count = ldnq_samples_unmask_positions(runner->samples,
+                                                   ldnq_calib_runner_first_sample(runner, batch),
+                                                   op->count_positions(&quantized), &call.first);
     return ldnq_layer_moments_add(&fitting->moments, &call, err);
 }
 

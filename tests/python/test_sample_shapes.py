@@ -236,11 +236,26 @@ def test_samples_without_padding_should_stay_together(tmp_path):
     assert quantize(model, tmp_path / "x.npz", tmp_path / "q.onnx")["one_at_a_time"] is None
 
 
-def test_padding_that_can_not_be_cut_off_should_be_told(tmp_path):
+def test_padding_of_a_fixed_length_should_be_left_out(tmp_path):
+    """What is at the padded positions changes nothing."""
+    model = attention(tmp_path / "m.onnx", 9)
     put_padded(tmp_path)
-    result = quantize(attention(tmp_path / "m.onnx", 9), tmp_path / "x.npz", tmp_path / "q.onnx")
-    assert any("masks count in all figures, as the model fixes their number" in w
-               for w in result["warnings"])
+    samples = dict(np.load(tmp_path / "x.npz"))
+    ids = samples["ids"].copy()
+    ids[samples["attention_mask"] == 0] = 29
+    np.savez(tmp_path / "z.npz", ids=ids, attention_mask=samples["attention_mask"])
+    for options in QUANTIZE, ("--target", "ort", "--weights", "int8"):
+        results = [support.answer("quantize", model, "-o", tmp_path / f"{name}.onnx", "--calib",
+                                  tmp_path / f"{name}.npz", *options) for name in "xz"]
+        assert "padding" in results[0]["one_at_a_time"]
+        assert codes(tmp_path / "x.onnx") == codes(tmp_path / "z.onnx")
+        assert results[0]["accuracy"] == results[1]["accuracy"]
+        fitted = results[0]["samples"] - results[0]["held_out_samples"]
+        assert all(3 * fitted <= layer["positions"] <= 7 * fitted for layer in results[0]["layers"]
+                   if layer["op"] == "MatMul")
+        diffs = [support.answer("diff", model, tmp_path / "x.onnx", "--data",
+                                tmp_path / f"{name}.npz") for name in "xz"]
+        assert diffs[0]["outputs"] == diffs[1]["outputs"]
 
 
 def test_a_sample_that_is_masked_as_a_whole_should_be_named(tmp_path):
