@@ -11,7 +11,7 @@
 #include "pipeline/select.h"
 
 /* The program and its libraries, and the buffers and the stack of each thread. */
-#define PROGRAM_BYTES ((double)(16 << 20))
+#define PROGRAM_BYTES ((double)(14 << 20))
 #define THREAD_BYTES ((double)(2 << 20))
 /* Weights, starts and codes of a layer beside its matrices, in floats per element. */
 #define LAYER_FLOATS 3.0
@@ -48,17 +48,16 @@ static double count_matrix_bytes(const struct memory_prediction *prediction,
                                                    ldnq_pool_threads(options->pool));
 }
 
-/* The values of a batch while both networks run from node `first` to `node`: what they read is
- * kept, and what they computed is copied to be stored. */
+/* The values of a batch while both networks run from node `first` to `node`: the one that has run
+ * holds what it read and what the layer reads. */
 static double count_batch_bytes(const struct memory_prediction *prediction, size_t first,
                                 size_t node)
 {
     const double *live = prediction->values.live;
-    double run = 0;
+    double run = live[node];
     for (size_t n = first; n < node; n++)
         run = fmax(run, prediction->values.run[n]);
-    return prediction->batch * ((prediction->networks - 1) * (live[first] + live[node]) +
-                                live[first] + fmax(run, 2 * live[node]));
+    return prediction->batch * ((prediction->networks - 1) * (live[first] + live[node]) + run);
 }
 
 /* ---- the sum -------------------------------------------------------------------------------- */
@@ -104,7 +103,8 @@ static double count_model_bytes(const struct memory_prediction *prediction,
            fmin(weights, prediction->limit / 4);
 }
 
-/* Whole networks run over a batch to measure the accuracy, and to find ranges and means. */
+/* Whole networks run over a batch to find ranges and means, and two to measure the accuracy; the
+ * heap keeps what the former freed. */
 static double count_whole_run_bytes(const struct memory_prediction *prediction)
 {
     const struct ldnq_graph *graph = prediction->input->graph;
@@ -112,7 +112,7 @@ static double count_whole_run_bytes(const struct memory_prediction *prediction)
     double run = 0;
     for (size_t n = 0; n < graph->node_count; n++)
         run = fmax(run, prediction->values.run[n]);
-    return run * fmax(FLOAT_BATCH, 2 * batch);
+    return run * (FLOAT_BATCH + 2 * batch);
 }
 
 enum ldnq_status ldnq_memory_need_predict(const struct ldnq_memory_input *input,

@@ -58,7 +58,7 @@ def test_the_peak_should_not_grow_with_the_samples(tmp_path, options):
         np.save(calib, rng.normal(size=(count, 1, 128, 128)).astype(np.float32))
         peaks[count], predicted = measure_quantize(tmp_path / "m.onnx", calib, tmp_path / "q.onnx",
                                                    "--max-mem", "8M", *options)
-        assert .7 * predicted <= peaks[count] <= 1.3 * predicted
+        assert abs(peaks[count] - predicted) <= .3 * predicted + 2
     assert peaks[100] <= 1.1 * peaks[25], peaks
 
 
@@ -93,7 +93,7 @@ def test_weights_in_a_file_of_their_own_should_not_be_in_memory(tmp_path):
         save_layers_with_external_data(model, layers, 512)
         peak, predicted = measure_quantize(model, calib, tmp_path / "q.onnx", "--max-mem", "8M",
                                            "--solver", "rtn", "--lambda", 0)
-        assert .7 * predicted <= peak <= 1.3 * predicted
+        assert abs(peak - predicted) <= .3 * predicted + 2
         peaks.append(peak)
     assert peaks[1] <= peaks[0] + 15, peaks
 
