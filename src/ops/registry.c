@@ -82,6 +82,12 @@ static enum ldnq_status check_counts(const struct ldnq_node *node, const struct 
     return LDNQ_OK;
 }
 
+/* com.microsoft and the domains below it. */
+static bool is_from_onnx_runtime(const char *domain)
+{
+    return strncmp(domain, "com.microsoft", 13) == 0;
+}
+
 /* As ldnq_ops_bind_node, with messages that do not name the node. */
 static enum ldnq_status bind_node(const struct ldnq_graph *graph, struct ldnq_node *node,
                                   struct ldnq_error *err)
@@ -90,7 +96,11 @@ static enum ldnq_status bind_node(const struct ldnq_graph *graph, struct ldnq_no
     if (!op && ldnq_ops_has_type(node->domain, node->op_type))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "its meaning at this opset is not supported");
     if (!op)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "the operator is not supported");
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "the operator is not supported%s",
+                         is_from_onnx_runtime(node->domain)
+                             ? "; ONNX Runtime's optimizer writes it: take the model from before, "
+                               "or one of its basic level"
+                             : "");
     trim_omitted_inputs_and_outputs(node, op);
     LDNQ_TRY(check_counts(node, op, err));
     LDNQ_TRY(ldnq_op_check_attr_kinds(node, err));

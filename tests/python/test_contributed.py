@@ -9,7 +9,7 @@ pytest.importorskip("onnxruntime")
 import onnx  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from support import answer, assert_close, ort_run, run  # noqa: E402
+from support import UNSUPPORTED, answer, assert_close, ldnq, ort_run, run  # noqa: E402
 
 MICROSOFT = "com.microsoft"
 HIDDEN, HEADS, LENGTH, BATCH = 16, 4, 5, 2
@@ -240,6 +240,16 @@ def test_gather_block_quantized_should_compute_what_onnx_runtime_does(bits, zero
                       bits=bits, block_size=32)
     path = network.save(tmp_path)
     assert_close(run(path, network.feeds, tmp_path), ort_run(path, network.feeds), relative=1e-6)
+
+
+def test_what_is_not_computed_should_be_said_to_come_from_the_optimizer(tmp_path):
+    network = Network("ReorderOutput", [given(X)], domain="com.microsoft.nchwc", channels=3)
+    network.model.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
+    np.save(tmp_path / "x.npy", X)
+    done = ldnq("run", network.save(tmp_path), "--input", tmp_path / "x.npy", "--output",
+                tmp_path / "o")
+    assert done.returncode == UNSUPPORTED
+    assert "ReorderOutput" in done.stderr and "model from before" in done.stderr
 
 
 def test_diff_and_inspect_should_see_the_codes_of_operator_files(tmp_path):
