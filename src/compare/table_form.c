@@ -207,6 +207,7 @@ static enum ldnq_status make_codes(struct ldnq_graph *graph, const struct table_
     return replace_constant(graph, form->codes, tensor, out, err);
 }
 
+/* The table has the type of its scales. */
 static enum ldnq_status make_scales(struct ldnq_graph *graph, const struct table_form *form,
                                     struct ldnq_value **out, struct ldnq_error *err)
 {
@@ -215,7 +216,9 @@ static enum ldnq_status make_scales(struct ldnq_graph *graph, const struct table
         return LDNQ_NOMEM;
     *tensor = *form->scales->constant;
     tensor->shape.rank--;
-    return replace_constant(graph, form->scales, tensor, out, err);
+    LDNQ_TRY(replace_constant(graph, form->scales, tensor, out, err));
+    (*out)->half = form->scales->half;
+    return LDNQ_OK;
 }
 
 static enum ldnq_status make_dequantize(struct ldnq_graph *graph, const struct table_form *form,

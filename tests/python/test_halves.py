@@ -258,3 +258,18 @@ def test_exports_of_halves_should_be_quantized_whole(dynamo, tmp_path):
     np.savez(tmp_path / "x.npz", x=x.numpy(), labels=np.zeros(40, int))
     seen = support.answer("eval", tmp_path / "m.onnx", out, "--data", tmp_path / "x.npz")
     assert [model["samples"] for model in seen["models"]] == [40, 40]
+
+
+# ---- float8
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2])
+def test_weights_in_float8_should_be_dequantized_and_counted(dtype, tmp_path):
+    kind = ml_dtypes.float8_e4m3fn if dtype == TensorProto.FLOAT8E4M3FN else ml_dtypes.float8_e5m2
+    proto = model(["DequantizeLinear w s > d,", "MatMul x d > y,only"], [
+        numpy_helper.from_array(RNG.normal(size=(24, 16)).astype(kind), "w"),
+        tensor("s", .5, FLOAT)], [24], [16], FLOAT, opset=19)
+    path = save(proto, tmp_path / "m.onnx")
+    assert_same_as_runtime(path, RNG.normal(size=(5, 24)).astype(np.float32), tmp_path / "r", 1e-5)
+    seen = support.answer("inspect", path)["layers"][0]
+    assert seen["bytes"] == 24 * 16 + 4 and seen["type"].startswith("float8")

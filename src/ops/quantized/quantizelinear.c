@@ -13,12 +13,17 @@
 #include "ops/op.h"
 
 #include "base/size.h"
+#include "ir/float8.h"
 #include "ops/quantized/quantize_pair.h"
 
 #define BITS(dtype) LDNQ_DTYPE_BIT(LDNQ_##dtype)
 #define SMALL_TYPES                                                                                \
     (BITS(UINT8) | BITS(INT8) | BITS(UINT16) | BITS(INT16) | BITS(UINT4) | BITS(INT4) |            \
      BITS(UINT2) | BITS(INT2))
+/* Their zero points are 0. */
+#define FLOAT8_TYPES                                                                               \
+    (BITS(FLOAT8E4M3FN) | BITS(FLOAT8E4M3FNUZ) | BITS(FLOAT8E5M2) | BITS(FLOAT8E5M2FNUZ) |         \
+     BITS(FLOAT4E2M1))
 
 struct scale_runs {
     const char *x, *zero; /* zero may be NULL */
@@ -29,6 +34,7 @@ struct scale_runs {
     size_t block, blocks;      /* block_size, 0 for none; blocks along `axis` */
     size_t scale_step;         /* along a run: 0 or 1 */
     float low, high;           /* QuantizeLinear's range of codes */
+    enum ldnq_dtype x_dtype;   /* for float8 */
     void (*run)(const struct scale_runs *runs, const char *x, char *y, const float *scale,
                 const char *zero, size_t count);
 };
@@ -91,6 +97,15 @@ DEQUANTIZE(dequantize_int16, int16_t, int32_t)
 DEQUANTIZE(dequantize_uint16, uint16_t, int32_t)
 DEQUANTIZE(dequantize_int32, int32_t, int64_t)
 
+static void dequantize_float8(const struct scale_runs *s, const char *x, char *y_,
+                              const float *scale, const char *zero, size_t count)
+{
+    float *y = (void *)y_;
+    (void)zero;
+    for (size_t i = 0; i < count; i++)
+        y[i] = (float)ldnq_float8_to_double(s->x_dtype, (uint8_t)x[i]) * scale[i * s->scale_step];
+}
+
 /* ---- runs -------------------------------------------------------------------------- */
 
 /* Run i: its first element in x, its length, and its first scale. */
@@ -141,6 +156,7 @@ static void set_data_pointers(const struct ldnq_op_call *call, struct scale_runs
     s->y = call->out[0].data;
     s->scale = call->in[1]->data;
     s->zero = zero ? zero->data : NULL;
+    s->x_dtype = x->dtype;
     s->x_size = ldnq_dtype_size(x->dtype);
     s->y_size = ldnq_dtype_size(call->out[0].dtype);
     s->zero_size = zero ? ldnq_dtype_size(zero->dtype) : 0;
@@ -450,7 +466,7 @@ const struct ldnq_op ldnq_op_quantizelinear = {
 
 static enum ldnq_status dequantize_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_require_dtype(call, 0, SMALL_TYPES | BITS(INT32), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, SMALL_TYPES | FLOAT8_TYPES | BITS(INT32), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, BITS(FLOAT), err));
     if (ldnq_attr_int(call->node, "output_dtype", LDNQ_FLOAT) > LDNQ_FLOAT)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
@@ -466,6 +482,10 @@ static enum ldnq_status dequantize_infer_shape(struct ldnq_op_call *call, struct
 static void set_dequantize(enum ldnq_dtype dtype, struct scale_runs *runs)
 {
     bool is_signed = ldnq_dtype_is_signed(dtype);
+    if (FLOAT8_TYPES & LDNQ_DTYPE_BIT(dtype)) {
+        runs->run = dequantize_float8;
+        return;
+    }
     switch (ldnq_dtype_size(dtype)) {
     case 1:
         runs->run = is_signed ? dequantize_int8 : dequantize_uint8;
