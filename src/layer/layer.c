@@ -56,6 +56,25 @@ static bool is_no_table(const struct ldnq_node *node)
             table->constant->dtype == LDNQ_BOOL || table->constant->dtype == LDNQ_STRING);
 }
 
+static bool keeps_elements(const struct ldnq_node *node)
+{
+    static const char *const types[] = { "DequantizeLinear", "Transpose", "Reshape", "Identity",
+                                         "Cast" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(node->op_type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The tensor of the file that has the weight's elements, or its codes. */
+static const struct ldnq_tensor *find_stored_tensor(const struct ldnq_value *value)
+{
+    while (value->folded_from && keeps_elements(value->folded_from) &&
+           value->folded_from->inputs[0])
+        value = value->folded_from->inputs[0];
+    return value->constant;
+}
+
 static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_arena *arena,
                                        struct ldnq_error *err)
 {
@@ -67,6 +86,7 @@ static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_are
     layer->bias_input = op->bias_input < 0 ? 0 : (size_t)op->bias_input;
     layer->weight = weight ? weight->constant : NULL;
     layer->weight_name = weight ? weight->name : "";
+    layer->stored = weight ? find_stored_tensor(weight) : NULL;
     layer->bias_name = bias ? bias->name : "";
     LDNQ_TRY(check_weight(layer, weight, arena, err));
     if (node->within && !layer->refusal)
@@ -233,15 +253,24 @@ enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_ar
     return refuse_small_tables(*layers, *count, arena, err);
 }
 
+static const struct ldnq_tensor *find_shared_tensor(const struct ldnq_layer *layer)
+{
+    return layer->stored ? layer->stored : layer->weight;
+}
+
 bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_t i)
 {
     const struct ldnq_layer *owner = NULL;
+    if (!layers[i].weight)
+        return false;
+    const struct ldnq_tensor *stored = find_shared_tensor(&layers[i]);
     for (size_t k = 0; k < count; k++) {
         const struct ldnq_layer *reader = &layers[k];
-        if (reader->weight == layers[i].weight && (!owner || (owner->refusal && !reader->refusal)))
+        if (reader->weight && find_shared_tensor(reader) == stored &&
+            (!owner || (owner->refusal && !reader->refusal)))
             owner = reader;
     }
-    return layers[i].weight && owner == &layers[i];
+    return owner == &layers[i];
 }
 
 /* Each output element is a sum over the K columns of its group. A transposed convolution

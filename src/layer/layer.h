@@ -25,6 +25,8 @@ struct ldnq_layer {
     const struct ldnq_tensor *weight; /* NULL when it is not constant */
     enum ldnq_dtype dtype;            /* of weight and bias in the file: float32 or a half */
     const char *weight_name;
+    /* The tensor of the file that has the weight's elements or its codes; NULL: the weight. */
+    const struct ldnq_tensor *stored;
     /* The bias that is solved for with the weight; NULL when there is none, or none that
      * can be changed. */
     size_t bias_input;

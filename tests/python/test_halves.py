@@ -149,6 +149,18 @@ def test_tables_of_halves_should_be_gathered_in_codes(tmp_path):
         assert_same_as_runtime(out, ids, tmp_path / "r")
 
 
+def test_a_table_that_two_layers_read_should_count_once(tmp_path):
+    np.savez(tmp_path / "ids.npz", x=RNG.integers(0, 300, size=(40, 5)))
+    proto = model(["Gather table x > e,embed", "Transpose table > t,", "MatMul e t > y,head"],
+                  [tensor("table", RNG.normal(size=(300, 64)), HALF)], [5], [5, 300], HALF)
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    source, out = save(proto, tmp_path / "m.onnx"), tmp_path / "q.onnx"
+    quantize(source, out, tmp_path / "ids.npz")
+    assert support.answer("inspect", source)["totals"]["bytes"] == 2 * 300 * 64
+    assert support.answer("inspect", out)["totals"]["bytes"] == 300 * 64 + 2 * 300
+    assert support.answer("diff", source, out)["b"]["weight_bytes"] == 300 * 64 + 2 * 300
+
+
 # ---- numbers that float16 hardly has
 
 
