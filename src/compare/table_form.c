@@ -26,6 +26,7 @@ struct table_form {
     size_t count;
     struct ldnq_value *codes, *scales, *ids;
     bool is_packed;
+    bool has_matrices; /* codes (E, K, M), scales (E, 1, M) */
 };
 
 /* ---- matching ---------------------------------------------------------------------------- */
@@ -115,6 +116,15 @@ static bool has_scale_shape(const struct ldnq_tensor *scales, const struct ldnq_
     return true;
 }
 
+/* (E, 1, M), for codes (E, K, M), M / 2 of them in bytes. */
+static bool has_scale_shape_of_matrices(const struct ldnq_tensor *scales,
+                                        const struct ldnq_tensor *codes, bool is_packed)
+{
+    const struct ldnq_shape *a = &scales->shape, *b = &codes->shape;
+    return scales->dtype == LDNQ_FLOAT && a->rank == 3 && b->rank == 3 && a->dim[1] == 1 &&
+           a->dim[0] == b->dim[0] && a->dim[2] == b->dim[2] * (is_packed ? 2 : 1);
+}
+
 /* Sets the last node; false if the graph has another form. */
 static bool match_scaling(const struct form_rewriter *rewriter, struct table_form *form,
                           const struct ldnq_value *codes)
@@ -124,13 +134,16 @@ static bool match_scaling(const struct form_rewriter *rewriter, struct table_for
                                    ? scaled->inputs[1]->producer
                                    : NULL;
     if (!gather || scaled->inputs[0] != codes || !is_row_gather(gather) ||
-        gather->inputs[1] != form->ids || rewriter->readers[gather->outputs[0]->index].count != 1 ||
-        !has_scale_shape(gather->inputs[0]->constant, form->codes->constant))
+        gather->inputs[1] != form->ids || rewriter->readers[gather->outputs[0]->index].count != 1)
+        return false;
+    const struct ldnq_tensor *scales = gather->inputs[0]->constant, *stored = form->codes->constant;
+    form->has_matrices = has_scale_shape_of_matrices(scales, stored, form->is_packed);
+    if (!form->has_matrices && !has_scale_shape(scales, stored))
         return false;
     form->scales = gather->inputs[0];
     append_form_node(form, gather);
     append_form_node(form, scaled);
-    if (form->codes->constant->shape.rank == 2)
+    if (stored->shape.rank == 2 || form->has_matrices)
         return true;
     struct ldnq_node *join = find_reader(rewriter, scaled->outputs[0], 1, "Reshape");
     if (!join || !join->inputs[1] || !join->inputs[1]->constant)
@@ -186,11 +199,13 @@ static enum ldnq_status make_codes(struct ldnq_graph *graph, const struct table_
     struct ldnq_shape shape = { .rank = 2, .dim = { from->dim[0], 1 } };
     struct ldnq_tensor *tensor;
     *out = form->codes;
-    if (!form->is_packed && from->rank == 2)
+    if (!form->is_packed && (from->rank == 2 || form->has_matrices))
         return LDNQ_OK;
     for (int axis = 1; axis < from->rank; axis++)
         shape.dim[1] *= from->dim[axis];
-    shape.dim[1] *= form->is_packed ? 2 : 1;
+    if (form->has_matrices)
+        shape = *from;
+    shape.dim[shape.rank - 1] *= form->is_packed ? 2 : 1;
     LDNQ_TRY(ldnq_tensor_create(graph->arena, form->is_packed ? LDNQ_INT4 : LDNQ_INT8, &shape,
                                 &tensor, err));
     int8_t *codes = tensor->data;
@@ -215,7 +230,7 @@ static enum ldnq_status make_scales(struct ldnq_graph *graph, const struct table
     if (!tensor)
         return LDNQ_NOMEM;
     *tensor = *form->scales->constant;
-    tensor->shape.rank--;
+    tensor->shape.rank -= !form->has_matrices;
     LDNQ_TRY(replace_constant(graph, form->scales, tensor, out, err));
     (*out)->half = form->scales->half;
     return LDNQ_OK;
@@ -232,11 +247,12 @@ static enum ldnq_status make_dequantize(struct ldnq_graph *graph, const struct t
         ldnq_arena_printf(graph->arena, err, "DequantizeLinear of '%s'", form->codes->name);
     if (!node || !attrs || !values || !label)
         return LDNQ_NOMEM;
-    const int64_t last = form->codes->constant->shape.dim[form->codes->constant->shape.rank - 1];
+    const struct ldnq_shape *stored = &form->codes->constant->shape;
+    const int64_t last = stored->dim[stored->rank - 1] * (form->is_packed ? 2 : 1);
     attrs[0] = (struct ldnq_attr){ .name = "axis", .kind = LDNQ_ATTR_INT, .i = has_blocks };
     attrs[1] = (struct ldnq_attr){ .name = "block_size",
                                    .kind = LDNQ_ATTR_INT,
-                                   .i = last * (form->is_packed ? 2 : 1) };
+                                   .i = form->has_matrices ? stored->dim[1] : last };
     LDNQ_TRY(make_codes(graph, form, &values[0], err));
     LDNQ_TRY(make_scales(graph, form, &values[1], err));
     LDNQ_TRY(ldnq_graph_add_value(graph, "", &values[2], err));

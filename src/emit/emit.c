@@ -488,7 +488,7 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
 {
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
     const struct ldnq_node *node = quantized->layer.node;
-    if (ldnq_layer_is_table(&quantized->layer)) {
+    if (ldnq_layer_is_lookup(&quantized->layer)) {
         const size_t owner =
             quantized->shared ? (size_t)(quantized->shared - emitter->network->layers) : i;
         LDNQ_TRY(ldnq_emit_table(emitter->model, quantized, &emitter->tables[owner], emitter->arena,

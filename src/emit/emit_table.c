@@ -11,9 +11,16 @@ struct table_emitter {
     struct ldnq_arena *arena;
 };
 
+/* Elements of the table's last axis: columns, or in matrices (E, K, M) rows. */
+static size_t count_last_axis(const struct ldnq_quantized_layer *quantized)
+{
+    const struct ldnq_shape *shape = &quantized->layer.weight->shape;
+    return (size_t)shape->dim[shape->rank - 1];
+}
+
 unsigned ldnq_emit_table_bits(const struct ldnq_quantized_layer *quantized)
 {
-    return ldnq_table_code_bits(quantized->codebook->bits, quantized->layer.geometry.cols);
+    return ldnq_table_code_bits(quantized->codebook->bits, count_last_axis(quantized));
 }
 
 /* ---- tensors ----------------------------------------------------------------------------- */
@@ -48,9 +55,14 @@ static enum ldnq_status add_scalar(struct table_emitter *emitter, const char *su
     return add_floats(emitter, suffix, &tensor, name, err);
 }
 
-/* (rows, last), or (rows, S, last) with blocks. */
+/* (rows, last), or (rows, S, last) with blocks; (E, K, last) of matrices. */
 static struct ldnq_shape make_table_shape(const struct ldnq_quantized_layer *quantized, size_t last)
 {
+    if (quantized->layer.product) {
+        struct ldnq_shape matrices = quantized->layer.weight->shape;
+        matrices.dim[2] = (int64_t)last;
+        return matrices;
+    }
     struct ldnq_shape shape = { .rank = 1, .dim = { (int64_t)quantized->layer.geometry.rows } };
     if (quantized->block_index)
         shape.dim[shape.rank++] = (int64_t)quantized->block_count;
@@ -61,6 +73,8 @@ static struct ldnq_shape make_table_shape(const struct ldnq_quantized_layer *qua
 /* Columns under one scale. */
 static size_t count_scale_columns(const struct ldnq_quantized_layer *quantized)
 {
+    if (quantized->layer.product)
+        return count_last_axis(quantized);
     return quantized->layer.geometry.cols / ldnq_quantized_scales_per_row(quantized);
 }
 
@@ -79,16 +93,24 @@ static enum ldnq_status add_codes(struct table_emitter *emitter, const char **na
                                   struct ldnq_error *err)
 {
     const struct ldnq_quantized_layer *quantized = emitter->quantized;
+    const struct ldnq_layer_geometry *geometry = &quantized->layer.geometry;
     const size_t width = count_scale_columns(quantized);
     const size_t elements = ldnq_layer_elements(&quantized->layer);
+    int8_t *codes = ldnq_arena_alloc(emitter->arena, elements, sizeof *codes, err);
+    if (!codes)
+        return LDNQ_NOMEM;
+    for (size_t row = 0; row < ldnq_layer_rows(&quantized->layer); row++)
+        for (size_t col = 0; col < geometry->cols; col++)
+            codes[ldnq_find_weight_offset(geometry, row, col)] =
+                quantized->codes[row * geometry->cols + col];
     struct ldnq_tensor tensor = { .dtype = LDNQ_INT8,
                                   .shape = make_table_shape(quantized, width),
-                                  .data = quantized->codes };
+                                  .data = codes };
     if (ldnq_emit_table_bits(quantized) == 4) {
         uint8_t *bytes = ldnq_arena_alloc(emitter->arena, elements / 2, sizeof *bytes, err);
         if (!bytes)
             return LDNQ_NOMEM;
-        pack_codes(quantized->codes, elements / width, width / 2, bytes);
+        pack_codes(codes, elements / width, width / 2, bytes);
         tensor = (struct ldnq_tensor){ .dtype = LDNQ_UINT8,
                                        .shape = make_table_shape(quantized, width / 2),
                                        .data = bytes };
@@ -99,9 +121,13 @@ static enum ldnq_status add_codes(struct table_emitter *emitter, const char **na
 static enum ldnq_status add_table_tensors(struct table_emitter *emitter,
                                           struct ldnq_table_names *names, struct ldnq_error *err)
 {
-    const struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT,
-                                        .shape = make_table_shape(emitter->quantized, 1),
-                                        .data = emitter->quantized->scales };
+    struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT,
+                                  .shape = make_table_shape(emitter->quantized, 1),
+                                  .data = emitter->quantized->scales };
+    if (emitter->quantized->layer.product) {
+        scales.shape = emitter->quantized->layer.weight->shape;
+        scales.shape.dim[1] = 1;
+    }
     LDNQ_TRY(add_codes(emitter, &names->codes, err));
     return add_floats(emitter, "_scale", &scales, &names->scales, err);
 }

@@ -50,7 +50,7 @@ enum ldnq_dtype ldnq_emit_dtype(const struct ldnq_emit_choice *choice,
 enum ldnq_dtype ldnq_emit_layer_dtype(const struct ldnq_emit_choice *choice,
                                       const struct ldnq_quantized_layer *quantized)
 {
-    if (ldnq_layer_is_table(&quantized->layer))
+    if (ldnq_layer_is_lookup(&quantized->layer))
         return ldnq_emit_table_bits(quantized) == 4 ? LDNQ_INT4 : LDNQ_INT8;
     return ldnq_emit_dtype(choice, quantized->codebook);
 }

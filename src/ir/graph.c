@@ -163,3 +163,23 @@ const char *ldnq_graph_strip_file(const struct ldnq_graph *graph, const char *me
 {
     return ldnq_message_strip(message, graph->file);
 }
+
+bool ldnq_node_reads(const struct ldnq_node *node, const struct ldnq_value *value)
+{
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] == value)
+            return true;
+    for (size_t i = 0; i < node->capture_count; i++)
+        if (node->captures[i] == value)
+            return true;
+    return false;
+}
+
+size_t ldnq_find_product_of_lookup(const struct ldnq_graph *graph, size_t node_index)
+{
+    const struct ldnq_value *value = graph->nodes[node_index]->outputs[0];
+    for (size_t n = node_index + 1; n < graph->node_count; n++)
+        if (ldnq_node_reads(graph->nodes[n], value))
+            return n;
+    return node_index;
+}

@@ -95,6 +95,9 @@ struct ldnq_node {
     const char *within;
     /* The same handle for a node of a body of If, Loop or Scan that is not part of a function. */
     const void *body_origin;
+    /* The output is matrices that a product alone reads as its right operand
+     * (ldnq_pass_move_lookups). */
+    bool feeds_product;
     bool is_added; /* a pass added it: the file has no such node */
     /* Nodes of the file that passes merged into this one (a BatchNormalization
      * folded into a convolution), in the order of the merges. */
@@ -195,5 +198,11 @@ enum ldnq_status ldnq_node_fail(const struct ldnq_graph *graph, const struct ldn
 /* The message without the "FILE: " at its start, for use inside another message that
  * names the file itself. Points into `message`. */
 const char *ldnq_graph_strip_file(const struct ldnq_graph *graph, const char *message);
+
+/* Whether the value is an input of the node, or read by its bodies. */
+bool ldnq_node_reads(const struct ldnq_node *node, const struct ldnq_value *value);
+
+/* Finds the first node that reads what this node looks up; the node itself if none does. */
+size_t ldnq_find_product_of_lookup(const struct ldnq_graph *graph, size_t node_index);
 
 #endif

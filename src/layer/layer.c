@@ -215,7 +215,7 @@ static enum ldnq_status append_layers_of_node(struct ldnq_node *node,
 {
     const size_t first = *count;
     for (const struct ldnq_op_layer *op = node->op->layer; op; op = op->other)
-        if (has_float_constant(node, op->weight_input))
+        if (has_float_constant(node, op->weight_input) && (!op->applies_to || op->applies_to(node)))
             layers[(*count)++] = make_layer(node, op, place);
     if (*count == first)
         layers[(*count)++] = make_layer(node, node->op->layer, place);
@@ -236,8 +236,12 @@ static enum ldnq_status list_layers(const struct ldnq_graph *graph, struct layer
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
                 LDNQ_TRY(list_layers(node->attrs[k].g, enter_body(&place, node, node->attrs[k].g),
                                      arena, layers, count, err));
-        if (node->op && node->op->layer && !is_no_table(node))
+        if (node->op && node->op->layer && !is_no_table(node)) {
+            const size_t first = *count;
             LDNQ_TRY(append_layers_of_node(node, &place, arena, layers, count, err));
+            if (node->feeds_product && *count > first)
+                layers[first].product = graph->nodes[ldnq_find_product_of_lookup(graph, i)];
+        }
     }
     return LDNQ_OK;
 }
@@ -282,6 +286,10 @@ static size_t macs_per_index(const struct ldnq_layer *layer, struct ldnq_shape *
     if (ldnq_layer_is_table(layer)) {
         *shape = layer->node->outputs[0]->shape;
         return 0;
+    }
+    if (layer->op->is_lookup) {
+        *shape = layer->product ? layer->product->outputs[0]->shape : (struct ldnq_shape){ 0 };
+        return geometry->cols;
     }
     if (!layer->op->spreads_inputs && !layer->op->repeats_weight) {
         *shape = layer->node->outputs[0]->shape;

@@ -14,6 +14,7 @@
 struct ldnq_layer {
     struct ldnq_node *node;
     const struct ldnq_op_layer *op;
+    const struct ldnq_node *product; /* of matrices that are looked up; NULL for other layers */
     size_t node_index; /* index in graph->nodes; in a body, that of the node that runs the body */
     /* The graph of the node. In a body (which is NULL in the main graph): the handle of the main
      * graph's node that runs it, and whether it is, or is in, a loop. */
@@ -69,6 +70,12 @@ static inline size_t ldnq_layer_elements(const struct ldnq_layer *layer)
 static inline bool ldnq_layer_is_table(const struct ldnq_layer *layer)
 {
     return layer->op->is_table;
+}
+
+/* Whether codes are looked up, then dequantized (op_layer.h). */
+static inline bool ldnq_layer_is_lookup(const struct ldnq_layer *layer)
+{
+    return layer->op->is_lookup;
 }
 
 /* Whether two float weights are one matrix, whatever their layouts are. */

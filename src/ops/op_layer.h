@@ -142,6 +142,10 @@ struct ldnq_op_layer {
     /* A table: count_positions and fill_columns are NULL, and a node whose weight is computed, or
      * holds integers, is no layer. */
     bool is_table;
+    /* Codes are looked up, then dequantized: a table, or matrices for a product. */
+    bool is_lookup;
+    /* Whether the node is this layer, of those in the chain; NULL: every node is. */
+    bool (*applies_to)(const struct ldnq_node *node);
     int weight_input, bias_input; /* -1: the operator has no bias */
     /* The same operator with its weight in another input; NULL: none. A node has each of these
      * layers whose weight is constant. */
@@ -171,7 +175,8 @@ struct ldnq_op_layer {
                          float *columns, size_t ld);
 };
 
-/* Whether the node looks up rows of a constant table that can be quantized. */
+/* Whether the node looks up rows, or matrices for a product, of a constant that can be quantized.
+ */
 bool ldnq_op_reads_table(const struct ldnq_node *node);
 
 /* Writes columns at .. at+count-1 of one group of one image; image_group is

@@ -154,6 +154,8 @@ enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_e
         return ldnq_fail(err, bound, "%s", first.message);
     LDNQ_TRY(ldnq_pass_remove_dead_nodes(graph, err));
     enum ldnq_status folded = ldnq_pass_fold_constants(graph, &second);
+    if (folded == LDNQ_OK)
+        ldnq_pass_move_lookups(graph);
     if (bound == LDNQ_OK && folded == LDNQ_OK)
         return LDNQ_OK;
     return fail_with_both_problems(graph, bound, &first, folded, &second, err);

@@ -36,6 +36,11 @@ enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_e
  * all other passes. Errors: NOMEM. */
 enum ldnq_status ldnq_pass_widen_halves(struct ldnq_graph *graph, struct ldnq_error *err);
 
+/* Moves each Gather of matrices of a constant (E, K, M) directly before the MatMul that alone reads
+ * them, so that the data of the product exists when the lookup runs, and marks it (feeds_product).
+ */
+void ldnq_pass_move_lookups(struct ldnq_graph *graph);
+
 /* Merges a BatchNormalization into the convolution or Gemm before it when nothing else
  * reads the value between the two:
  *   y = s conv(x) + (shift - s mean),  s = scale / sqrt(var + epsilon)

@@ -36,7 +36,9 @@ struct ldnq_input_means {
 static const struct ldnq_value *find_layer_input(const struct ldnq_graph *graph,
                                                  const struct ldnq_layer *layer)
 {
-    return graph->nodes[layer->node_index]->inputs[layer->op->data_input];
+    const size_t product = ldnq_find_product_of_lookup(graph, layer->node_index);
+    return layer->product ? graph->nodes[product]->inputs[0]
+                          : graph->nodes[layer->node_index]->inputs[layer->op->data_input];
 }
 
 enum ldnq_status ldnq_input_means_create(const struct ldnq_layer *layers, size_t count,
@@ -226,7 +228,7 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
         return LDNQ_NOMEM;
     LDNQ_TRY(make_mean_sample(shape, arena, sample, err));
     for (size_t i = 0; i < in_count; i++)
-        in[i] = node->inputs[i] ? node->inputs[i]->constant : NULL;
+        in[i] = i < node->input_count && node->inputs[i] ? node->inputs[i]->constant : NULL;
     in[layer->weight_input] = layer->weight;
     for (size_t i = 0; i < 2; i++) {
         in[data_input] = sample[i];
@@ -237,7 +239,8 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
                                            .in = in,
                                            .out = outputs,
                                            .pool = pool };
-        LDNQ_TRY(ldnq_ops_infer_shape(&sums.call, err));
+        if (!layer->op->is_lookup)
+            LDNQ_TRY(ldnq_ops_infer_shape(&sums.call, err));
         if (layer->op->prepare)
             LDNQ_TRY(prepare_call(layer->op, &sums.call, arena, err));
         sums.positions = layer->op->count_positions(&sums.call);

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/size.h"
+#include "base/text.h"
 #include "pipeline/holdout.h"
 #include "pipeline/layer_choice.h"
 
@@ -18,7 +19,8 @@ enum ldnq_status ldnq_fitting_allocate_call(struct ldnq_layer_fitting *fitting,
     struct ldnq_arena *arena = fitting->quantizer->arena;
     size_t inputs = 0, outputs = 0;
     for (size_t i = 0; i < network->count; i++) {
-        inputs = ldnq_size_max(inputs, network->layers[i].layer.node->input_count);
+        const size_t extra = network->layers[i].layer.product != NULL;
+        inputs = ldnq_size_max(inputs, network->layers[i].layer.node->input_count + extra);
         outputs = ldnq_size_max(outputs, network->layers[i].layer.node->output_count);
     }
     for (size_t i = 0; i < 2; i++) {
@@ -28,6 +30,14 @@ enum ldnq_status ldnq_fitting_allocate_call(struct ldnq_layer_fitting *fitting,
             return LDNQ_NOMEM;
     }
     return LDNQ_OK;
+}
+
+/* The data that is multiplied with the matrices that the layer looks up. */
+static const struct ldnq_value *find_product_data(const struct ldnq_calib_runner *runner,
+                                                  const struct ldnq_layer *layer)
+{
+    const struct ldnq_graph *graph = runner->graph;
+    return graph->nodes[ldnq_find_product_of_lookup(graph, layer->node_index)]->inputs[0];
 }
 
 /* The call that the executor would make of the layer for this batch, with shapes inferred. */
@@ -42,6 +52,9 @@ static enum ldnq_status infer_layer_call(struct ldnq_layer_fitting *fitting,
     for (size_t i = 0; i < node->input_count; i++)
         fitting->in[which][i] =
             node->inputs[i] ? ldnq_exec_find_value(runner->exec, node->inputs[i]) : NULL;
+    if (layer->product)
+        fitting->in[which][layer->op->data_input] =
+            ldnq_exec_find_value(runner->exec, find_product_data(runner, layer));
     *call = (struct ldnq_op_call){
         .node = node,
         .attrs = node->op_attrs,
@@ -109,6 +122,9 @@ static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t bat
         LDNQ_TRY(prepare_call(fitting, &quantized, arena, err));
     if (runner->reference)
         LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
+    /* A position is compared with itself: it meets the matrix of the quantized network. */
+    if (runner->reference && op->is_lookup)
+        fitting->in[1][1] = fitting->in[0][1];
     if (runner->reference && op->prepare)
         LDNQ_TRY(prepare_call(fitting, &exact, arena, err));
     struct ldnq_layer_moments_call call = {
@@ -275,6 +291,35 @@ static enum ldnq_status choose_by_held_out_part(struct ldnq_layer_fitting *fitti
     return LDNQ_OK;
 }
 
+/* Matrices that no sample meets have no input to be fitted to: each of their columns counts the
+ * same. They are named. */
+static void round_unmet_matrices(const struct ldnq_layer_fitting *fitting)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
+    const size_t cols = layer->geometry.cols;
+    char list[256];
+    struct ldnq_text text;
+    ldnq_text_init(&text, list, sizeof list);
+    for (size_t group = 0; group < layer->geometry.groups; group++) {
+        double *gram = fitting->moments.statistics.gram + group * cols * cols, power = 0;
+        for (size_t k = 0; k < cols; k++)
+            power += gram[k * cols + k];
+        if (power > 0)
+            continue;
+        for (size_t k = 0; k < cols; k++)
+            gram[k * cols + k] = 1;
+        ldnq_text_append_item(&text, ", ", "%zu", group);
+    }
+    if (text.items == 0)
+        return;
+    const bool is_one = text.items == 1;
+    ldnq_text_append_omitted_count(&text);
+    ldnq_sink_warn(quantizer->options->sink,
+                   "'%s': no sample meets %s %s of its weight, which %s rounded",
+                   layer->node->label, is_one ? "matrix" : "matrices", list, is_one ? "is" : "are");
+}
+
 /* Steps 1 and 2 on the samples. */
 enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitting,
                                                  struct ldnq_layer_diagnostics *diagnostics,
@@ -303,5 +348,7 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
                                          layer->bias ? bias : NULL, err));
     ldnq_layer_moments_release(moments);
     ldnq_statistics_finish(&moments->statistics);
+    if (layer->product)
+        round_unmet_matrices(fitting);
     return LDNQ_OK;
 }

@@ -51,7 +51,7 @@ static void choose_codebook_and_granularity(const struct ldnq_quantize_options *
     quantized->layer = *layer;
     quantized->codebook = ldnq_select_codebook(layer->node, options);
     /* The scales of rows are gathered with them. */
-    const bool is_table = ldnq_layer_is_table(layer);
+    const bool is_table = ldnq_layer_is_lookup(layer);
     quantized->granularity = is_table ? LDNQ_PER_CHANNEL : options->granularity;
     quantized->scale_format = find_scale_format(layer);
     quantized->negative_scales = !is_table && (!target || target->negative_scales);

@@ -52,7 +52,7 @@ static enum ldnq_status check_options(const struct ldnq_graph *graph,
 
 static bool is_table(const struct ldnq_node *node)
 {
-    return node->op && node->op->layer && node->op->layer->is_table;
+    return node->op && node->op->layer && node->op->layer->is_table && !node->feeds_product;
 }
 
 const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
@@ -68,8 +68,10 @@ unsigned ldnq_select_stored_bits(const struct ldnq_node *node,
                                  const struct ldnq_quantize_options *options)
 {
     const unsigned bits = ldnq_select_codebook(node, options)->bits;
-    if (is_table(node))
-        return ldnq_table_code_bits(bits, (size_t)node->inputs[0]->constant->shape.dim[1]);
+    if (is_table(node) || node->feeds_product) {
+        const struct ldnq_shape *shape = &node->inputs[0]->constant->shape;
+        return ldnq_table_code_bits(bits, (size_t)shape->dim[shape->rank - 1]);
+    }
     return bits > options->least_code_bits ? bits : options->least_code_bits;
 }
 
@@ -97,6 +99,8 @@ size_t ldnq_select_block(const struct ldnq_layer *layer,
     else if (options->granularity == LDNQ_PER_CHANNEL && has_product_blocks(layer->node) &&
              ldnq_select_stored_bits(layer->node, options) < 8)
         block = options->product_block;
+    if (layer->product)
+        return 0;
     /* With 8 bits a row's own scale leaves nothing to gain. */
     if (ldnq_layer_is_table(layer) &&
         (ldnq_select_stored_bits(layer->node, options) == 8 || !can_cut_table_rows(layer, block)))
@@ -452,7 +456,7 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
             all[i].refusal = "left out by skip or only";
         if (!all[i].refusal && all[i].body)
             all[i].refusal = refuse_body(options);
-        if (!all[i].refusal && target && ldnq_layer_is_table(&all[i]) && !target->gathers_codes)
+        if (!all[i].refusal && target && ldnq_layer_is_lookup(&all[i]) && !target->gathers_codes)
             all[i].refusal = "the target has no form for the codes of a table";
         if (!all[i].refusal && !ldnq_select_codebook(node, options))
             all[i].refusal = "left float by its codebook";

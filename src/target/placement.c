@@ -228,6 +228,16 @@ static bool has_halves(const struct ldnq_node *node)
     return false;
 }
 
+/* Whether the node multiplies matrices that are looked up as codes and dequantized. */
+static bool reads_lookup(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && node->inputs[i]->producer &&
+            node->inputs[i]->producer->feeds_product)
+            return true;
+    return false;
+}
+
 static enum ldnq_status allocate_placement_arrays(struct ldnq_placement_workspace *work,
                                                   struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -253,7 +263,7 @@ static enum ldnq_status allocate_placement_arrays(struct ldnq_placement_workspac
         const struct ldnq_operator_rule *rule = ldnq_target_rule(work->options->target, node);
         /* A node that the file has elsewhere (in a function) can't be changed there. */
         const bool is_table = work->options->target->gathers_codes && ldnq_op_reads_table(node);
-        if (node->within || is_table ||
+        if (node->within || is_table || reads_lookup(node) ||
             (rule && (rule->class == LDNQ_TAKES_NO_PAIR || rule->class == LDNQ_RUNS_FLOAT)))
             rule = NULL;
         if (rule && has_halves(node)) {

@@ -256,3 +256,61 @@ def test_fused_matmul_should_transpose_its_operands(flags, tmp_path):
                             transA=flags & 1, transB=flags >> 1)
     source, _ = save(tmp_path / "m.onnx", [node], x, w=w)
     support.assert_same_outputs(source, {"x": x}, tmp_path / "run")
+
+
+# ---- matrices that are looked up at run time
+
+
+def experts(path, count=96, reached=3, matrices=4):
+    """Each sample names the matrix that it meets; the lookup comes before the data is computed."""
+    nodes = [helper.make_node("Gather", ["w", "ids"], ["g"], "experts"),
+             helper.make_node("Relu", ["x"], ["r"]),
+             helper.make_node("MatMul", ["r", "g"], ["y"], "product")]
+    proto = support.model(nodes, {"x": ["N", 5, 12]}, {"y": ["N", 5, 8]},
+                          {"w": array(matrices, 12, 8)}, opset=21, ir_version=10)
+    proto.graph.input.append(support.info("ids", ["N"], TensorProto.INT64))
+    support.save(proto, path)
+    ids = RNG.integers(0, reached, count)
+    # Each matrix has an input of its own kind.
+    x = np.stack([correlated(5, 12) for _ in range(reached)])[ids]
+    return path, {"x": x + RNG.normal(0, .3, x.shape).astype(np.float32), "ids": ids}
+
+
+def quantize_experts(folder, *options):
+    RNG.bit_generator.state = np.random.default_rng(6).bit_generator.state
+    source, feeds = experts(folder / "m.onnx")
+    np.savez(folder / "x.npz", **feeds)
+    out = folder / "q.onnx"
+    answer = support.answer("quantize", source, "-o", out, "--calib", folder / "x.npz", *options)
+    support.check(out)
+    support.assert_same_outputs(out, feeds, folder / "run")
+    assert_no_float_weight(out)
+    exact, rounded = (support.ort_run(path, feeds)["y"] for path in (source, out))
+    return source, out, answer, 10 * np.log10(np.sum(exact**2) / np.sum((exact - rounded)**2))
+
+
+@pytest.mark.parametrize("target", ["weights", "ort"])
+@pytest.mark.parametrize("weights", ["int8", "int4"])
+def test_matrices_should_be_looked_up_as_codes(weights, target, tmp_path):
+    source, out, answer, quality = quantize_experts(tmp_path, "--weights", weights, "--target",
+                                                    target, "--solver", "gptq")
+    assert [layer["node"] for layer in answer["layers"]] == ["experts"]
+    assert quality > (35 if weights == "int8" else 14)
+    graph = onnx.load(out).graph
+    [lookup] = [n for n in graph.node if n.op_type == "Gather" and n.input[0] == "w_quantized"]
+    assert lookup.input[1] == "ids"
+    layers = {layer["node"]: layer for layer in support.answer("diff", source, out)["layers"]}
+    assert layers["experts"]["other"] and layers["experts"]["bits"] < 11
+    listed = {layer["node"]: layer for layer in support.answer("inspect", out)["layers"]}
+    assert listed["experts"]["type"] == weights
+
+
+def test_each_matrix_should_be_fitted_to_what_meets_it(tmp_path):
+    found = {}
+    for solver in ("rtn", "gptq"):
+        folder = tmp_path / solver
+        folder.mkdir()
+        _, _, answer, found[solver] = quantize_experts(folder, "--weights", "int4", "--target",
+                                                       "weights", "--solver", solver)
+    assert found["gptq"] > found["rtn"] + 2, found
+    assert any("'experts'" in text and "matrix 3" in text for text in answer["warnings"])

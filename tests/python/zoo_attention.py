@@ -367,7 +367,7 @@ class Conformer(nn.Module):
         return self.head(x)
 
 
-species("attention-einsum", Einsums, 1, x=floats(7, 12))
+species("attention-einsum", Einsums, 4, x=floats(7, 12))
 species("swin", swin, 15, image=floats(3, 32, 32))
 species("mlp-mixer", mixer, 10, image=floats(3, 32, 32))
 species("rotary-decoder", lambda: Rotary(RootMeanSquare), 7, tokens=ids(8, 33))

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "ops/index/gather_matrices.h"
 #include "ops/op_layer.h"
 
 #define INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
@@ -182,8 +183,16 @@ static enum ldnq_status gather_describe_weight(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
+static bool reads_rows(const struct ldnq_node *node)
+{
+    return !node->feeds_product;
+}
+
 static const struct ldnq_op_layer gather_layer = {
     .is_table = true,
+    .is_lookup = true,
+    .applies_to = reads_rows,
+    .other = &ldnq_gather_matrices_layer,
     .weight_input = 0,
     .bias_input = -1,
     .describe_weight = gather_describe_weight,
@@ -196,6 +205,8 @@ bool ldnq_op_reads_table(const struct ldnq_node *node)
     if (!node->op || !node->op->layer || !node->op->layer->is_table)
         return false;
     const struct ldnq_value *table = node->inputs[0];
+    if (node->feeds_product)
+        return table && table->constant;
     return table && table->constant && table->constant->dtype == LDNQ_FLOAT &&
            gather_describe_weight(node, table->constant, NULL, &geometry, &reason) == LDNQ_OK;
 }
