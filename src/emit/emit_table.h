@@ -7,9 +7,14 @@
  *   8 bits   Gather(codes) -> Cast -> Mul by Gather(scales)
  *   4 bits   Gather of bytes (ONNX's Gather has no int4), two codes c + 8 in each: the low half
  *            of a byte belongs to the first half of the row, or of the block. In the table's
- *            float type, which is exact: high = Floor(byte / 16), low = byte - 16 high, Concat, Sub
- * 8, Mul. OpenVINO 2026.4 computes shifts and divisions of uint8 wrongly blocks   tensors have an
- * axis of blocks, (rows, S, cols / S), and a Reshape ends it
+ *            float type, which is exact: high = Floor(byte / 16), low = byte - 16 high,
+ *            Concat, Sub 8, Mul. OpenVINO 2026.4 computes shifts and divisions of uint8
+ *            wrongly
+ *
+ *   blocks   tensors have an axis of blocks, (rows, S, cols / S), and a Reshape ends it
+ *
+ *   matrices for a product, (E, K, M): scales are (E, 1, M), and bytes hold halves of the last
+ *            axis
  *
  * The node itself becomes the last one of the form, so that it keeps its name and output. */
 #ifndef LDNQ_EMIT_TABLE_H

@@ -101,7 +101,8 @@ def einsum(path, equation, weight, x, left=False):
 
 
 def heads_into_width(path):
-    return einsum(path, "nqhd,hde->nqe", array(3, 4, 10), correlated(64, 5, 3, 4))
+    return einsum(path, "nqhd,hde->nqe", array(3, 4, 10),
+                  correlated(64, 5, 12).reshape(64, 5, 3, 4))
 
 
 def width_into_heads(path):
