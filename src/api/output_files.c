@@ -20,17 +20,23 @@ static bool find_folder(const char *path, char folder[4096])
     return true;
 }
 
-/* What exists and is no regular file is written in place. */
-static enum ldnq_status check_device(const char *path, const struct stat *info,
-                                     struct ldnq_error *err)
+/* A pipe with a name may have no reader, so that opening it would wait for ever. Links to pipes are
+ * those of a shell, which have one. */
+static bool is_named_pipe(const char *path)
 {
     struct stat named;
+    return lstat(path, &named) == 0 && S_ISFIFO(named.st_mode);
+}
+
+/* What exists and is no regular file is written in place. A named pipe is for what its reader
+ * follows line by line. */
+static enum ldnq_status check_device(const char *path, const struct stat *info, bool has_lines,
+                                     struct ldnq_error *err)
+{
     if (S_ISDIR(info->st_mode))
         return ldnq_fail(err, LDNQ_IO, "%s: is a folder; a file is to be written", path);
-    /* Links to pipes are those of a shell, which have a reader; the name of one may have none, so
-     * that opening it would wait for ever. */
-    if ((S_ISFIFO(info->st_mode) && lstat(path, &named) == 0 && S_ISFIFO(named.st_mode)) ||
-        S_ISSOCK(info->st_mode) || S_ISBLK(info->st_mode))
+    if ((S_ISFIFO(info->st_mode) && !has_lines && is_named_pipe(path)) || S_ISSOCK(info->st_mode) ||
+        S_ISBLK(info->st_mode))
         return ldnq_fail(err, LDNQ_IO, "%s: is a %s; a file is to be written", path,
                          S_ISFIFO(info->st_mode)   ? "named pipe"
                          : S_ISSOCK(info->st_mode) ? "socket"
@@ -53,14 +59,14 @@ static bool is_guarded_by_owner(const struct stat *folder, const struct stat *fi
 
 /* Whether a file can be created at `path`, or replaced, by creating the temporary one that it is
  * written to. */
-static enum ldnq_status check_output(const char *path, struct ldnq_error *err)
+static enum ldnq_status check_output(const char *path, bool has_lines, struct ldnq_error *err)
 {
     char folder[4096];
     struct stat info, around;
     struct ldnq_file_writer writer;
     const bool exists = stat(path, &info) == 0;
     if (exists && !S_ISREG(info.st_mode))
-        return check_device(path, &info, err);
+        return check_device(path, &info, has_lines, err);
     if (!find_folder(path, folder))
         return ldnq_fail(err, LDNQ_IO, "%s: the path is too long", path);
     if (stat(folder, &around) != 0 || !S_ISDIR(around.st_mode))
@@ -82,7 +88,7 @@ enum ldnq_status ldnq_output_files_add(struct ldnq_output_files *files, const ch
         return LDNQ_OK;
     assert(files->count < LDNQ_OUTPUT_FILES);
     struct ldnq_output_file *file = &files->list[files->count];
-    LDNQ_TRY(check_output(path, err));
+    LDNQ_TRY(check_output(path, strcmp(option, "log") == 0, err));
     *file = (struct ldnq_output_file){ .option = option, .path = path };
     ldnq_file_identify(path, &file->id);
     for (size_t i = 0; i < files->count; i++)

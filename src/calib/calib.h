@@ -3,7 +3,7 @@
  * A sample set is a list of samples, each with one tensor per model input.
  * Nothing is decoded before it is asked for, so a set's memory does not grow
  * with its length. Sources:
- *   a folder of pictures (PNG, JPEG; WebP and TIFF where it was built with them), flat or in class
+ *   a folder of pictures (PNG, JPEG), flat or in class
  * folders (one level; classes in alphabetical order), or with labels.csv (file,class); a .npy file,
  * for a model with one input: axis 0 counts samples when the array has one axis more than, or the
  * same number as, the input; with one axis less it is one sample; a .npz file: one such array an
