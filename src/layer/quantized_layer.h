@@ -93,7 +93,7 @@ enum ldnq_status ldnq_quantized_set_blocks(struct ldnq_quantized_layer *quantize
                                            size_t block_size, struct ldnq_arena *arena,
                                            struct ldnq_error *err);
 
-/* The smallest and the largest scale. */
+/* The smallest and the largest scale, without their signs. */
 void ldnq_quantized_scale_range(const struct ldnq_quantized_layer *quantized, float *low,
                                 float *high);
 
