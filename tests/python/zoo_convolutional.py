@@ -444,4 +444,4 @@ class TransposedWeights(nn.Module):
 
 species("two-inputs", TwoInputs, 5, image=floats(3, 24, 24), facts=floats(7))
 species("pyramid-outputs", Pyramid, 9, image=floats(3, 32, 32))
-species("transposed-weights", TransposedWeights, 2, x=floats(5, 20))
+species("transposed-weights", TransposedWeights, 4, x=floats(5, 20))

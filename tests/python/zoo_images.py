@@ -70,7 +70,7 @@ class UNetOfAnySize(UNet):
 
 
 species("autoencoder", autoencoder, 6, image=floats(1, 28, 28))
-species("generator", generator, 2, code=floats(16))
+species("generator", generator, 3, code=floats(16))
 species("unet-transposed", unet_transposed, 8, image=floats(3, 24, 24))
 species("unet-resized", unet_resized, 6, image=floats(3, 24, 24))
 species("unet-any-size", lambda: UNetOfAnySize([], (24, 16)), 6, image=floats(3, 26, 22))
