@@ -220,8 +220,8 @@ static void print_output(const cJSON *output)
         printf("can't be compared\n");
         return;
     }
-    printf("SQNR %s dB, cosine %.6f, largest error %.4g\n", format_sqnr(own, sqnr),
-           cli_json_number(cli_json_item(output, "error"), "cosine"),
+    printf("SQNR %s%s, cosine %.6f, largest error %.4g\n", format_sqnr(own, sqnr),
+           isinf(own) ? "" : " dB", cli_json_number(cli_json_item(output, "error"), "cosine"),
            cli_json_number(output, "max_error"));
     if (!isnan(agreement))
         printf("  top-1 agrees in %.2f%% of the samples (95 %% interval %.2f to %.2f)\n  KL "

@@ -476,6 +476,11 @@ def test_tables_should_go_to_stdout_and_stay_alone(tmp_path):
         assert messages == "" and re.search(pattern, done.stdout, re.S), done.stdout
 
 
+def test_diff_of_a_model_with_itself_should_say_exact():
+    said = support.succeed("diff", MODEL, MODEL, "--data", EVAL).stdout
+    assert "'logits': SQNR exact, cosine 1.000000" in said
+
+
 def test_quiet_should_print_nothing(tmp_path):
     np.save(tmp_path / "in.npy", np.zeros((1, 1, 8, 8), np.float32))
     for option in ("--quiet", "-q"):
