@@ -52,6 +52,7 @@ enum ldnq_status ldnq_contributed_find(const struct ldnq_import *import,
         return LDNQ_OK;
     LDNQ_TRY(ldnq_function_parse(import->all->arena, text, FUNCTION_OPSET, node, &function, err));
     function->domain = node->domain;
-    *out = function;
+    /* A form that the function leaves out is not supported. */
+    *out = function->n_node ? function : NULL;
     return LDNQ_OK;
 }

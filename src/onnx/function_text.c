@@ -77,6 +77,16 @@ static enum ldnq_status read_name(struct reader *r, char word[WORD])
     return LDNQ_OK;
 }
 
+/* Whether a line so far has made the value. */
+static bool is_made(const struct reader *r, const char *name)
+{
+    for (size_t n = 0; n < r->function->n_node; n++)
+        for (size_t o = 0; o < r->function->node[n]->n_output; o++)
+            if (strcmp(r->function->node[n]->output[o], name) == 0)
+                return true;
+    return false;
+}
+
 /* Reads names with commas between them. */
 static enum ldnq_status read_names(struct reader *r, struct name_list *list)
 {
@@ -86,6 +96,8 @@ static enum ldnq_status read_names(struct reader *r, struct name_list *list)
         if (list->count == MOST)
             return fail(r, "a shorter list");
         LDNQ_TRY(read_name(r, word));
+        if (accept(r, "?") && !is_made(r, word))
+            word[0] = '\0';
         const char *copy = ldnq_arena_strdup(r->arena, word, r->err);
         if (!copy)
             return LDNQ_NOMEM;

@@ -10,7 +10,8 @@
  *       Y = Mul (X, s)
  *
  * After the outputs come the defaults of attributes. @NAME refers to an attribute of the call.
- * An input that is left out is empty, as in "Clip (x, , high)". What is computed may depend on
+ * An input that is left out is empty, as in "Clip (x, , high)"; "high?" is left out where no line
+ * has made it. What is computed may depend on
  * the call: the condition "if bias:" holds where it has that input, "if @axes:" where it has that
  * attribute and it is not 0; "unless" is the opposite. A condition is for its line, or, with
  * nothing after it, for all lines until "end". An empty line ends the function.

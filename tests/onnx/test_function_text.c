@@ -105,6 +105,19 @@ static void conditions_should_choose_lines_and_blocks(void **state)
     check_nodes(blocks, false, 1, "E");
 }
 
+static void an_input_that_no_line_made_should_be_left_out(void **state)
+{
+    (void)state;
+    static const char text[] = "F (x, bias) => (y)\n"
+                               "  if bias: b = A (bias)\n"
+                               "  y = B (x, b?)\n";
+    const char *const inputs[] = { "a", "b" };
+    const Onnx__FunctionProto *with = parse(text, make_call(inputs, 2));
+    const Onnx__FunctionProto *without = parse(text, make_call(inputs, 1));
+    assert_string_equal(with->node[1]->input[1], "b");
+    assert_string_equal(without->node[0]->input[1], "");
+}
+
 static void an_empty_line_should_end_the_function(void **state)
 {
     (void)state;
@@ -188,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_ARENA(a_function_should_have_what_its_text_says),
         WITH_ARENA(conditions_should_choose_lines_and_blocks),
+        WITH_ARENA(an_input_that_no_line_made_should_be_left_out),
         WITH_ARENA(an_empty_line_should_end_the_function),
         WITH_ARENA(a_wrong_text_should_be_refused_at_its_place),
         WITH_ARENA(every_contributed_function_should_be_complete),

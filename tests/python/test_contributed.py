@@ -110,6 +110,35 @@ FLOAT = {
 }
 
 
+def packed_attention(bias=True, mask=None, past=None, scores=None, sizes=None, outputs=("y",),
+                     **attributes):
+    if sizes:
+        attributes["qkv_hidden_sizes"] = sizes
+    width = sum(sizes) if sizes else 3 * HIDDEN
+    inputs = [given(X), floats(HIDDEN, width, scale=.3), floats(width) if bias else None, mask, past,
+              scores]
+    while inputs[-1] is None:
+        inputs.pop()
+    return Network("Attention", inputs, outputs, num_heads=HEADS, **attributes)
+
+
+FLOAT |= {
+    "Attention": lambda: packed_attention(),
+    "Attention no bias": lambda: packed_attention(bias=False),
+    "Attention mask": lambda: packed_attention(mask=given(MASK)),
+    "Attention lengths": lambda: packed_attention(mask=given(np.array([5, 3], np.int32))),
+    "Attention scores": lambda: packed_attention(
+        scores=given(floats(BATCH, HEADS, LENGTH, LENGTH, seed=4))),
+    "Attention sizes": lambda: packed_attention(sizes=[HIDDEN, HIDDEN, 2 * HIDDEN], scale=.4),
+    "Attention causal": lambda: packed_attention(unidirectional=1),
+    "Attention past": lambda: packed_attention(
+        past=given(floats(2, BATCH, HEADS, 3, HIDDEN // HEADS, seed=5)), outputs=("y", "p")),
+    "Attention causal past": lambda: packed_attention(
+        past=given(floats(2, BATCH, HEADS, 3, HIDDEN // HEADS, seed=5)), outputs=("y", "p"),
+        unidirectional=1),
+}
+
+
 def attention(bias=None, mask=None, scores=None, past=None, outputs=("y",), **attributes):
     inputs = [given(floats(BATCH, LENGTH, HIDDEN, seed=s)) for s in range(3)]
     inputs += [bias, mask, scores, past, past]
@@ -240,6 +269,24 @@ def test_gather_block_quantized_should_compute_what_onnx_runtime_does(bits, zero
                       bits=bits, block_size=32)
     path = network.save(tmp_path)
     assert_close(run(path, network.feeds, tmp_path), ort_run(path, network.feeds), relative=1e-6)
+
+
+@pytest.mark.parametrize("network", [
+    lambda: packed_attention(do_rotary=1),
+    lambda: Network("RotaryEmbedding", [given(X), given(np.array([2], np.int64)), floats(9, 2),
+                                        floats(9, 2)], num_heads=HEADS, is_packed_batching=1),
+    lambda: Network("GroupQueryAttention", [given(X)] * 3 + [None, None, one([4, 4], np.int32),
+                                                             one(5, np.int32)],
+                    num_heads=HEADS, kv_num_heads=HEADS, softcap=.5),
+], ids=["Attention", "RotaryEmbedding", "GroupQueryAttention"])
+def test_a_form_that_is_not_computed_should_be_refused(network, tmp_path):
+    network = network()
+    line = ["run", network.save(tmp_path), "--output", tmp_path / "o"]
+    for name, array in network.feeds.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        line += ["--input", f"{name}={tmp_path / name}.npy"]
+    done = ldnq(*line)
+    assert done.returncode == UNSUPPORTED and "'node'" in done.stderr, done.stderr
 
 
 def test_what_is_not_computed_should_be_said_to_come_from_the_optimizer(tmp_path):
