@@ -134,7 +134,7 @@ static void cancel_everywhere(int answer)
     assert_int_equal(unlink(output), 0);
     const size_t calls = countdown.calls;
     assert_true(calls > 10);
-    for (size_t i = 0; i < calls; i += calls / 10) {
+    for (size_t i = 0; i < calls; i += calls / 4) {
         countdown = (struct countdown){ .left = i, .answer = answer };
         assert_fails(run_job(options, &result), LDNQ_CANCELED, "canceled");
         assert_null(result);
@@ -271,7 +271,7 @@ static void any_allocation_of_a_job_with_a_checkpoint_may_fail(void **state)
     struct ldnq_options *options = make_job_options();
     enum ldnq_status status = LDNQ_NOMEM;
     assert_ok(ldnq_options_set(options, "checkpoint", checkpoint, &err));
-    for (long count = 1; status != LDNQ_OK; count += 1 + count / 5) {
+    for (long count = 1; status != LDNQ_OK; count += 1 + count / 2) {
         ldnq_alloc_fail_after(count);
         status = run_job(options, &result);
         ldnq_alloc_fail_after(-1);
