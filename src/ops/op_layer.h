@@ -103,19 +103,12 @@ static inline struct ldnq_layer_geometry ldnq_describe_out_in(size_t groups, siz
 static inline struct ldnq_layer_geometry ldnq_describe_in_out(size_t groups, size_t rows,
                                                               size_t channels, size_t kernel)
 {
-    return (struct ldnq_layer_geometry){
-        .groups = groups,
-        .rows = rows,
-        .cols = channels * kernel,
-        .kernel = kernel,
-        .minor_rows = rows ? rows : 1,
-        .layout = LDNQ_WEIGHT_PERMUTED,
-        .strides = { .group = rows * channels * kernel,
-                     .minor = kernel,
-                     .channel = rows * kernel,
-                     .kernel = 1 },
-        .channel_axis = 1,
-    };
+    struct ldnq_layer_geometry geometry = ldnq_describe_out_in(groups, rows, channels, kernel);
+    geometry.layout = LDNQ_WEIGHT_PERMUTED;
+    geometry.strides.minor = kernel;
+    geometry.strides.channel = rows * kernel;
+    geometry.channel_axis = 1;
+    return geometry;
 }
 
 /* Whether both see one tensor as the same matrices. */
