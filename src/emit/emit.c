@@ -21,14 +21,6 @@ struct emitter {
         *tables; /* by layer; of a table with shared codes, those of the first */
 };
 
-static enum ldnq_status make_unique_name(struct emitter *emitter, const char *base,
-                                         const char *suffix, const char **name,
-                                         struct ldnq_error *err)
-{
-    const char *wanted = ldnq_arena_printf(emitter->arena, err, "%s%s", base, suffix);
-    return wanted ? ldnq_edit_unique_name(emitter->model, wanted, name, err) : LDNQ_NOMEM;
-}
-
 /* Adds a float32 tensor in the type that the file has for the layer's weight. */
 static enum ldnq_status add_floats(struct emitter *emitter, const struct ldnq_layer *layer,
                                    const char *name, const struct ldnq_tensor *tensor,
@@ -186,7 +178,7 @@ static enum ldnq_status add_weight_codes(struct emitter *emitter,
         .shape = compute_stored_shape(emitter, quantized),
         .data = data,
     };
-    LDNQ_TRY(make_unique_name(emitter, layer->weight_name, "_quantized", name, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, layer->weight_name, "_quantized", name, err));
     return ldnq_edit_add_initializer(emitter->model, *name, &codes, err);
 }
 
@@ -224,7 +216,8 @@ static enum ldnq_status add_scales(struct emitter *emitter,
         scales.shape =
             (struct ldnq_shape){ .rank = 1,
                                  .dim = { (int64_t)ldnq_layer_rows(&quantized->layer) } };
-    LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_scale", name, err));
+    LDNQ_TRY(
+        ldnq_edit_unique_name(emitter->model, quantized->layer.weight_name, "_scale", name, err));
     return add_floats(emitter, &quantized->layer, *name, &scales, err);
 }
 
@@ -245,7 +238,8 @@ static enum ldnq_status add_zero_points(struct emitter *emitter,
     zeros.data = ldnq_arena_alloc(emitter->arena, scales, sizeof(int8_t), err);
     if (!zeros.data)
         return LDNQ_NOMEM;
-    LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_zero_point", name, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, quantized->layer.weight_name, "_zero_point",
+                                   name, err));
     return ldnq_edit_add_initializer(emitter->model, *name, &zeros, err);
 }
 
@@ -286,8 +280,8 @@ insert_node_before_layer(struct emitter *emitter, const struct ldnq_quantized_la
     const char *node_suffix = ldnq_arena_printf(emitter->arena, err, "_%s", op_type);
     if (!node_suffix)
         return LDNQ_NOMEM;
-    LDNQ_TRY(make_unique_name(emitter, base, node_suffix, &node, err));
-    LDNQ_TRY(make_unique_name(emitter, base, suffix, output, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, node_suffix, &node, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, suffix, output, err));
     return ldnq_edit_insert_node(emitter->model, find_anchor(emitter, quantized), op_type, node,
                                  inputs, input_count, *output, attrs, attr_count, err);
 }
@@ -302,7 +296,8 @@ static enum ldnq_status add_reshape(struct emitter *emitter,
     const struct ldnq_tensor tensor = { .dtype = LDNQ_INT64,
                                         .shape = { .rank = 1, .dim = { shape->rank } },
                                         .data = dims.dim };
-    LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_shape", &inputs[1], err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, quantized->layer.weight_name, "_shape",
+                                   &inputs[1], err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[1], &tensor, err));
     return insert_node_before_layer(emitter, quantized, "Reshape", inputs, 2, suffix, NULL, 0,
                                     output, err);
@@ -421,14 +416,14 @@ static enum ldnq_status add_bias_codes(struct emitter *emitter,
     scales.data = data;
     if (!per_tensor)
         scales.shape = zeros.shape = (struct ldnq_shape){ .rank = 1, .dim = { (int64_t)rows } };
-    LDNQ_TRY(make_unique_name(emitter, base, "_quantized", &inputs[0], err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_quantized", &inputs[0], err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[0], quantized->bias_codes, err));
-    LDNQ_TRY(make_unique_name(emitter, base, "_scale", &inputs[1], err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_scale", &inputs[1], err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[1], &scales, err));
-    LDNQ_TRY(make_unique_name(emitter, base, "_zero_point", &inputs[2], err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_zero_point", &inputs[2], err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[2], &zeros, err));
-    LDNQ_TRY(make_unique_name(emitter, base, "_DequantizeLinear", &node, err));
-    LDNQ_TRY(make_unique_name(emitter, base, "_dequantized", output, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_DequantizeLinear", &node, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_dequantized", output, err));
     return ldnq_edit_insert_node(emitter->model, quantized->layer.node->origin, "DequantizeLinear",
                                  node, inputs, 3, *output, &axis, per_tensor ? 0 : 1, err);
 }
@@ -443,7 +438,8 @@ static enum ldnq_status write_bias(struct emitter *emitter,
     if (quantized->bias_codes)
         LDNQ_TRY(add_bias_codes(emitter, quantized, &name, err));
     else {
-        LDNQ_TRY(make_unique_name(emitter, quantized->layer.bias_name, "_corrected", &name, err));
+        LDNQ_TRY(ldnq_edit_unique_name(emitter->model, quantized->layer.bias_name, "_corrected",
+                                       &name, err));
         LDNQ_TRY(add_floats(emitter, &quantized->layer, name, quantized->bias, err));
     }
     return ldnq_edit_set_input(emitter->model, find_origin(quantized->layer.node),
@@ -511,7 +507,7 @@ static enum ldnq_status emit_tuned_norm(struct emitter *emitter,
 {
     const struct ldnq_tensor *stored;
     const char *name;
-    LDNQ_TRY(make_unique_name(emitter, norm->name, "_tuned", &name, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, norm->name, "_tuned", &name, err));
     LDNQ_TRY(ldnq_tensor_narrow(emitter->arena, norm->tensor, norm->node->inputs[norm->input]->half,
                                 &stored, err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, stored, err));

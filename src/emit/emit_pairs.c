@@ -17,14 +17,6 @@ struct pair_emitter {
     const char **names;
 };
 
-static enum ldnq_status make_tensor_name(struct pair_emitter *emitter, const char *base,
-                                         const char *suffix, const char **name,
-                                         struct ldnq_error *err)
-{
-    const char *wanted = ldnq_arena_printf(emitter->arena, err, "%s%s", base, suffix);
-    return wanted ? ldnq_edit_unique_name(emitter->model, wanted, name, err) : LDNQ_NOMEM;
-}
-
 static enum ldnq_status add_scale(struct pair_emitter *emitter,
                                   const struct ldnq_placed_activation *activation,
                                   struct ldnq_error *err)
@@ -33,8 +25,9 @@ static enum ldnq_status add_scale(struct pair_emitter *emitter,
     const char *base = activation->value->name;
     if (emitter->scales[group])
         return LDNQ_OK;
-    LDNQ_TRY(make_tensor_name(emitter, base, "_scale", &emitter->scales[group], err));
-    LDNQ_TRY(make_tensor_name(emitter, base, "_zero_point", &emitter->zero_points[group], err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_scale", &emitter->scales[group], err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_zero_point",
+                                   &emitter->zero_points[group], err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, emitter->scales[group],
                                        activation->scale->constant, err));
     return ldnq_edit_add_initializer(emitter->model, emitter->zero_points[group],
@@ -53,7 +46,7 @@ static enum ldnq_status append_node(struct pair_emitter *emitter, const void *af
     const char *suffix = ldnq_arena_printf(emitter->arena, err, "_%s", op_type);
     if (!suffix)
         return LDNQ_NOMEM;
-    LDNQ_TRY(make_tensor_name(emitter, base, suffix, &name, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, suffix, &name, err));
     return ldnq_edit_append_node(emitter->model, after, op_type, name, inputs, 3, output, NULL, 0,
                                  err);
 }
@@ -66,9 +59,9 @@ static enum ldnq_status emit_constant(struct pair_emitter *emitter,
     struct ldnq_tensor *codes;
     const char *name, *output, *base = activation->value->name;
     LDNQ_TRY(ldnq_activation_codes(activation, emitter->arena, &codes, err));
-    LDNQ_TRY(make_tensor_name(emitter, base, "_quantized", &name, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_quantized", &name, err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, codes, err));
-    LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized", &output, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_dequantized", &output, err));
     emitter->names[activation->dequantized->index] = output;
     return append_node(emitter, NULL, "DequantizeLinear", activation, base, name, output, err);
 }
@@ -99,8 +92,8 @@ static enum ldnq_status emit_second_pairs(struct pair_emitter *emitter, const vo
          again < end && again->value == first->value; again++) {
         const char *codes, *output, *base = again->value->name;
         LDNQ_TRY(add_scale(emitter, again, err));
-        LDNQ_TRY(make_tensor_name(emitter, base, "_requantized", &codes, err));
-        LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized_again", &output, err));
+        LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_requantized", &codes, err));
+        LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_dequantized_again", &output, err));
         emitter->names[again->dequantized->index] = output;
         LDNQ_TRY(append_node(emitter, writer, "DequantizeLinear", again, base, codes, output, err));
         LDNQ_TRY(append_node(emitter, writer, "QuantizeLinear", again, base, input, codes, err));
@@ -134,8 +127,8 @@ static enum ldnq_status emit_pair(struct pair_emitter *emitter,
     if (activation->replaces_graph_output)
         output = base = activation->dequantized->name;
     else
-        LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized", &output, err));
-    LDNQ_TRY(make_tensor_name(emitter, base, "_quantized", &codes, err));
+        LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_dequantized", &output, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_quantized", &codes, err));
     emitter->names[activation->dequantized->index] = output;
     emitter->names[activation->codes->index] = codes;
     emitter->names[activation->zero_point->index] = emitter->zero_points[activation->group];
@@ -143,7 +136,7 @@ static enum ldnq_status emit_pair(struct pair_emitter *emitter,
         LDNQ_TRY(redirect_readers_in_file(emitter, activation, codes, output, err));
     else if (activation->quantize) {
         /* The DequantizeLinear gets the graph output's name, so readers of it stay as they are. */
-        LDNQ_TRY(make_tensor_name(emitter, base, "_float", &input, err));
+        LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, "_float", &input, err));
         LDNQ_TRY(ldnq_edit_set_output(emitter->model, writer, index, input, err));
     }
     if (!activation->quantize)

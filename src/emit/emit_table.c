@@ -29,12 +29,8 @@ static enum ldnq_status add_tensor(struct table_emitter *emitter, const char *su
                                    const struct ldnq_tensor *tensor, const char **name,
                                    struct ldnq_error *err)
 {
-    const char *wanted = ldnq_arena_printf(emitter->arena, err, "%s%s",
-                                           emitter->quantized->layer.weight_name, suffix);
-    if (!wanted)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, wanted, name, err));
-    return ldnq_edit_add_initializer(emitter->model, *name, tensor, err);
+    return ldnq_edit_add_named(emitter->model, emitter->quantized->layer.weight_name, suffix,
+                               tensor, name, err);
 }
 
 /* Adds a float32 tensor in the type of the table. */
@@ -142,15 +138,11 @@ static enum ldnq_status insert_node(struct table_emitter *emitter, const char *o
 {
     const char *inputs[] = { a, b }, *name;
     const struct ldnq_layer *layer = &emitter->quantized->layer;
-    const char *wanted =
-        ldnq_arena_printf(emitter->arena, err, "%s_%s", layer->weight_name, op_type);
-    if (!wanted)
+    const char *suffix = ldnq_arena_printf(emitter->arena, err, "_%s", op_type);
+    if (!suffix)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, wanted, &name, err));
-    wanted = ldnq_arena_printf(emitter->arena, err, "%s_output", name);
-    if (!wanted)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, wanted, output, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, layer->weight_name, suffix, &name, err));
+    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, name, "_output", output, err));
     return ldnq_edit_insert_node(emitter->model, layer->node->origin, op_type, name, inputs,
                                  b ? 2 : 1, *output, attr, attr ? 1 : 0, err);
 }

@@ -13,22 +13,6 @@ struct pair_remover {
     bool changed;
 };
 
-static bool is_file_node(const struct ldnq_node *node, const char *op_type)
-{
-    return node && node->origin && *node->domain == '\0' && strcmp(node->op_type, op_type) == 0;
-}
-
-static enum ldnq_status add_float(struct pair_remover *remover, const char *base,
-                                  const char *suffix, const struct ldnq_tensor *tensor,
-                                  const char **name, struct ldnq_error *err)
-{
-    const char *wanted = ldnq_arena_printf(remover->arena, err, "%s%s", base, suffix);
-    if (!wanted)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_edit_unique_name(remover->model, wanted, name, err));
-    return ldnq_edit_add_initializer(remover->model, *name, tensor, err);
-}
-
 /* ---- weights -------------------------------------------------------------------------------- */
 
 /* Input i of the node becomes a float initializer if it was folded from codes. */
@@ -40,7 +24,8 @@ static enum ldnq_status replace_input(struct pair_remover *remover, const struct
         return LDNQ_OK;
     const char **name = &remover->floats[value->index];
     if (!*name)
-        LDNQ_TRY(add_float(remover, value->name, "_float", value->constant, name, err));
+        LDNQ_TRY(
+            ldnq_edit_add_named(remover->model, value->name, "_float", value->constant, name, err));
     remover->changed = true;
     return ldnq_edit_set_input(remover->model, node->origin, i, *name, err);
 }
@@ -90,12 +75,12 @@ static const struct ldnq_value *find_float_source(const struct ldnq_node *dequan
     const double lowest_code = ldnq_dtype_is_signed(codes) ? -ldexp(1.0, (int)bits - 1) : 0.0;
     double lowest = lowest_code, highest = lowest_code + ldexp(1.0, (int)bits) - 1.0;
     const struct ldnq_node *node = dequantize->inputs[0]->producer;
-    if (is_file_node(node, "Clip")) {
+    if (ldnq_is_file_node(node, "Clip")) {
         if (!narrow_to_clip(node, &lowest, &highest))
             return NULL;
         node = node->inputs[0]->producer;
     }
-    if (!is_file_node(node, "QuantizeLinear"))
+    if (!ldnq_is_file_node(node, "QuantizeLinear"))
         return NULL;
     ends[0] = (float)((lowest - zero) * scale);
     ends[1] = (float)((highest - zero) * scale);
@@ -130,8 +115,9 @@ static enum ldnq_status become_clip(struct pair_remover *remover,
     const struct ldnq_tensor low = { .dtype = LDNQ_FLOAT, .data = &ends[0] };
     const struct ldnq_tensor high = { .dtype = LDNQ_FLOAT, .data = &ends[1] };
     const char *inputs[3] = { source };
-    LDNQ_TRY(add_float(remover, dequantize->label, "_min", &low, &inputs[1], err));
-    LDNQ_TRY(add_float(remover, dequantize->label, "_max", &high, &inputs[2], err));
+    LDNQ_TRY(ldnq_edit_add_named(remover->model, dequantize->label, "_min", &low, &inputs[1], err));
+    LDNQ_TRY(
+        ldnq_edit_add_named(remover->model, dequantize->label, "_max", &high, &inputs[2], err));
     return ldnq_edit_replace_node(remover->model, dequantize->origin, "Clip", inputs, 3, NULL, 0,
                                   err);
 }
@@ -165,7 +151,7 @@ static enum ldnq_status remove_pairs(struct pair_remover *remover, struct ldnq_e
         const struct ldnq_node *node = graph->nodes[n];
         if (!node->origin)
             continue;
-        if (is_file_node(node, "DequantizeLinear"))
+        if (ldnq_is_file_node(node, "DequantizeLinear"))
             LDNQ_TRY(replace_pair(remover, node, err));
         else
             for (size_t i = 0; i < node->input_count; i++)

@@ -42,12 +42,6 @@ static enum ldnq_status record_readers(struct operator_rewriter *rewriter, struc
     return LDNQ_OK;
 }
 
-/* A node of ai.onnx in the file's main graph. */
-static bool is_node(const struct ldnq_node *node, const char *op_type)
-{
-    return node && node->origin && *node->domain == '\0' && strcmp(node->op_type, op_type) == 0;
-}
-
 /* Whether nodes of the main graph can read the value by its name. */
 static bool is_in_main_graph(const struct ldnq_value *value)
 {
@@ -89,23 +83,12 @@ static const struct ldnq_tensor *find_added_channels(const struct ldnq_node *add
     return count == (size_t)channels && at >= 0 && added->shape.dim[at] == channels ? added : NULL;
 }
 
-static enum ldnq_status add_tensor(struct operator_rewriter *rewriter, const char *base,
-                                   const char *suffix, const struct ldnq_tensor *tensor,
-                                   const char **name, struct ldnq_error *err)
-{
-    const char *wanted = ldnq_arena_printf(rewriter->arena, err, "%s%s", base, suffix);
-    if (!wanted)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, wanted, name, err));
-    return ldnq_edit_add_initializer(rewriter->model, *name, tensor, err);
-}
-
 static enum ldnq_status add_floats(struct operator_rewriter *rewriter, const char *base,
                                    const char *suffix, const struct ldnq_shape *shape, float *data,
                                    const char **name, struct ldnq_error *err)
 {
     const struct ldnq_tensor tensor = { .dtype = LDNQ_FLOAT, .shape = *shape, .data = data };
-    return add_tensor(rewriter, base, suffix, &tensor, name, err);
+    return ldnq_edit_add_named(rewriter->model, base, suffix, &tensor, name, err);
 }
 
 /* ---- an Add that is a bias ------------------------------------------------------------------ */
@@ -143,7 +126,7 @@ static enum ldnq_status rewrite_conv_bias(struct operator_rewriter *rewriter,
     const struct ldnq_tensor *weight = find_constant(conv, 1), *old = find_constant(conv, 2);
     const bool has_bias = conv->input_count > 2 && conv->inputs[2];
     const char *name;
-    if (!is_node(add, "Add") || add->merged_count || conv->merged_count || !weight ||
+    if (!ldnq_is_file_node(add, "Add") || add->merged_count || conv->merged_count || !weight ||
         (has_bias && !old))
         return LDNQ_OK;
     const int64_t channels = weight->shape.dim[0];
@@ -172,14 +155,6 @@ static bool find_product_shape(const struct ldnq_shape *input, int64_t channels,
     return unknown <= 1;
 }
 
-static enum ldnq_status make_value_name(struct operator_rewriter *rewriter,
-                                        const struct ldnq_node *node, const char *suffix,
-                                        const char **name, struct ldnq_error *err)
-{
-    const char *wanted = ldnq_arena_printf(rewriter->arena, err, "%s%s", node->label, suffix);
-    return wanted ? ldnq_edit_unique_name(rewriter->model, wanted, name, err) : LDNQ_NOMEM;
-}
-
 /* Inserts a node that computes `output` from `input`, after the node `after`; before the node
  * `of` where that is NULL. Its name begins with that of `of`. */
 static enum ldnq_status insert_move(struct operator_rewriter *rewriter, const struct ldnq_node *of,
@@ -191,7 +166,7 @@ static enum ldnq_status insert_move(struct operator_rewriter *rewriter, const st
     const char *name, *suffix = ldnq_arena_printf(rewriter->arena, err, "_%s", op_type);
     if (!suffix)
         return LDNQ_NOMEM;
-    LDNQ_TRY(make_value_name(rewriter, of, suffix, &name, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, of->label, suffix, &name, err));
     return after ? ldnq_edit_append_node(rewriter->model, after, op_type, name, inputs, input_count,
                                          output, attr, attr != NULL, err)
                  : ldnq_edit_insert_node(rewriter->model, of->origin, op_type, name, inputs,
@@ -207,7 +182,7 @@ static enum ldnq_status insert_reshape(struct operator_rewriter *rewriter,
                                        .shape = { .rank = 1, .dim = { rank } },
                                        .data = dims };
     const char *inputs[2] = { input, NULL };
-    LDNQ_TRY(add_tensor(rewriter, of->label, "_shape", &shape, &inputs[1], err));
+    LDNQ_TRY(ldnq_edit_add_named(rewriter->model, of->label, "_shape", &shape, &inputs[1], err));
     return insert_move(rewriter, of, after, "Reshape", inputs, 2, output, NULL, err);
 }
 
@@ -233,10 +208,10 @@ static enum ldnq_status move_clamp_to_layer(struct operator_rewriter *rewriter,
     const char *clamped;
     *last = layer;
     *output = written->outputs[0]->name;
-    if ((!is_node(clamp, "Relu") && !is_node(clamp, "Clip")) ||
+    if ((!ldnq_is_file_node(clamp, "Relu") && !ldnq_is_file_node(clamp, "Clip")) ||
         clamp->inputs[0] != written->outputs[0])
         return LDNQ_OK;
-    LDNQ_TRY(make_value_name(rewriter, clamp, "_moved", &clamped, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, clamp->label, "_moved", &clamped, err));
     LDNQ_TRY(ldnq_edit_set_input(rewriter->model, clamp->origin, 0, *value, err));
     LDNQ_TRY(ldnq_edit_set_output(rewriter->model, clamp->origin, 0, clamped, err));
     *last = clamp;
@@ -255,8 +230,9 @@ static enum ldnq_status rewrite_product_bias(struct operator_rewriter *rewriter,
     int64_t rows[2] = { -1, 0 }, dims[LDNQ_MAX_RANK];
     const char *inputs[3] = { NULL, NULL, NULL }, *moved, *output;
     const struct ldnq_node *last;
-    if (!is_node(add, "Add") || add->merged_count || !is_in_main_graph(product->inputs[0]) ||
-        !weight || weight->shape.rank != 2 || x->rank < 2 || add->outputs[0]->shape.rank != x->rank)
+    if (!ldnq_is_file_node(add, "Add") || add->merged_count ||
+        !is_in_main_graph(product->inputs[0]) || !weight || weight->shape.rank != 2 ||
+        x->rank < 2 || add->outputs[0]->shape.rank != x->rank)
         return LDNQ_OK;
     rows[1] = weight->shape.dim[0];
     const int64_t channels = weight->shape.dim[1];
@@ -269,8 +245,8 @@ static enum ldnq_status rewrite_product_bias(struct operator_rewriter *rewriter,
                                         0, err));
         return replace_reader(rewriter, product, add, err);
     }
-    LDNQ_TRY(make_value_name(rewriter, product, "_rows", &inputs[0], err));
-    LDNQ_TRY(make_value_name(rewriter, product, "_product", &moved, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, product->label, "_rows", &inputs[0], err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, product->label, "_product", &moved, err));
     LDNQ_TRY(
         insert_reshape(rewriter, product, NULL, product->inputs[0]->name, inputs[0], rows, 2, err));
     LDNQ_TRY(
@@ -322,7 +298,7 @@ static enum ldnq_status rewrite_mean(struct operator_rewriter *rewriter,
     rewriter->changed = true;
     if (keeps)
         return LDNQ_OK;
-    LDNQ_TRY(make_value_name(rewriter, mean, "_pooled", &output, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, mean->label, "_pooled", &output, err));
     LDNQ_TRY(ldnq_edit_set_output(rewriter->model, mean->origin, 0, output, err));
     const char *const flattened[] = { output };
     return insert_move(rewriter, mean, mean->origin, "Flatten", flattened, 1,
@@ -402,10 +378,10 @@ static enum ldnq_status insert_windows(struct operator_rewriter *rewriter,
     int64_t windows[] = { -1, x->dim[2], x->dim[3], side, side * outputs };
     int64_t plane[] = { -1, x->dim[2] * side, x->dim[3] * side, outputs };
     const char *last, *split, *joined, *enlarged;
-    LDNQ_TRY(make_value_name(rewriter, node, "_last", &last, err));
-    LDNQ_TRY(make_value_name(rewriter, node, "_split", &split, err));
-    LDNQ_TRY(make_value_name(rewriter, node, "_joined", &joined, err));
-    LDNQ_TRY(make_value_name(rewriter, node, "_enlarged", &enlarged, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, node->label, "_last", &last, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, node->label, "_split", &split, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, node->label, "_joined", &joined, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, node->label, "_enlarged", &enlarged, err));
     /* Each goes right after the same node: the last one comes first. */
     LDNQ_TRY(insert_transpose(rewriter, node, after, enlarged, output, channels_first, 4, err));
     LDNQ_TRY(insert_reshape(rewriter, node, after, joined, enlarged, plane, 4, err));
@@ -433,7 +409,7 @@ static enum ldnq_status rewrite_transposed_conv(struct operator_rewriter *rewrit
         return LDNQ_OK;
     const int64_t side = find_window_side(node, weight);
     LDNQ_TRY(add_window_weights(rewriter, node, weight, bias, &inputs[1], err));
-    LDNQ_TRY(make_value_name(rewriter, node, "_windows", &moved, err));
+    LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, node->label, "_windows", &moved, err));
     LDNQ_TRY(
         ldnq_edit_replace_node(rewriter->model, node->origin, "Conv", inputs, 3, NULL, 0, err));
     for (size_t i = 0; i < node->merged_count; i++)
@@ -508,7 +484,7 @@ static enum ldnq_status rewrite_nodes(struct operator_rewriter *rewriter, unsign
     for (size_t n = 0; n < rewriter->graph->node_count; n++)
         for (size_t i = 0; i < sizeof table / sizeof *table; i++)
             if ((wanted & table[i].rewrite) &&
-                is_node(rewriter->graph->nodes[n], table[i].op_type)) {
+                ldnq_is_file_node(rewriter->graph->nodes[n], table[i].op_type)) {
                 LDNQ_TRY(table[i].apply(rewriter, rewriter->graph->nodes[n], err));
                 break;
             }

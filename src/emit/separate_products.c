@@ -22,14 +22,12 @@ static enum ldnq_status insert_copy(struct ldnq_model *model, const void *writer
                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const char *node, *product;
-    const char *wanted[] = { ldnq_arena_printf(arena, err, "%s_Max", value),
-                             ldnq_arena_printf(arena, err, "%s_product", value) };
     /* The model frees the old name of the output. */
     const char *output = ldnq_arena_strdup(arena, value, err);
-    if (!wanted[0] || !wanted[1] || !output)
+    if (!output)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_edit_unique_name(model, wanted[0], &node, err));
-    LDNQ_TRY(ldnq_edit_unique_name(model, wanted[1], &product, err));
+    LDNQ_TRY(ldnq_edit_unique_name(model, value, "_Max", &node, err));
+    LDNQ_TRY(ldnq_edit_unique_name(model, value, "_product", &product, err));
     LDNQ_TRY(ldnq_edit_set_output(model, writer, 0, product, err));
     return ldnq_edit_append_node(model, writer, "Max", node, &product, 1, output, NULL, 0, err);
 }

@@ -164,6 +164,11 @@ const char *ldnq_graph_strip_file(const struct ldnq_graph *graph, const char *me
     return ldnq_message_strip(message, graph->file);
 }
 
+bool ldnq_is_file_node(const struct ldnq_node *node, const char *op_type)
+{
+    return node && node->origin && *node->domain == '\0' && strcmp(node->op_type, op_type) == 0;
+}
+
 bool ldnq_node_reads(const struct ldnq_node *node, const struct ldnq_value *value)
 {
     for (size_t i = 0; i < node->input_count; i++)

@@ -199,6 +199,9 @@ enum ldnq_status ldnq_node_fail(const struct ldnq_graph *graph, const struct ldn
  * names the file itself. Points into `message`. */
 const char *ldnq_graph_strip_file(const struct ldnq_graph *graph, const char *message);
 
+/* Whether it is a node of this type of ai.onnx in the file's main graph; false for NULL. */
+bool ldnq_is_file_node(const struct ldnq_node *node, const char *op_type);
+
 /* Whether the value is an input of the node, or read by its bodies. */
 bool ldnq_node_reads(const struct ldnq_node *node, const struct ldnq_value *value);
 

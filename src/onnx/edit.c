@@ -13,12 +13,13 @@
 #define IR_FOR_INITIALIZERS 4
 
 enum ldnq_status ldnq_edit_unique_name(struct ldnq_model *model, const char *base,
-                                       const char **name, struct ldnq_error *err)
+                                       const char *suffix, const char **name,
+                                       struct ldnq_error *err)
 {
     struct ldnq_name *entry;
-    char *unique = ldnq_arena_strdup(model->arena, base, err);
+    char *unique = ldnq_arena_printf(model->arena, err, "%s%s", base, suffix);
     for (size_t i = 1; unique && (!*unique || ldnq_names_find(&model->names, unique)); i++)
-        unique = ldnq_arena_printf(model->arena, err, "%s_%zu", base, i);
+        unique = ldnq_arena_printf(model->arena, err, "%s%s_%zu", base, suffix, i);
     if (!unique)
         return LDNQ_NOMEM;
     *name = unique;
@@ -38,6 +39,14 @@ enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char 
                                &model->initializer_capacity, sizeof *graph->initializer, err));
     graph->initializer[graph->n_initializer++] = proto;
     return ldnq_model_raise_ir(model, IR_FOR_INITIALIZERS, err);
+}
+
+enum ldnq_status ldnq_edit_add_named(struct ldnq_model *model, const char *base, const char *suffix,
+                                     const struct ldnq_tensor *tensor, const char **name,
+                                     struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_edit_unique_name(model, base, suffix, name, err));
+    return ldnq_edit_add_initializer(model, *name, tensor, err);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------ */

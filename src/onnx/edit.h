@@ -10,10 +10,11 @@
 
 #include "onnx/onnx.h"
 
-/* Returns `base`, or base_1, base_2 ... when a value, initializer or node of the model
- * has that name already, and reserves it. */
+/* Makes the name `base` followed by `suffix`, or that with _1, _2 ... when a value, initializer or
+ * node of the model has it already, and reserves it. */
 enum ldnq_status ldnq_edit_unique_name(struct ldnq_model *model, const char *base,
-                                       const char **name, struct ldnq_error *err);
+                                       const char *suffix, const char **name,
+                                       struct ldnq_error *err);
 
 /* An initializer with a copy of the tensor's data, packed as ONNX stores its type
  * (int4: two per byte, low nibble first; int2: four). A model of IR 3 becomes one of IR
@@ -21,6 +22,11 @@ enum ldnq_status ldnq_edit_unique_name(struct ldnq_model *model, const char *bas
 enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char *name,
                                            const struct ldnq_tensor *tensor,
                                            struct ldnq_error *err);
+
+/* The same under a new name, that of ldnq_edit_unique_name. */
+enum ldnq_status ldnq_edit_add_named(struct ldnq_model *model, const char *base, const char *suffix,
+                                     const struct ldnq_tensor *tensor, const char **name,
+                                     struct ldnq_error *err);
 
 struct ldnq_edit_int_attr {
     const char *name;

@@ -161,17 +161,14 @@ static enum ldnq_status map_name(struct inlined_call *call, const char *name, ch
                                  struct ldnq_error *err)
 {
     struct ldnq_name *entry;
-    const char *wanted;
+    const char *unique;
     *out = (char *)(uintptr_t)name;
     if (!*name)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_names_insert(&call->names, name, &entry, err));
     if (!entry->pointer) {
-        wanted = ldnq_arena_printf(call->inliner->scratch, err, "%s%s", call->prefix, name);
-        if (!wanted)
-            return LDNQ_NOMEM;
-        LDNQ_TRY(ldnq_edit_unique_name(call->inliner->model, wanted, &wanted, err));
-        entry->pointer = (void *)(uintptr_t)wanted;
+        LDNQ_TRY(ldnq_edit_unique_name(call->inliner->model, call->prefix, name, &unique, err));
+        entry->pointer = (void *)(uintptr_t)unique;
     }
     *out = entry->pointer;
     return LDNQ_OK;

@@ -15,7 +15,7 @@ enum ldnq_status ldnq_edit_rename_duplicates(struct ldnq_model *model, struct ld
         if (entry->count++ == 0)
             continue;
         const char *unique;
-        LDNQ_TRY(ldnq_edit_unique_name(model, node->name, &unique, err));
+        LDNQ_TRY(ldnq_edit_unique_name(model, node->name, "", &unique, err));
         node->name = (char *)(uintptr_t)unique;
     }
     return LDNQ_OK;

@@ -39,7 +39,7 @@ enum ldnq_status ldnq_raise_make_name(struct ldnq_raise *raise, const Onnx__Node
     const char *base =
         node->n_output && *node->output[0] ? node->output[0] : ldnq_or_empty(node->op_type);
     char *wanted = ldnq_arena_printf(raise->scratch, err, "%s_%s", base, suffix);
-    return wanted ? ldnq_edit_unique_name(raise->model, wanted, name, err) : LDNQ_NOMEM;
+    return wanted ? ldnq_edit_unique_name(raise->model, wanted, "", name, err) : LDNQ_NOMEM;
 }
 
 enum ldnq_status ldnq_raise_insert(struct ldnq_raise *raise, const Onnx__NodeProto *before,

@@ -47,17 +47,19 @@ static void unique_name_should_avoid_every_name_in_use(void **state)
                  NULL, "inner");
     load();
     const char *name;
-    assert_ok(ldnq_edit_unique_name(model, "new", &name, &err));
+    assert_ok(ldnq_edit_unique_name(model, "new", "", &name, &err));
     assert_string_equal(name, "new");
-    assert_ok(ldnq_edit_unique_name(model, "new", &name, &err));
+    assert_ok(ldnq_edit_unique_name(model, "new", "", &name, &err));
     assert_string_equal(name, "new_1");
-    assert_ok(ldnq_edit_unique_name(model, "fc", &name, &err));
+    assert_ok(ldnq_edit_unique_name(model, "ne", "w", &name, &err));
+    assert_string_equal(name, "new_2");
+    assert_ok(ldnq_edit_unique_name(model, "fc", "", &name, &err));
     assert_string_equal(name, "fc_2");
-    assert_ok(ldnq_edit_unique_name(model, "inner", &name, &err));
+    assert_ok(ldnq_edit_unique_name(model, "inner", "", &name, &err));
     assert_string_equal(name, "inner_1");
-    assert_ok(ldnq_edit_unique_name(model, "w", &name, &err));
+    assert_ok(ldnq_edit_unique_name(model, "w", "", &name, &err));
     assert_string_equal(name, "w_1");
-    assert_ok(ldnq_edit_unique_name(model, "", &name, &err));
+    assert_ok(ldnq_edit_unique_name(model, "", "", &name, &err));
     assert_true(*name);
 }
 
@@ -71,7 +73,7 @@ static void add_initializer_should_pack_and_raise_ir_3(void **state)
     const struct ldnq_tensor tensor = { LDNQ_INT4, { .rank = 1, .dim = { 3 } }, values };
     for (int i = 0; i < 100; i++) {
         const char *name;
-        assert_ok(ldnq_edit_unique_name(model, "q", &name, &err));
+        assert_ok(ldnq_edit_unique_name(model, "q", "", &name, &err));
         assert_ok(ldnq_edit_add_initializer(model, name, &tensor, &err));
     }
     assert_int_equal(graph->n_initializer, 102);
@@ -265,7 +267,7 @@ static enum ldnq_status edit_everything(void)
     const char *name, *inputs[] = { "w", "scale" };
     const struct ldnq_edit_int_attr axis = { .name = "axis", .value = 0 };
     const Onnx__NodeProto *node = model->proto->graph->node[0];
-    LDNQ_TRY(ldnq_edit_unique_name(model, "w", &name, &err));
+    LDNQ_TRY(ldnq_edit_unique_name(model, "w", "", &name, &err));
     LDNQ_TRY(ldnq_edit_add_initializer(model, "scale", &scale, &err));
     LDNQ_TRY(ldnq_edit_insert_node(model, node, "DequantizeLinear", name, inputs, 2, name, &axis, 1,
                                    &err));
