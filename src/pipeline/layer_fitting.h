@@ -76,6 +76,20 @@ const double *ldnq_fitting_get_column_means(const struct ldnq_layer_fitting *fit
 
 /* ---- steps 3 and 4 (quantize_layers.c) -------------------------------------------------- */
 
+/* Finds out whose codes the layer has, and its blocks. Errors: NOMEM. */
+enum ldnq_status ldnq_fitting_share_or_set_blocks(const struct ldnq_layer_fitting *fitting,
+                                                  struct ldnq_quantized_layer *quantized,
+                                                  struct ldnq_error *err);
+enum ldnq_status ldnq_fitting_allocate_solution(const struct ldnq_quantized_layer *quantized,
+                                                struct ldnq_arena *arena,
+                                                struct ldnq_layer_solution *solution,
+                                                struct ldnq_error *err);
+/* Copies the codes of another layer, with the error that they have in this problem. */
+void ldnq_fitting_copy_shared_solution(const struct ldnq_layer_fitting *fitting,
+                                       const struct ldnq_quantized_layer *shared,
+                                       const struct ldnq_layer_problem *problem,
+                                       struct ldnq_layer_solution *solution);
+
 /* Copies codes, scales and bias into the arena of the quantizer. Errors: NOMEM. */
 enum ldnq_status ldnq_fitting_store_solution(const struct ldnq_layer_fitting *fitting,
                                              struct ldnq_quantized_layer *quantized,
@@ -99,21 +113,22 @@ ldnq_fitting_find_tied_table(const struct ldnq_layer_fitting *fitting);
 bool ldnq_fitting_shares_table(const struct ldnq_quantized_layer *quantized,
                                const struct ldnq_quantized_layer *table);
 
-/* Finds out whose codes the layer has, and its blocks. Errors: NOMEM. */
-enum ldnq_status ldnq_fitting_share_or_set_blocks(const struct ldnq_layer_fitting *fitting,
-                                                  struct ldnq_quantized_layer *quantized,
-                                                  struct ldnq_error *err);
-enum ldnq_status ldnq_fitting_allocate_solution(const struct ldnq_quantized_layer *quantized,
-                                                struct ldnq_arena *arena,
-                                                struct ldnq_layer_solution *solution,
-                                                struct ldnq_error *err);
-/* Rounds the layer, where the quantizer has no samples. Errors: those of the solver, NOMEM. */
-enum ldnq_status ldnq_fitting_fit_without_samples(struct ldnq_layer_fitting *fitting,
-                                                  struct ldnq_arena *arena, struct ldnq_error *err);
 /* Rounds the current layer, a table, and makes its node compute with the codes. Errors: NUMERIC,
  * NOMEM. */
 enum ldnq_status ldnq_fitting_fit_table(struct ldnq_layer_fitting *fitting,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
+
+/* ---- a layer that no sample reaches (fit_without_samples.c) ------------------------------ */
+
+/* Rounds the layer, where the quantizer has no samples. Errors: those of the solver, NOMEM. */
+enum ldnq_status ldnq_fitting_fit_without_samples(struct ldnq_layer_fitting *fitting,
+                                                  struct ldnq_arena *arena, struct ldnq_error *err);
+/* The same where samples take other branches: by mse, whatever the solver of the others. Weight and
+ * bias are in matrix order; the fit began at `start` (ldnq_now). */
+enum ldnq_status ldnq_fitting_fit_unreached_layer(struct ldnq_layer_fitting *fitting,
+                                                  const float *weight, const float *bias,
+                                                  double start, struct ldnq_arena *arena,
+                                                  struct ldnq_error *err);
 
 /* ---- a layer's problem and its diagnostics (layer_diagnostics.c) ------------------------ */
 

@@ -65,10 +65,10 @@ find_layer_with_same_weight(const struct ldnq_layer_fitting *fitting)
 
 /* The best bias and the error depend on this layer's own input. A solver that leaves the
  * biases of the file alone does so here too. */
-static void copy_shared_solution(const struct ldnq_layer_fitting *fitting,
-                                 const struct ldnq_quantized_layer *shared,
-                                 const struct ldnq_layer_problem *problem,
-                                 struct ldnq_layer_solution *solution)
+void ldnq_fitting_copy_shared_solution(const struct ldnq_layer_fitting *fitting,
+                                       const struct ldnq_quantized_layer *shared,
+                                       const struct ldnq_layer_problem *problem,
+                                       struct ldnq_layer_solution *solution)
 {
     const size_t rows = ldnq_layer_rows(&shared->layer);
     memcpy(solution->codes, shared->codes,
@@ -191,44 +191,6 @@ enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
     return ldnq_fitting_report_layer(fitting, err);
 }
 
-/* ---- a layer in a branch that no sample takes ---------------------------------------------- */
-
-static enum ldnq_status round_unreached_layer(struct ldnq_layer_fitting *fitting,
-                                              const float *weight, const float *bias, double start,
-                                              struct ldnq_arena *arena, struct ldnq_error *err)
-{
-    struct ldnq_quantizer *quantizer = fitting->quantizer;
-    const struct ldnq_quantize_options *options = quantizer->options;
-    struct ldnq_quantized_layer *quantized = &quantizer->result->network.layers[fitting->index];
-    struct ldnq_layer_diagnostics *diagnostics = &quantizer->result->diagnostics[fitting->index];
-    const struct ldnq_layer *layer = &quantized->layer;
-    const size_t columns = layer->geometry.groups * layer->geometry.cols;
-    struct ldnq_layer_solution solution;
-    LDNQ_TRY(ldnq_fitting_allocate_solution(quantized, arena, &solution, err));
-    double *diagonal = ldnq_arena_alloc(arena, columns, sizeof *diagonal, err);
-    if (!diagonal)
-        return LDNQ_NOMEM;
-    for (size_t i = 0; i < columns; i++)
-        diagonal[i] = 1;
-    struct ldnq_layer_problem problem = ldnq_fitting_make_problem(fitting, quantized, weight, bias);
-    problem.gram = NULL;
-    problem.diagonal = diagonal;
-    problem.mean = NULL;
-    problem.bias = NULL;
-    diagnostics->solver = ldnq_solver_find("mse");
-    diagnostics->varying = diagnostics->rank = layer->geometry.cols;
-    if (quantized->shared) {
-        quantized->codebook = quantized->shared->codebook;
-        copy_shared_solution(fitting, quantized->shared, &problem, &solution);
-    } else {
-        LDNQ_TRY(ldnq_solve(diagnostics->solver, &problem, &options->solver_options, options->pool,
-                            &solution, err));
-    }
-    memcpy(solution.bias, bias, ldnq_layer_rows(layer) * sizeof *bias);
-    LDNQ_TRY(ldnq_fitting_store_solution(fitting, quantized, &solution, err));
-    return ldnq_fitting_finish_layer(fitting, &solution, start, err);
-}
-
 /* ---- one layer --------------------------------------------------------------------------- */
 
 static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldnq_arena *arena,
@@ -274,7 +236,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     }
     LDNQ_TRY(ldnq_fitting_check_statistics(fitting, layer, diagnostics->positions, err));
     if (diagnostics->positions == 0)
-        return round_unreached_layer(fitting, weight, bias, start, arena, err);
+        return ldnq_fitting_fit_unreached_layer(fitting, weight, bias, start, arena, err);
 
     /* ---- 3: min over codes q, scales a of  tr((G - W*) H (G - W*)'),  G = a q ---- */
     struct ldnq_layer_solution solution;
@@ -287,7 +249,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     const double solver_start = ldnq_now();
     if (status == LDNQ_OK && quantized->shared) {
         quantized->codebook = quantized->shared->codebook;
-        copy_shared_solution(fitting, quantized->shared, &problem, &solution);
+        ldnq_fitting_copy_shared_solution(fitting, quantized->shared, &problem, &solution);
     } else if (status == LDNQ_OK) {
         status = solve_as_chosen(fitting, diagnostics, &problem, &solution, arena, &reason);
     }
