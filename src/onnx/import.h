@@ -155,6 +155,11 @@ enum ldnq_status ldnq_import_constant(struct ldnq_import *import, const struct l
                                       const struct ldnq_attr_source *attrs,
                                       const struct ldnq_tensor **out, struct ldnq_error *err);
 
+/* "call/", or "If#3/" for a node without a name: the names of its body begin with that. NULL with
+ * NOMEM in err. */
+const char *ldnq_import_make_prefix(struct ldnq_arena *arena, const char *name, const char *op_type,
+                                    size_t index, struct ldnq_error *err);
+
 /* ldnq_node_fail for a node that has no label yet. */
 enum ldnq_status ldnq_import_fail(const struct ldnq_import *import, struct ldnq_node *node,
                                   enum ldnq_status status, struct ldnq_error *err,

@@ -9,9 +9,6 @@
 #include "onnx/import.h"
 #include "onnx/opset.h"
 
-/* Limit of the prefix that the names of all values and nodes of a body get. */
-#define PREFIX_LENGTH 200
-
 /* ---- which function ------------------------------------------------------------------ */
 
 static const char *make_function_key(struct ldnq_arena *arena, const char *domain, const char *name,
@@ -167,6 +164,16 @@ static enum ldnq_status connect_call_output(struct ldnq_import *body, struct ldn
     return node->name ? ldnq_import_add_use(body, node, NULL, NULL, 0, err) : LDNQ_NOMEM;
 }
 
+/* Limit of a node's part in the names of all values and nodes of its body. */
+#define PREFIX_LENGTH 200
+
+const char *ldnq_import_make_prefix(struct ldnq_arena *arena, const char *name, const char *op_type,
+                                    size_t index, struct ldnq_error *err)
+{
+    return *name ? ldnq_arena_printf(arena, err, "%.*s/", PREFIX_LENGTH, name)
+                 : ldnq_arena_printf(arena, err, "%.*s#%zu/", PREFIX_LENGTH, op_type, index);
+}
+
 static enum ldnq_status init_body_import(struct ldnq_import *import, const struct ldnq_node *node,
                                          const struct ldnq_import_call *call,
                                          struct ldnq_import *body, struct ldnq_error *err)
@@ -184,9 +191,7 @@ static enum ldnq_status init_body_import(struct ldnq_import *import, const struc
         .depth = import->depth + 1,
     };
     ldnq_names_init(&body->values, import->all->scratch);
-    body->prefix = *node->name ? ldnq_arena_printf(arena, err, "%.*s/", PREFIX_LENGTH, node->name)
-                               : ldnq_arena_printf(arena, err, "%.*s#%zu/", PREFIX_LENGTH,
-                                                   node->op_type, node->index);
+    body->prefix = ldnq_import_make_prefix(arena, node->name, node->op_type, node->index, err);
     body->within = ldnq_arena_printf(arena, err, "function '%s%s%s'", domain, *domain ? "." : "",
                                      ldnq_or_empty(function->name));
     return body->prefix && body->within ? LDNQ_OK : LDNQ_NOMEM;

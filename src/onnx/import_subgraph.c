@@ -7,8 +7,6 @@
 
 #include "onnx/import.h"
 
-#define PREFIX_LENGTH 200
-
 static bool has_known_bodies(const struct ldnq_node *node)
 {
     static const char *const types[] = { "If", "Loop", "Scan" };
@@ -37,10 +35,9 @@ static enum ldnq_status import_subgraph_body(struct ldnq_import *import, struct 
                                 "calls and subgraphs are nested more than %d deep",
                                 LDNQ_IMPORT_DEPTH);
     ldnq_names_init(&body.values, import->all->scratch);
-    body.prefix = *node->name ? ldnq_arena_printf(arena, err, "%.*s/%s/", PREFIX_LENGTH, node->name,
-                                                  source->name)
-                              : ldnq_arena_printf(arena, err, "%.*s#%zu/%s/", PREFIX_LENGTH,
-                                                  node->op_type, node->index, source->name);
+    const char *prefix =
+        ldnq_import_make_prefix(arena, node->name, node->op_type, node->index, err);
+    body.prefix = prefix ? ldnq_arena_printf(arena, err, "%s%s/", prefix, source->name) : NULL;
     body.within = ldnq_arena_printf(arena, err, "the %s of %s '%s'", source->name, node->op_type,
                                     *node->name ? node->name : ldnq_or_empty(body.proto->name));
     if (!body.prefix || !body.within)

@@ -1,17 +1,17 @@
 /* inline_functions.c: replace calls of functions that have layers by the functions' bodies.
  *
  * A function is called more than once, and each call has weights of its own: its body can't have
- * the codes of one of them. Runtimes inline all functions. Names are those that an import gives. */
+ * the codes of one of them. Runtimes inline all functions. New names are those of an
+ * import. */
 #include <string.h>
 
 #include "base/growing_list.h"
 #include "onnx/edit.h"
-#include "onnx/model.h"
+#include "onnx/import.h"
 #include "onnx/wire.h"
 
-#define PREFIX_LENGTH 200
-/* Deeper calls, and those beyond so many nodes, stay: the import refuses them, with a message. */
-#define MOST_DEPTH 32
+/* Calls that would add more nodes stay, as do those that are nested deeper than LDNQ_IMPORT_DEPTH:
+ * the import refuses them, with a message. */
 #define MOST_NODES ((size_t)1 << 17)
 /* Each of a model's functions is looked up by comparing names. */
 #define MOST_FUNCTIONS ((size_t)2048)
@@ -105,7 +105,7 @@ static enum ldnq_status list_functions(struct inliner *inliner, struct ldnq_erro
     for (size_t i = 0; i < proto->n_functions; i++)
         inliner->functions[i].proto = proto->functions[i];
     bool changed = true;
-    for (size_t depth = 0; changed && depth < MOST_DEPTH; depth++) {
+    for (size_t depth = 0; changed && depth < LDNQ_IMPORT_DEPTH; depth++) {
         changed = false;
         for (size_t i = 0; i < inliner->function_count; i++) {
             struct called_function *function = &inliner->functions[i];
@@ -149,7 +149,7 @@ static bool can_inline(const struct inliner *inliner, const Onnx__NodeProto *nod
                        const struct called_function *called, size_t depth)
 {
     const Onnx__FunctionProto *function = called->proto;
-    return depth < MOST_DEPTH && inliner->nodes + function->n_node < MOST_NODES &&
+    return depth < LDNQ_IMPORT_DEPTH && inliner->nodes + function->n_node < MOST_NODES &&
            node->n_input <= function->n_input && node->n_output <= function->n_output &&
            !hands_in_body(node) && has_opsets_of_model(inliner, function) && called->has_layer;
 }
@@ -362,11 +362,9 @@ static enum ldnq_status append_inlined(struct inliner *inliner, struct node_list
         return append_node(inliner, list, node, err);
     const Onnx__FunctionProto *function = called->proto;
     struct inlined_call call = { .inliner = inliner, .call = node, .function = function };
-    const char *name = ldnq_or_empty(node->name);
     ldnq_names_init(&call.names, inliner->scratch);
-    call.prefix = *name ? ldnq_arena_printf(inliner->scratch, err, "%.*s/", PREFIX_LENGTH, name)
-                        : ldnq_arena_printf(inliner->scratch, err, "%.*s#%zu/", PREFIX_LENGTH,
-                                            ldnq_or_empty(node->op_type), at);
+    call.prefix = ldnq_import_make_prefix(inliner->scratch, ldnq_or_empty(node->name),
+                                          ldnq_or_empty(node->op_type), at, err);
     if (!call.prefix)
         return LDNQ_NOMEM;
     inliner->nodes += function->n_node;
