@@ -18,7 +18,7 @@ struct ldnq_dataset {
     struct ldnq_arena *arena;
     const char **paths; /* (path_count) NULL for samples in memory */
     size_t path_count;
-    bool is_none; /* stands for no samples at all */
+    bool is_none; /* there are no samples at all */
     struct ldnq_samples_memory memory;
     pthread_mutex_t lock; /* guards the caller's read function, which jobs share */
 };
@@ -186,7 +186,7 @@ enum ldnq_status ldnq_dataset_add_path(struct ldnq_dataset *dataset, const char 
         return ldnq_fail(err, LDNQ_USAGE, "no path of samples is given");
     if (dataset->is_none || strcmp(path, "none") == 0)
         return ldnq_fail(err, LDNQ_USAGE,
-                         "none stands for no samples, and is joined with no others (./none is a "
+                         "none means no samples, and is joined with no others (./none is a "
                          "file)");
     if (dataset->memory.arrays)
         return ldnq_fail(err, LDNQ_USAGE, "samples in memory and those of a path are not joined");

@@ -13,7 +13,7 @@ const char *ldnq_onnx_name(const struct ldnq_onnx *onnx);
 /* Whether the model is read from a file, not from memory. */
 bool ldnq_onnx_is_file(const struct ldnq_onnx *onnx);
 
-/* Whether it stands for no samples: a quantization rounds, and all other jobs refuse it. */
+/* Whether it means that there are no samples: a quantization rounds, other jobs refuse it. */
 bool ldnq_dataset_is_none(const struct ldnq_dataset *dataset);
 /* Errors: those of ldnq_samples_open; USAGE for NULL and none. The caller destroys the samples. */
 enum ldnq_status ldnq_dataset_open(const struct ldnq_dataset *dataset,

@@ -29,7 +29,7 @@ enum ldnq_status ldnq_folder_list(const char *path, struct ldnq_arena *arena,
  * folder is called so. */
 bool ldnq_is_pattern(const char *path);
 
-/* Whether the path is a folder, or a pattern that stands for the files of one. */
+/* Whether the path is a folder, or a pattern that its files match. */
 bool ldnq_is_folder_or_pattern(const char *path);
 
 /* Whether the name has the extension, such as ".png", in any case of letters. */

@@ -465,7 +465,7 @@ static enum ldnq_status write_layer_metadata(struct emitter *emitter,
     float low, high;
     const struct ldnq_node *node = quantized->layer.node;
     ldnq_quantized_scale_range(quantized, &low, &high);
-    /* A second weight of a node is told by its name. */
+    /* The weight's name tells a second weight of a node apart. */
     const bool is_first = quantized == emitter->network->layers || quantized[-1].layer.node != node;
     const char *key =
         ldnq_arena_printf(emitter->arena, err, "ldnq.layer.%s%s%s", node->label,

@@ -310,7 +310,7 @@ static bool has_rule(const struct code_flow *flow, const struct ldnq_node *node)
 }
 
 /* Whether the node has no integer kernel, or none for codes beside what it reads from an operator
- * without one. Nodes behind it are not decided yet. */
+ * without one. Nodes after it are not decided yet. */
 static bool computes_in_float(const struct code_flow *flow, const struct ldnq_node *node)
 {
     const struct ldnq_operator_rule *rule = ldnq_target_rule(flow->target, node);

@@ -127,8 +127,8 @@ struct ldnq_target {
      * where float operators read its result. */
     bool floats_depthwise_after_float;
     /* The operator that a float convolution computes in its own kernel, and integer kernels do not;
-     * NULL: none. A Conv before it runs faster in float where its weight has at most so many
-     * columns, or so many input channels per group. */
+     * NULL: none. A Conv before it runs faster in float where its weight has no more than these
+     * columns, or no more than these input channels per group. */
     const char *fused_in_float;
     int64_t most_fused_columns, most_fused_channels;
     /* Relu and Clip after a quantized operator disappear into its output's range, with no
