@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Times ldnq's float executor against ONNX Runtime on the same input.
 
-The two take turns, so that a machine whose speed drifts slows both. Printed are
-the least times, which other programs disturb least, and the ratio ONNX Runtime /
+The two take turns, so that a machine whose speed drifts slows both. With one thread
+it is processor time that counts. Printed are the least times, which other programs disturb least, and the ratio ONNX Runtime /
 ldnq (1: equally fast, 0.5: half its speed) of those and as the median over the
 turns. Outputs are compared before anything is timed."""
 
@@ -56,8 +56,7 @@ def session(path, threads):
 
 
 class Ours:
-    """bench_forward at work on one input: a call is some runs, and gives the last one's
-    seconds."""
+    """bench_forward at work on one input: a call is some runs, and gives the seconds of each."""
 
     def __init__(self, path, data, threads, folder):
         given, made = f"{folder}/in.npy", f"{folder}/out.npy"
@@ -71,11 +70,16 @@ class Ours:
     def __call__(self, runs):
         self.process.stdin.write(f"{runs}\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return [float(seconds) for seconds in self.process.stdout.readline().split()]
 
     def finish(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def seconds_now(threads):
+    """What bench_forward counts."""
+    return time.thread_time() if threads == 1 else time.perf_counter()
 
 
 def time_both(path, sample, batch, threads, seconds, least_runs):
@@ -94,11 +98,11 @@ def time_both(path, sample, batch, threads, seconds, least_runs):
         while len(ours_seconds) < least_runs or time.perf_counter() < end:
             time.sleep(PAUSE)
             for _ in range(RUNS):
-                start = time.perf_counter()
+                start = seconds_now(threads)
                 reference.run(None, feeds)
-                theirs = time.perf_counter() - start
+                theirs = seconds_now(threads) - start
             time.sleep(PAUSE)
-            ours_seconds.append(ours(RUNS))
+            ours_seconds.append(ours(RUNS)[-1])
             theirs_seconds.append(theirs)
         ours.finish()
     return theirs_seconds, ours_seconds
