@@ -3,7 +3,7 @@
  *
  * TILE(name)   name with a suffix for the instruction set
  * TILE_CLAMP   the clamp for TILE(lanes), made by base/lanes.h
- * TILE_LANES   floats per vector; a tile is two vectors wide
+ * TILE_LANES   floats per vector; a tile is one or two vectors wide
  * TILE_ROWS    rows per tile: 6 or 8
  * TILE_TARGET  function attributes
  *
@@ -28,32 +28,38 @@ TILE(finish)(const struct gemm_tile *tile, const TILE(lanes) * sum, size_t i, si
     *(TILE(lanes) *)c = value;
 }
 
-/* `rows` is a constant wherever this is inlined, and all sums stay in registers. */
+/* `rows` and `vectors` are constants wherever this is inlined, and all sums stay in registers. */
 static inline __attribute__((always_inline)) void TILE(sums)(const struct gemm_tile *tile,
-                                                             size_t rows)
+                                                             size_t rows, size_t vectors)
 {
-    TILE(lanes) sum[TILE_ROWS][2];
+    TILE(lanes) sum[TILE_ROWS][2], right = { 0 };
     const float *a = tile->a, *b = tile->b;
     const size_t row = tile->a_row, step = tile->a_step, next = tile->b_row;
     for (size_t i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = (TILE(lanes)){ 0 };
     for (size_t k = 0; k < tile->k; k++, a += step, b += next) {
         const TILE(lanes) left = *(const TILE(lanes) *)b;
-        const TILE(lanes) right = *(const TILE(lanes) *)(b + TILE_LANES);
+        if (vectors == 2)
+            right = *(const TILE(lanes) *)(b + TILE_LANES);
         for (size_t i = 0; i < rows; i++) {
             sum[i][0] += left * a[i * row];
-            sum[i][1] += right * a[i * row];
+            if (vectors == 2)
+                sum[i][1] += right * a[i * row];
         }
     }
     for (size_t i = 0; i < rows; i++) {
         TILE(finish)(tile, &sum[i][0], i, 0);
-        TILE(finish)(tile, &sum[i][1], i, TILE_LANES);
+        if (vectors == 2)
+            TILE(finish)(tile, &sum[i][1], i, TILE_LANES);
     }
 }
 
 #define TILE_CASE(count)                                                                           \
     case count:                                                                                    \
-        TILE(sums)(tile, count);                                                                   \
+        if (tile->width == TILE_LANES)                                                             \
+            TILE(sums)(tile, count, 1);                                                            \
+        else                                                                                       \
+            TILE(sums)(tile, count, 2);                                                            \
         break
 
 TILE_TARGET

@@ -15,10 +15,12 @@
 /* Rows of B to prefetch ahead. Each row is in a page of its own, where the processor does
  * not prefetch by itself. */
 #define AHEAD ((size_t)8)
+/* Floats of a cache line. */
+#define LINE ((size_t)16)
 
-/* A few rows of C, as wide as a packed panel of B or narrower. */
+/* A few rows of C and one panel of B. The panel is `width` wide, of which C has `columns`. */
 struct gemm_tile {
-    size_t k, columns;
+    size_t k, columns, width;
     const float *a, *b;
     size_t a_row, a_step, b_row;
     float *c;
@@ -64,7 +66,7 @@ typedef void tile_fn(const struct gemm_tile *tile, size_t rows);
 
 struct gemm_implementation {
     tile_fn *run;
-    size_t rows, width;
+    size_t rows, width; /* most rows; width of a panel, the last may have half of it */
 };
 
 #define MAX_IMPLEMENTATIONS 3
@@ -106,17 +108,57 @@ pack_rows(const float *b, size_t row, size_t k, size_t panels, size_t width, flo
     }
 }
 
+/* Packs columns first .. last-1 of a panel, rows from .. to-1. */
+static void pack_elements(const float *b, size_t row, size_t step, size_t from, size_t to,
+                          size_t first, size_t last, size_t width, float *panel)
+{
+    for (size_t i = from; i < to; i++)
+        for (size_t j = first; j < last; j++)
+            panel[i * width + j] = b[i * row + j * step];
+}
+
+/* Packs four rows of four columns, where the elements of a column follow each other. */
+static inline __attribute__((always_inline)) void pack_square(const float *b, size_t step,
+                                                              size_t width, float *panel)
+{
+    const lanes_4 b0 = *(const lanes_4 *)b, b1 = *(const lanes_4 *)(b + step);
+    const lanes_4 b2 = *(const lanes_4 *)(b + 2 * step), b3 = *(const lanes_4 *)(b + 3 * step);
+    const lanes_4 low01 = __builtin_shufflevector(b0, b1, 0, 4, 1, 5);
+    const lanes_4 low23 = __builtin_shufflevector(b2, b3, 0, 4, 1, 5);
+    const lanes_4 high01 = __builtin_shufflevector(b0, b1, 2, 6, 3, 7);
+    const lanes_4 high23 = __builtin_shufflevector(b2, b3, 2, 6, 3, 7);
+    *(lanes_4 *)panel = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+    *(lanes_4 *)(panel + width) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+    *(lanes_4 *)(panel + 2 * width) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+    *(lanes_4 *)(panel + 3 * width) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+}
+
+/* Packs one panel of a transposed B, a cache line of each column at a time. */
+static void pack_transposed(const float *b, size_t step, size_t k, size_t columns, size_t width,
+                            float *panel)
+{
+    const size_t whole = columns & ~(size_t)3, rows = k & ~(size_t)3;
+    for (size_t at = 0; at < rows; at += LINE)
+        for (size_t j = 0; j < whole; j += 4)
+            for (size_t i = at; i < ldnq_size_min(at + LINE, rows); i += 4)
+                pack_square(b + j * step + i, step, width, panel + i * width + j);
+    pack_elements(b, 1, step, rows, k, 0, whole, width, panel);
+    pack_elements(b, 1, step, 0, k, whole, columns, width, panel);
+}
+
 /* Packs one panel of B with any strides. Columns after the last are 0; their sums are not
  * used. */
 static void pack_panel(const float *b, size_t row, size_t step, size_t k, size_t columns,
                        size_t width, float *panel)
 {
-    for (size_t i = 0; i < k; i++, b += row, panel += width) {
-        for (size_t j = 0; j < columns; j++)
-            panel[j] = b[j * step];
-        for (size_t j = columns; j < width; j++)
-            panel[j] = 0.0f;
-    }
+    if (row == 1)
+        pack_transposed(b, step, k, columns, width, panel);
+    else if (step == 1)
+        pack_elements(b, row, 1, 0, k, 0, columns, width, panel);
+    else
+        pack_elements(b, row, step, 0, k, 0, columns, width, panel);
+    for (size_t i = 0; i < k && columns < width; i++)
+        memset(panel + i * width + columns, 0, (width - columns) * sizeof *panel);
 }
 
 static void pack_whole_panels(const float *b, size_t row, size_t k, size_t panels, size_t width,
@@ -142,6 +184,13 @@ struct gemm_block {
     float column_bias[MOST_WIDTH]; /* bias of a narrow panel's columns */
 };
 
+/* Width of the panel that starts `at` columns into the block: half for a few last columns. */
+static size_t choose_panel_width(const struct gemm_block *block, size_t at)
+{
+    size_t width = block->implementation->width;
+    return block->columns - at <= width / 2 ? width / 2 : width;
+}
+
 static void pack_block(struct gemm_block *block)
 {
     const struct ldnq_gemm *g = block->gemm;
@@ -156,7 +205,7 @@ static void pack_block(struct gemm_block *block)
         pack_whole_panels(b, g->b_row, block->depth, whole, width, block->panels);
     for (size_t at = whole * width; at < block->columns; at += width)
         pack_panel(b + at * g->b_step, g->b_row, g->b_step, block->depth,
-                   ldnq_size_min(width, block->columns - at), width,
+                   ldnq_size_min(width, block->columns - at), choose_panel_width(block, at),
                    block->panels + at * block->depth);
 }
 
@@ -165,11 +214,12 @@ static void pack_block(struct gemm_block *block)
 static struct gemm_tile make_gemm_tile(struct gemm_block *block, size_t row, size_t at)
 {
     const struct ldnq_gemm *g = block->gemm;
-    size_t column = block->column + at, width = block->implementation->width;
+    size_t column = block->column + at, width = choose_panel_width(block, at);
     bool is_last = block->k + block->depth == g->k, is_packed = at >= block->in_place;
     struct gemm_tile tile = {
         .k = block->depth,
         .columns = ldnq_size_min(width, block->columns - at),
+        .width = width,
         .a = g->a + row * g->a_row + block->k * g->a_step,
         .a_row = g->a_row,
         .a_step = g->a_step,
@@ -199,14 +249,14 @@ static void multiply_narrow_tile(const struct gemm_implementation *implementatio
     float c[MOST_ROWS * MOST_WIDTH] = { 0 };
     struct gemm_tile whole = *tile;
     whole.c = c;
-    whole.c_row = implementation->width;
+    whole.c_row = tile->width;
     for (size_t i = 0; i < rows && tile->beta != 0.0f; i++)
         for (size_t j = 0; j < tile->columns; j++)
-            c[i * implementation->width + j] = tile->c[i * tile->c_row + j];
+            c[i * tile->width + j] = tile->c[i * tile->c_row + j];
     implementation->run(&whole, rows);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < tile->columns; j++)
-            tile->c[i * tile->c_row + j] = c[i * implementation->width + j];
+            tile->c[i * tile->c_row + j] = c[i * tile->width + j];
 }
 
 /* Runs all rows, in tiles of nearly equal height; C is written row after row. */
@@ -217,7 +267,7 @@ static void multiply_block_by_tiles(struct gemm_block *block)
         size_t first = i * m / tiles, last = (i + 1) * m / tiles;
         for (size_t at = 0; at < block->columns; at += block->implementation->width) {
             struct gemm_tile tile = make_gemm_tile(block, first, at);
-            if (tile.columns == block->implementation->width)
+            if (tile.columns == tile.width)
                 block->implementation->run(&tile, last - first);
             else
                 multiply_narrow_tile(block->implementation, &tile, last - first);
