@@ -8,7 +8,8 @@ enum ldnq_status cli_handles_init(struct cli_handles *handles, const struct cli_
                                   const char *option, struct ldnq_error *err)
 {
     *handles = (struct cli_handles){ .models = calloc(line->model_count, sizeof *handles->models) };
-    cli_progress_init(&handles->progress, line);
+    cli_progress_init(&handles->progress, cli_line_has_flag(line, "quiet"), stderr, NULL);
+    cli_progress_start(&handles->progress, line);
     if (!handles->models)
         return cli_fail(err, LDNQ_NOMEM, "out of memory");
     for (size_t i = 0; i < line->model_count; i++) {

@@ -1,8 +1,6 @@
 #define _GNU_SOURCE
 #include "cli/progress.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -10,12 +8,15 @@
 
 #include "cli/events.h"
 #include "cli/interrupt.h"
-#include "cli/plain.h"
 
 #define BAR_CELLS 24
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 10.0
 #define FIRST_LINE_SECONDS 1.0
+/* With the first line's delay below 2 s. */
+#define TIMER_NANOSECONDS 400000000L
+/* A timer that only prints needs no more. */
+#define TIMER_STACK_BYTES ((size_t)128 << 10)
 
 static double read_monotonic_seconds(void)
 {
@@ -23,6 +24,8 @@ static double read_monotonic_seconds(void)
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
+
+/* ---- text ---------------------------------------------------------------------------------- */
 
 static void format_time(double seconds, char *text, size_t size)
 {
@@ -35,87 +38,199 @@ static void format_time(double seconds, char *text, size_t size)
         snprintf(text, size, "%lu:%02lu h", whole / 3600, whole / 60 % 60);
 }
 
-static void draw_bar(const struct cli_progress *progress, const struct ldnq_progress *at,
-                     const char *left)
+/* Between two callbacks the time left is the one at the first of them, less what has passed. Where
+ * that has run out, and before the first callback, only the time spent is known. */
+static void format_estimate(const struct cli_progress *progress, double time, char *text,
+                            size_t size)
+{
+    char number[32];
+    const double rest = (double)(progress->total - progress->done);
+    const double left =
+        progress->done ? (progress->reported - progress->start) * rest / (double)progress->done : 0;
+    const double passed = time - progress->reported;
+    const bool is_known = progress->done && left >= passed;
+    format_time(is_known ? left - passed : time - progress->start, number, sizeof number);
+    snprintf(text, size, "%s %s", number, is_known ? "left" : "so far");
+}
+
+static size_t count_done(const struct cli_progress *progress, size_t all)
+{
+    return progress->total ? progress->done * all / progress->total : 0;
+}
+
+static void draw_bar(const struct cli_progress *progress, const char *estimate)
 {
     char bar[BAR_CELLS + 1];
-    size_t full = at->done * BAR_CELLS / at->total;
+    const size_t full = count_done(progress, BAR_CELLS);
     memset(bar, '#', full);
     memset(bar + full, '.', BAR_CELLS - full);
     bar[BAR_CELLS] = '\0';
-    char line[CLI_PLAIN_SIZE + 128], detail[CLI_PLAIN_SIZE];
-    int length = snprintf(line, sizeof line, "%s [%s] %3zu %%  %s left  %s", at->stage, bar,
-                          at->done * 100 / at->total, left, cli_copy_printable(at->detail, detail));
-    size_t most = progress->width > 1 ? progress->width - 1 : 79;
+    char line[CLI_PLAIN_SIZE + 128];
+    const int length = snprintf(line, sizeof line, "%s [%s] %3zu %%  %s  %s", progress->stage, bar,
+                                count_done(progress, 100), estimate, progress->detail);
+    const size_t most = progress->width > 1 ? progress->width - 1 : 79;
     if (length > 0 && (size_t)length > most && most < sizeof line)
         line[most] = '\0';
-    fprintf(stderr, "\r\033[K%s", line);
-    fflush(stderr);
+    fprintf(progress->stream, "\r\033[K%s", line);
+    fflush(progress->stream);
+}
+
+static void erase_bar(struct cli_progress *progress)
+{
+    if (progress->bar_is_up)
+        fprintf(progress->stream, "\r\033[K");
+    progress->bar_is_up = false;
 }
 
 /* A layer may take minutes to its end. */
-static int end_after_signal(struct cli_progress *progress)
+static void report_signal(struct cli_progress *progress)
 {
     if (!progress->is_ending && !progress->is_quiet) {
-        cli_progress_finish(progress);
-        fprintf(stderr, "ldnq: %s: it ends as soon as nothing is lost; a second one ends it now\n",
+        erase_bar(progress);
+        fprintf(progress->stream,
+                "ldnq: %s: it ends as soon as nothing is lost; a second one ends it now\n",
                 cli_interrupt_name());
     }
     progress->is_ending = true;
-    return LDNQ_CANCEL_AFTER_LAYER;
+}
+
+static void show_when_due(struct cli_progress *progress, double time)
+{
+    const double wait = progress->is_terminal ? REDRAW_SECONDS : LINE_SECONDS;
+    char estimate[48];
+    if (cli_interrupt_signal())
+        report_signal(progress);
+    if (progress->is_quiet || progress->is_ending || time - progress->last_shown < wait)
+        return;
+    progress->last_shown = time;
+    format_estimate(progress, time, estimate, sizeof estimate);
+    if (progress->is_terminal) {
+        draw_bar(progress, estimate);
+        progress->bar_is_up = true;
+    } else {
+        fprintf(progress->stream, "%s: %zu %%, %s%s%s\n", progress->stage,
+                count_done(progress, 100), estimate, progress->detail[0] ? ", at " : "",
+                progress->detail);
+    }
+}
+
+/* ---- the job's callbacks ------------------------------------------------------------------- */
+
+static void start_stage(struct cli_progress *progress, const char *stage, double time)
+{
+    snprintf(progress->stage, sizeof progress->stage, "%s", stage);
+    progress->start = progress->reported = time;
+    progress->last_shown =
+        time + FIRST_LINE_SECONDS - (progress->is_terminal ? REDRAW_SECONDS : LINE_SECONDS);
+    progress->done = progress->total = 0;
+    progress->detail[0] = '\0';
+}
+
+int cli_progress_update(struct cli_progress *progress, const struct ldnq_progress *at)
+{
+    pthread_mutex_lock(&progress->mutex);
+    const double time = progress->read_clock();
+    if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0)
+        start_stage(progress, at->stage, time);
+    progress->reported = time;
+    progress->total = at->total;
+    progress->done = at->done < at->total ? at->done : at->total;
+    cli_copy_printable(at->detail, progress->detail);
+    show_when_due(progress, time);
+    pthread_mutex_unlock(&progress->mutex);
+    return cli_interrupt_signal() ? LDNQ_CANCEL_AFTER_LAYER : 0;
 }
 
 static int show_progress(void *ctx, const struct ldnq_progress *at)
 {
-    struct cli_progress *progress = ctx;
-    const double time = read_monotonic_seconds();
-    if (cli_interrupt_signal())
-        return end_after_signal(progress);
-    if (progress->is_quiet)
-        return 0;
-    if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0) {
-        snprintf(progress->stage, sizeof progress->stage, "%s", at->stage);
-        progress->start = time;
-        progress->last_shown = time - LINE_SECONDS + FIRST_LINE_SECONDS;
-    }
-    double wait = progress->is_terminal ? REDRAW_SECONDS : LINE_SECONDS;
-    if (at->total == 0 || at->done == 0 || time - progress->last_shown < wait)
-        return 0;
-    progress->last_shown = time;
-    char left[32], detail[CLI_PLAIN_SIZE];
-    double spent = time - progress->start;
-    format_time(spent * (double)(at->total - at->done) / (double)at->done, left, sizeof left);
-    if (progress->is_terminal) {
-        draw_bar(progress, at, left);
-        progress->bar_is_up = true;
-    } else {
-        fprintf(stderr, "%s: %zu %%, %s left%s%s\n", at->stage, at->done * 100 / at->total, left,
-                at->detail ? ", at " : "", cli_copy_printable(at->detail, detail));
-    }
-    return 0;
+    return cli_progress_update(ctx, at);
 }
 
 static void show_event(void *ctx, const char *json)
 {
     struct cli_progress *progress = ctx;
-    cli_progress_finish(progress);
+    pthread_mutex_lock(&progress->mutex);
+    erase_bar(progress);
     cli_print_event(json, progress->is_quiet);
+    pthread_mutex_unlock(&progress->mutex);
 }
 
-void cli_progress_init(struct cli_progress *progress, const struct cli_line *line)
+/* ---- the timer ------------------------------------------------------------------------------ */
+
+void cli_progress_tick(struct cli_progress *progress)
+{
+    show_when_due(progress, progress->read_clock());
+}
+
+static void *run_timer(void *ctx)
+{
+    struct cli_progress *progress = ctx;
+    pthread_mutex_lock(&progress->mutex);
+    while (!progress->timer_ends) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += TIMER_NANOSECONDS;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        pthread_cond_timedwait(&progress->wake_timer, &progress->mutex, &until);
+        if (!progress->timer_ends)
+            cli_progress_tick(progress);
+    }
+    pthread_mutex_unlock(&progress->mutex);
+    return NULL;
+}
+
+/* Without a timer the callbacks alone show the progress. */
+static void start_timer(struct cli_progress *progress)
+{
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0)
+        return;
+    progress->has_timer = pthread_attr_setstacksize(&attributes, TIMER_STACK_BYTES) == 0 &&
+                          pthread_create(&progress->timer, &attributes, run_timer, progress) == 0;
+    pthread_attr_destroy(&attributes);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+void cli_progress_init(struct cli_progress *progress, bool is_quiet, FILE *stream,
+                       double (*read_clock)(void))
+{
+    pthread_condattr_t attributes;
+    *progress = (struct cli_progress){
+        .is_quiet = is_quiet,
+        .stream = stream,
+        .read_clock = read_clock ? read_clock : read_monotonic_seconds,
+    };
+    pthread_mutex_init(&progress->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&progress->wake_timer, &attributes);
+    pthread_condattr_destroy(&attributes);
+    start_stage(progress, "prepare", progress->read_clock());
+}
+
+void cli_progress_start(struct cli_progress *progress, const struct cli_line *line)
 {
     struct winsize size;
-    *progress = (struct cli_progress){ .is_quiet = cli_line_has_flag(line, "quiet"),
-                                       .is_terminal = isatty(STDERR_FILENO) != 0 };
+    progress->is_terminal = isatty(STDERR_FILENO) != 0;
     if (progress->is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0)
         progress->width = size.ws_col;
     ldnq_options_on_progress(line->options, show_progress, progress);
     ldnq_options_on_event(line->options, show_event, progress);
+    if (!progress->is_quiet)
+        start_timer(progress);
 }
 
 void cli_progress_finish(struct cli_progress *progress)
 {
-    if (progress->bar_is_up)
-        fprintf(stderr, "\r\033[K");
-    progress->bar_is_up = false;
+    if (progress->has_timer) {
+        pthread_mutex_lock(&progress->mutex);
+        progress->timer_ends = true;
+        pthread_cond_signal(&progress->wake_timer);
+        pthread_mutex_unlock(&progress->mutex);
+        pthread_join(progress->timer, NULL);
+        progress->has_timer = false;
+    }
+    erase_bar(progress);
 }

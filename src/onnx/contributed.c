@@ -8,11 +8,10 @@
 /* The opset of the functions' nodes: the first one in which codes have 2 bits. */
 #define FUNCTION_OPSET 25
 
-/* Finds the function's text by domain and name; NULL without one. */
-static const char *find_text(const char *domain, const char *type)
+const char *ldnq_contributed_text(const char *functions, const char *domain, const char *type)
 {
     const size_t domain_length = strlen(domain), type_length = strlen(type);
-    const char *at = ldnq_contributed_functions_txt;
+    const char *at = functions;
     for (; (at = strchr(at, '\n')); at++)
         if (strncmp(at + 1, domain, domain_length) == 0 && at[1 + domain_length] == '.' &&
             strncmp(at + 2 + domain_length, type, type_length) == 0 &&
@@ -42,9 +41,9 @@ enum ldnq_status ldnq_contributed_find(const struct ldnq_import *import,
         return LDNQ_OK;
     if (ldnq_is_onnx_domain(node->domain)) {
         if (is_replaced_in_onnx_domain(import, type))
-            text = find_text("ai.onnx", type);
+            text = ldnq_contributed_text(ldnq_contributed_functions_txt, "ai.onnx", type);
     } else if (strcmp(node->domain, "com.microsoft") == 0) {
-        text = find_text(node->domain, type);
+        text = ldnq_contributed_text(ldnq_contributed_functions_txt, node->domain, type);
         if (!text)
             LDNQ_TRY(ldnq_contributed_write(import, node, &text, err));
     }

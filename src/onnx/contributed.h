@@ -4,7 +4,8 @@
  * Its optimizer and its quantization tools write them. An import replaces them by the functions'
  * bodies, as it does with those of the model; the file keeps them. The functions are in
  * contributed_functions.txt; for an operator whose function depends on shapes, or on how many
- * inputs a node has, contributed_write.c writes one for the node.
+ * inputs a node has, contributed_write.c writes one for the node. Those that have weights are
+ * replaced in the file, by what contributed_layers.txt has for them.
  */
 #ifndef LDNQ_ONNX_CONTRIBUTED_H
 #define LDNQ_ONNX_CONTRIBUTED_H
@@ -24,7 +25,18 @@ enum ldnq_status ldnq_contributed_write(const struct ldnq_import *import,
                                         const Onnx__NodeProto *node, const char **text,
                                         struct ldnq_error *err);
 
-/* The functions' text; tools/embed.py makes it when the library is built. */
-extern const char ldnq_contributed_functions_txt[];
+/* *out becomes the form of the node in which its weights belong to operators that can be layers,
+ * for a node that is to be replaced in the file; NULL for all others. `initializers` has those of
+ * the main graph, with their TensorProto. May add an attribute to the node. Errors: NOMEM. */
+enum ldnq_status ldnq_contributed_find_layers(const struct ldnq_model *model,
+                                              const struct ldnq_names *initializers,
+                                              struct ldnq_arena *arena, Onnx__NodeProto *node,
+                                              Onnx__FunctionProto **out, struct ldnq_error *err);
+
+/* Finds an operator's function in a text by domain and type; NULL without one. */
+const char *ldnq_contributed_text(const char *functions, const char *domain, const char *type);
+
+/* The functions' texts; tools/embed.py makes them when the library is built. */
+extern const char ldnq_contributed_functions_txt[], ldnq_contributed_layers_txt[];
 
 #endif

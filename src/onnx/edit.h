@@ -104,8 +104,9 @@ enum ldnq_status ldnq_edit_prune_bodies(struct ldnq_model *model, const void *bo
                                         struct ldnq_error *err);
 
 /* Replaces calls of functions with layers (Conv, MatMul ...), also in subgraphs and in such
- * functions, by the functions' bodies. Functions that import another opset than the model stay, and
- * so do calls that an import refuses. Comes before the import. Errors: MODEL, NOMEM. */
+ * functions, by the functions' bodies, and operators of ONNX Runtime that have weights by forms
+ * whose weights are layers'. Functions that import another opset than the model stay, and so do
+ * calls that an import refuses. Comes before the import. Errors: MODEL, NOMEM. */
 enum ldnq_status ldnq_model_inline_functions(struct ldnq_model *model, struct ldnq_error *err);
 
 /* Raises ai.onnx to `opset` and the IR version to what that opset needs, rewriting

@@ -1,6 +1,7 @@
 #include "onnx/function_text.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -199,12 +200,21 @@ static enum ldnq_status read_attributes(struct reader *r, Onnx__NodeProto *node)
 
 /* ---- statements ------------------------------------------------------------------------ */
 
-static bool has_input(const struct reader *r, const char *name)
+static bool has_name(char *const *names, size_t count, char *const *given, size_t given_count,
+                     const char *name)
 {
-    for (size_t i = 0; i < r->function->n_input && i < r->call->n_input; i++)
-        if (strcmp(r->function->input[i], name) == 0)
-            return *r->call->input[i] != '\0';
+    for (size_t i = 0; i < count && i < given_count; i++)
+        if (strcmp(names[i], name) == 0)
+            return *given[i] != '\0';
     return false;
+}
+
+/* Whether the call has that input or output of the function. */
+static bool has_argument(const struct reader *r, const char *name)
+{
+    const Onnx__FunctionProto *f = r->function;
+    return has_name(f->input, f->n_input, r->call->input, r->call->n_input, name) ||
+           has_name(f->output, f->n_output, r->call->output, r->call->n_output, name);
 }
 
 static bool has_attribute(const struct reader *r, const char *name)
@@ -223,7 +233,7 @@ static enum ldnq_status read_condition(struct reader *r, bool *holds)
         return LDNQ_OK;
     const bool is_attribute = accept(r, "@");
     LDNQ_TRY(read_name(r, name));
-    *holds = (is_attribute ? has_attribute(r, name) : has_input(r, name)) != negated;
+    *holds = (is_attribute ? has_attribute(r, name) : has_argument(r, name)) != negated;
     return expect(r, ":");
 }
 
@@ -253,10 +263,26 @@ static enum ldnq_status close_block(struct reader *r)
     return LDNQ_OK;
 }
 
+/* Reads an operator; *domain is empty, or what is before its last point. */
+static enum ldnq_status read_operator(struct reader *r, char type[WORD], char domain[WORD])
+{
+    size_t length = 0;
+    domain[0] = '\0';
+    LDNQ_TRY(read_name(r, type));
+    while (accept(r, ".")) {
+        const int added = snprintf(domain + length, WORD - length, "%s%s", length ? "." : "", type);
+        if ((size_t)added >= WORD - length)
+            return fail(r, "a shorter domain");
+        length += (size_t)added;
+        LDNQ_TRY(read_name(r, type));
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status read_statement(struct reader *r)
 {
     struct name_list inputs, outputs;
-    char type[WORD];
+    char type[WORD], domain[WORD];
     bool holds;
     LDNQ_TRY(read_condition(r, &holds));
     skip_blanks(r);
@@ -266,11 +292,14 @@ static enum ldnq_status read_statement(struct reader *r)
     }
     LDNQ_TRY(read_names(r, &outputs));
     LDNQ_TRY(expect(r, "="));
-    LDNQ_TRY(read_name(r, type));
+    LDNQ_TRY(read_operator(r, type, domain));
     /* The inputs follow the attributes, which need a node. */
     Onnx__NodeProto *node =
         ldnq_build_node(r->arena, type, "", NULL, 0, outputs.names, outputs.count, r->err);
     if (!node)
+        return LDNQ_NOMEM;
+    node->domain = ldnq_arena_strdup(r->arena, domain, r->err);
+    if (!node->domain)
         return LDNQ_NOMEM;
     LDNQ_TRY(read_attributes(r, node));
     LDNQ_TRY(read_names_in_parentheses(r, &inputs));

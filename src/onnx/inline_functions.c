@@ -2,10 +2,11 @@
  *
  * A function is called more than once, and each call has weights of its own: its body can't have
  * the codes of one of them. Runtimes inline all functions. New names are those of an
- * import. */
+ * import. Operators of ONNX Runtime whose weights are not those of a layer are replaced too. */
 #include <string.h>
 
 #include "base/growing_list.h"
+#include "onnx/contributed.h"
 #include "onnx/edit.h"
 #include "onnx/import.h"
 #include "onnx/wire.h"
@@ -28,6 +29,7 @@ struct inliner {
     struct ldnq_model *model;
     struct called_function *functions;
     size_t function_count;
+    struct ldnq_names initializers; /* of the main graph; pointer: the TensorProto */
     struct ldnq_arena *scratch;
     size_t nodes; /* that were made */
     bool changed;
@@ -94,6 +96,19 @@ static bool has_layer(const struct inliner *inliner, Onnx__NodeProto *const *nod
     return false;
 }
 
+static enum ldnq_status list_initializers(struct inliner *inliner, struct ldnq_error *err)
+{
+    const Onnx__GraphProto *graph = inliner->model->proto->graph;
+    struct ldnq_name *entry;
+    ldnq_names_init(&inliner->initializers, inliner->scratch);
+    for (size_t i = 0; i < graph->n_initializer; i++) {
+        LDNQ_TRY(ldnq_names_insert(&inliner->initializers,
+                                   ldnq_or_empty(graph->initializer[i]->name), &entry, err));
+        entry->pointer = graph->initializer[i];
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status list_functions(struct inliner *inliner, struct ldnq_error *err)
 {
     const Onnx__ModelProto *proto = inliner->model->proto;
@@ -145,13 +160,24 @@ static bool hands_in_body(const Onnx__NodeProto *node)
     return false;
 }
 
-static bool can_inline(const struct inliner *inliner, const Onnx__NodeProto *node,
-                       const struct called_function *called, size_t depth)
+/* The function whose body replaces the node; *out is NULL where it stays. */
+static enum ldnq_status find_inlined_function(const struct inliner *inliner, Onnx__NodeProto *node,
+                                              size_t depth, Onnx__FunctionProto **out,
+                                              struct ldnq_error *err)
 {
-    const Onnx__FunctionProto *function = called->proto;
-    return depth < LDNQ_IMPORT_DEPTH && inliner->nodes + function->n_node < MOST_NODES &&
-           node->n_input <= function->n_input && node->n_output <= function->n_output &&
-           !hands_in_body(node) && has_opsets_of_model(inliner, function) && called->has_layer;
+    const struct called_function *called = find_function(inliner, node);
+    Onnx__FunctionProto *function = NULL;
+    if (!called)
+        LDNQ_TRY(ldnq_contributed_find_layers(inliner->model, &inliner->initializers,
+                                              inliner->scratch, node, &function, err));
+    else if (called->has_layer && !hands_in_body(node) &&
+             has_opsets_of_model(inliner, called->proto))
+        function = called->proto;
+    const bool fits = function && depth < LDNQ_IMPORT_DEPTH &&
+                      inliner->nodes + function->n_node < MOST_NODES &&
+                      node->n_input <= function->n_input && node->n_output <= function->n_output;
+    *out = fits ? function : NULL;
+    return LDNQ_OK;
 }
 
 /* ---- names ---------------------------------------------------------------------------------- */
@@ -357,10 +383,10 @@ static enum ldnq_status append_inlined(struct inliner *inliner, struct node_list
                                        Onnx__NodeProto *node, size_t at, size_t depth,
                                        struct ldnq_error *err)
 {
-    const struct called_function *called = find_function(inliner, node);
-    if (!called || !can_inline(inliner, node, called, depth))
+    Onnx__FunctionProto *function;
+    LDNQ_TRY(find_inlined_function(inliner, node, depth, &function, err));
+    if (!function)
         return append_node(inliner, list, node, err);
-    const Onnx__FunctionProto *function = called->proto;
     struct inlined_call call = { .inliner = inliner, .call = node, .function = function };
     ldnq_names_init(&call.names, inliner->scratch);
     call.prefix = ldnq_import_make_prefix(inliner->scratch, ldnq_or_empty(node->name),
@@ -437,11 +463,12 @@ static void remove_functions(const struct inliner *inliner)
 enum ldnq_status ldnq_model_inline_functions(struct ldnq_model *model, struct ldnq_error *err)
 {
     struct inliner inliner = { .model = model };
-    if (!model->proto->n_functions || model->proto->n_functions > MOST_FUNCTIONS ||
-        !model->proto->graph)
+    if (model->proto->n_functions > MOST_FUNCTIONS || !model->proto->graph)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&inliner.scratch, err));
     enum ldnq_status status = list_functions(&inliner, err);
+    if (status == LDNQ_OK)
+        status = list_initializers(&inliner, err);
     if (status == LDNQ_OK)
         status = inline_in_graph(&inliner, model->proto->graph, err);
     if (status == LDNQ_OK && inliner.changed)

@@ -340,3 +340,35 @@ def test_diff_and_inspect_should_see_the_codes_of_operator_files(tmp_path):
     listed = answer("inspect", quantized)["layers"]
     assert [layer["type"] for layer in listed] == ["int8"] * 3
     assert {layer["reason"] for layer in listed} == {"its weight is quantized already"}
+
+
+WITH_WEIGHTS = [name for name in FLOAT if name.startswith(("Attention", "EmbedLayer"))]
+
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_weights_of_an_optimized_file_should_become_codes(name, tmp_path):
+    network, quantized = FLOAT[name](), tmp_path / "q.onnx"
+    for stored in network.model.graph.initializer:  # large enough to be worth codes
+        if name.startswith("Embed") and stored.dims[0] == 8:
+            stored.CopyFrom(numpy_helper.from_array(floats(300, HIDDEN), stored.name))
+    path = network.save(tmp_path)
+    done = ldnq("quantize", path, "-o", quantized, "--calib", "none", "--weights", "int8",
+                "--target", "weights")
+    assert done.returncode == 0, done.stderr
+    left = [t for t in onnx.load(quantized).graph.initializer
+            if t.data_type == TensorProto.FLOAT and len(t.dims) == 2 and t.dims[1] > 1]
+    assert all(tensor.dims[0] < 10 for tensor in left), left  # positions, segments
+    theirs = ort_run(quantized, network.feeds)
+    assert_close(run(quantized, network.feeds, tmp_path), theirs, relative=2e-5)
+    assert_close(ort_run(path, network.feeds), theirs, relative=.03)
+
+
+def test_a_weight_of_attention_should_be_fitted_as_a_layer(tmp_path):
+    network, quantized = packed_attention(mask=given(MASK)), tmp_path / "q.onnx"
+    np.savez(tmp_path / "x.npz", **network.feeds)
+    found = answer("quantize", network.save(tmp_path), "-o", quantized, "--calib",
+                   tmp_path / "x.npz", "--weights", "int4", "--target", "ort")
+    assert [layer["node"] for layer in found["layers"]] == ["node/MatMul#0"]
+    assert not found["not_quantized"]
+    listed = answer("inspect", quantized)["layers"]
+    assert [(layer["node"], layer["type"]) for layer in listed] == [("node/MatMul#0", "int4")]

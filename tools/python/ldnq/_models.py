@@ -1,0 +1,54 @@
+"""Models of all kinds as handles of the library."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from ._arrays import is_torch
+from ._errors import UsageError
+from ._export import export_module
+from ._library import LIBRARY, Owner
+
+
+def open_path(path: Any) -> Owner:
+    """A model in a file."""
+    return Owner(LIBRARY.ldnq_onnx_destroy).create(LIBRARY.ldnq_onnx_from_path, os.fsencode(path))
+
+
+def open_bytes(content: Any, name: str) -> Owner:
+    """A model in memory, which is not copied."""
+    view = np.frombuffer(content, np.uint8)
+    return Owner(LIBRARY.ldnq_onnx_destroy, view).create(
+        LIBRARY.ldnq_onnx_from_bytes, view.ctypes.data, view.size, name.encode())
+
+
+def serialize(proto: Any) -> bytes:
+    """The bytes of an onnx.ModelProto."""
+    try:
+        return proto.SerializeToString()
+    except Exception as error:  # of protobuf, which is not imported here
+        raise UsageError(f"the model can't be made bytes ({error}): save it, with external data "
+                         "above 2 GiB, and pass the path") from error
+
+
+def open_model(model: Any, example_inputs: Any = None) -> Owner:
+    """A path, bytes, an onnx.ModelProto, a result of quantize, or a torch.nn.Module."""
+    if isinstance(model, Owner):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return open_path(model)
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        return open_bytes(model, "model")
+    if hasattr(model, "open_model"):
+        return model.open_model()
+    if is_torch(model, "Module"):
+        return open_bytes(serialize(export_module(model, example_inputs)), type(model).__name__)
+    if hasattr(model, "model_proto"):  # torch.onnx.ONNXProgram
+        model = model.model_proto
+    if hasattr(model, "SerializeToString"):
+        return open_bytes(serialize(model), model.graph.name or "model")
+    raise UsageError(f"a model is a path, bytes, an onnx.ModelProto or a torch.nn.Module, not "
+                     f"{type(model).__name__}")
