@@ -216,11 +216,11 @@ struct ldnq_ndarray {
  * pictures in files alone. */
 struct ldnq_dataset;
 
-/* A folder of PNG or JPEG files (flat, in class folders, or with labels.csv), a .npy file, a
- * .npz file (one array per input, "labels"), a folder of those, a folder of TensorProto .pb files,
- * one such file, or a pattern ("x/s*.npz"). "none" means no samples: ldnq_quantize then rounds
- * the weights, leaves the activations float and measures nothing. Nothing is opened yet. Errors:
- * NOMEM. */
+/* A folder of pictures (PNG, JPEG, and WebP and TIFF where the library was built with them; flat,
+ * in class folders, or with labels.csv), a .npy file, a .npz file (one array per input, "labels"),
+ * a folder of those, a folder of TensorProto .pb files, one such file, or a pattern ("x/s*.npz").
+ * "none" means no samples: ldnq_quantize then rounds the weights, leaves the activations float and
+ * measures nothing. Nothing is opened yet. Errors: NOMEM. */
 LDNQ_API enum ldnq_status ldnq_dataset_from_path(const char *path, struct ldnq_dataset **out,
                                                  struct ldnq_error *err);
 /* Adds the samples of another path, in the forms of ldnq_dataset_from_path and for the same

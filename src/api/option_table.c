@@ -43,8 +43,8 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                        .jobs = QUANTIZE,
                        .repeats = 1,
                        .value = "PATH",
-                       .help = "samples to calibrate with: a folder of PNG or JPEG (flat or in "
-                               "class folders), a .npy, a .npz (one array per input), a folder of "
+                       .help = "samples to calibrate with: a folder of pictures (flat or in class "
+                               "folders), a .npy, a .npz (one array per input), a folder of "
                                "those, a folder of TensorProto .pb files, or a pattern such as "
                                "'x/*.npz'; repeat the option to join several. none: "
                                "there are no samples, and the weights are rounded",
@@ -55,7 +55,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .jobs = DIFF | EVAL,
                       .repeats = 1,
                       .value = "PATH",
-                      .help = "samples: a folder of PNG or JPEG, a .npy, a .npz (one array per "
+                      .help = "samples: a folder of pictures, a .npy, a .npz (one array per "
                               "input), a folder of those, a folder of TensorProto .pb files, or a "
                               "pattern such as 'x/*.npz'. For eval with labels: "
                               "class folders (classes in alphabetical order), a folder with "

@@ -50,41 +50,16 @@ static enum ldnq_status report_error(struct jpeg_decoder *decoder)
                      decoder->file->path, memory ? "out of memory" : "is a damaged JPEG", reason);
 }
 
-/* Reads a number of 2 or 4 bytes. */
-static unsigned long read_number(const unsigned char *bytes, size_t size, bool is_big)
-{
-    unsigned long number = 0;
-    for (size_t i = 0; i < size; i++)
-        number = number << 8 | bytes[is_big ? i : size - 1 - i];
-    return number;
-}
-
 #define EXIF_START 6 /* "Exif", 0, 0 */
-#define ORIENTATION_TAG 0x112
-
-/* The orientation in the first directory of EXIF data, a TIFF file of its own; 0: there is none. */
+/* 0: the file has no orientation. */
 static unsigned find_orientation(const struct jpeg_marker_struct *marker)
 {
-    while (marker && (marker->marker != JPEG_APP0 + 1 || marker->data_length < EXIF_START + 8 ||
+    while (marker && (marker->marker != JPEG_APP0 + 1 || marker->data_length < EXIF_START ||
                       memcmp(marker->data, "Exif", 5) != 0))
         marker = marker->next;
-    if (!marker)
-        return 0;
-    const unsigned char *tiff = marker->data + EXIF_START;
-    const size_t size = marker->data_length - EXIF_START;
-    const bool is_big = tiff[0] == 'M';
-    const size_t first = read_number(tiff + 4, 4, is_big);
-    if (first > size - 2)
-        return 0;
-    const size_t entries = read_number(tiff + first, 2, is_big);
-    for (size_t i = 0; i < entries && first + 2 + (i + 1) * 12 <= size; i++) {
-        const unsigned char *entry = tiff + first + 2 + i * 12;
-        if (read_number(entry, 2, is_big) == ORIENTATION_TAG) {
-            const unsigned long value = read_number(entry + 8, 2, is_big);
-            return value >= 1 && value <= 8 ? (unsigned)value : 0;
-        }
-    }
-    return 0;
+    return marker ? ldnq_exif_find_orientation(marker->data + EXIF_START,
+                                               marker->data_length - EXIF_START)
+                  : 0;
 }
 
 static enum ldnq_status read_jpeg_header(struct jpeg_decoder *decoder)

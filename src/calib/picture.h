@@ -1,4 +1,4 @@
-/* picture.h: PNG and JPEG files as 8-bit grey or RGB.
+/* picture.h: PNG, JPEG, WebP and TIFF files as 8-bit grey or RGB.
  *
  * Shapes  pixels (H,W,C), C 1 or 3
  * Owns    nothing; pixels belong to the arena
@@ -30,16 +30,34 @@ struct ldnq_picture_file {
     size_t size;
 };
 
-#define LDNQ_PICTURE_MAGIC_SIZE 8
-bool ldnq_is_png_data(const unsigned char *bytes, size_t size);
-bool ldnq_is_jpeg_data(const unsigned char *bytes, size_t size);
+/* What a message says of another file. */
+#define LDNQ_NO_PICTURE "is neither PNG, JPEG, WebP nor TIFF"
+
+/* Whether the bytes, the first LDNQ_FORMAT_PREFIX of a file, begin a picture of one of these
+ * formats. *library becomes what this build lacks to decode it; NULL: nothing. */
+bool ldnq_is_picture_data(const unsigned char *bytes, size_t size, const char **library);
 
 /* Decode to grey or RGB, whichever is stored; alpha is dropped, 16 bits are scaled to 8, CMYK is
- * converted as in Pillow. */
+ * converted as in Pillow. WebP and TIFF become RGB. */
 enum ldnq_status ldnq_png_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
                                  struct ldnq_picture *out, struct ldnq_error *err);
 enum ldnq_status ldnq_jpeg_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
                                   struct ldnq_picture *out, struct ldnq_error *err);
+enum ldnq_status ldnq_webp_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
+                                  struct ldnq_picture *out, struct ldnq_error *err);
+enum ldnq_status ldnq_tiff_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
+                                  struct ldnq_picture *out, struct ldnq_error *err);
+
+/* Finds the orientation in the first directory of EXIF data, a TIFF file of its own, without the
+ * header that a JPEG has before it; 0: there is none. */
+unsigned ldnq_exif_find_orientation(const unsigned char *tiff, size_t size);
+
+/* Refuses a size that no file of so few bytes can have, before memory is allocated for it, where
+ * the format has no limit of its own. A picture of one color may take next to nothing. Errors:
+ * DATA. */
+enum ldnq_status ldnq_picture_check_size(const struct ldnq_picture_file *file,
+                                         const struct ldnq_picture *picture,
+                                         struct ldnq_error *err);
 
 /* Allocates pixels for width, height and channels. */
 enum ldnq_status ldnq_picture_create(const char *path, struct ldnq_arena *arena,
@@ -49,7 +67,7 @@ enum ldnq_status ldnq_picture_create(const char *path, struct ldnq_arena *arena,
 enum ldnq_status ldnq_picture_turn(const char *path, struct ldnq_picture *picture,
                                    struct ldnq_arena *arena, struct ldnq_error *err);
 
-/* Reads a PNG or JPEG file, recognized by its content, and converts it to grey
+/* Reads a file, recognized by its content, and converts it to grey
  * (channels 1: ITU-R 601 luma) or RGB (channels 3). */
 enum ldnq_status ldnq_picture_read(const char *path, size_t channels, struct ldnq_arena *arena,
                                    struct ldnq_picture *out, struct ldnq_error *err);

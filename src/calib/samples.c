@@ -80,7 +80,8 @@ static enum ldnq_status find_source(const char *path, struct ldnq_arena *scratch
     const char *format = ldnq_describe_format(probe.magic, probe.magic_size);
     if (format)
         return ldnq_fail(err, LDNQ_DATA, "%s: %s, not samples", path, format);
-    return ldnq_fail(err, LDNQ_DATA, "%s: is neither PNG, JPEG, .npy, .npz nor .pb", path);
+    return ldnq_fail(err, LDNQ_DATA,
+                     "%s: is neither a picture (PNG, JPEG, WebP, TIFF), .npy, .npz nor .pb", path);
 }
 
 /* ---- opening ------------------------------------------------------------------ */

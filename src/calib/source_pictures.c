@@ -33,7 +33,8 @@ struct picture_source {
 
 static bool is_readable(const unsigned char *magic, size_t size)
 {
-    return ldnq_is_png_data(magic, size) || ldnq_is_jpeg_data(magic, size);
+    const char *library;
+    return ldnq_is_picture_data(magic, size, &library);
 }
 
 /* Includes kinds that can't be decoded, so that they are refused and not skipped. */
@@ -71,7 +72,8 @@ static bool detect_pictures(const struct ldnq_probe *probe)
 /* Whether the file should be a picture that can be read, and is one damaged file of many. */
 static bool may_be_left_out(const struct ldnq_samples *samples, const char *path)
 {
-    static const char *const extensions[] = { ".png", ".jpg", ".jpeg", ".jpe", ".jfif" };
+    static const char *const extensions[] = { ".png",  ".jpg",  ".jpeg", ".jpe",
+                                              ".jfif", ".webp", ".tif",  ".tiff" };
     for (size_t i = 0; !samples->options.is_strict && i < sizeof extensions / sizeof *extensions;
          i++)
         if (ldnq_name_ends(path, extensions[i]))
@@ -86,11 +88,14 @@ static enum ldnq_status append_picture(struct ldnq_samples *samples, const char 
     unsigned char magic[LDNQ_FORMAT_PREFIX];
     size_t size;
     LDNQ_TRY(ldnq_file_read_prefix(path, magic, sizeof magic, &size, err));
-    const char *format = ldnq_describe_text_format(magic, size);
-    if (!is_readable(magic, size) && !may_be_left_out(samples, path))
+    const char *format = ldnq_describe_text_format(magic, size), *library;
+    const bool is_known = ldnq_is_picture_data(magic, size, &library);
+    if (library)
+        return ldnq_fail(err, LDNQ_DATA, "%s: ldnq was built without %s", path, library);
+    if (!is_known && !may_be_left_out(samples, path))
         return ldnq_fail(err, LDNQ_DATA, "%s: %s", path,
                          format ? format
-                         : size ? "is neither PNG nor JPEG"
+                         : size ? LDNQ_NO_PICTURE
                                 : "is empty");
     LDNQ_TRY(ldnq_list_reserve(samples->arena, &pictures->list, pictures->count,
                                &pictures->capacity, sizeof *pictures->list, err));

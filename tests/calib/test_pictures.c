@@ -160,7 +160,7 @@ static void what_is_no_picture_should_be_named(void **state)
     struct ldnq_picture picture;
     assert_fails(
         ldnq_picture_read(put_text(fixture, "x.png", "no"), 1, fixture->arena, &picture, &err),
-        LDNQ_DATA, "x.png: is neither PNG nor JPEG");
+        LDNQ_DATA, "x.png: is neither PNG, JPEG, WebP nor TIFF");
     assert_fails(
         ldnq_picture_read(put_text(fixture, "e.png", ""), 1, fixture->arena, &picture, &err),
         LDNQ_DATA, "e.png: is empty");

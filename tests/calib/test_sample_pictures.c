@@ -97,11 +97,11 @@ static void damaged_pictures_should_be_left_out_and_counted(void **state)
     put_flat_png(fixture, "d.png", 2, 2, 3);
     assert_string_equal(describe(fixture, &options), "a.png=1/-1 d.png=3/-1");
     assert_non_null(strstr(warning, "2 of 4 pictures are left out: "));
-    assert_non_null(strstr(warning, "b.png: is neither PNG nor JPEG, and others"));
+    assert_non_null(strstr(warning, "b.png: is neither PNG, JPEG, WebP nor TIFF, and others"));
     remove(path_of(fixture, "a.png"));
     remove(path_of(fixture, "d.png"));
     assert_fails(open_only(fixture, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
-                 "b.png: is neither PNG nor JPEG");
+                 "b.png: is neither PNG, JPEG, WebP nor TIFF");
 }
 
 static void pictures_that_are_none_should_be_named(void **state)
@@ -111,11 +111,11 @@ static void pictures_that_are_none_should_be_named(void **state)
     options.is_strict = true;
     char *path = put_text(*state, "b.png", "text");
     assert_fails(open_only(*state, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
-                 "b.png: is neither PNG nor JPEG");
+                 "b.png: is neither PNG, JPEG, WebP nor TIFF");
     remove(path);
     put_text(*state, "c.webp", "RIFF");
     assert_fails(open_only(*state, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
-                 "c.webp: is neither PNG nor JPEG");
+                 "c.webp: is neither PNG, JPEG, WebP nor TIFF");
     put_text(*state, "c.webp", "version https://git-lfs.github.com/spec/v1\n");
     assert_fails(open_only(*state, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
                  "c.webp: is a Git LFS pointer");

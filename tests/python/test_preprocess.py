@@ -103,6 +103,53 @@ def test_jpeg_should_be_what_pillow_reads(tmp_path, channels, options):
     assert np.abs(got[0] - planes(want).astype(np.float32)).max() <= 2
 
 
+LIBRARIES = PROGRAM.parents[2] / "src" / "calib" / "picture_libraries.h"
+
+
+def needs_library(name):
+    if f"#define LDNQ_HAS_{name}" not in LIBRARIES.read_text():
+        pytest.skip(f"built without {name}")
+
+
+def assert_read_as_by_pillow(path, tmp_path, channels, most):
+    want = Image.open(path).convert("L" if channels == 1 else "RGB")
+    got = read(path, tmp_path, "--scale", 1, channels=channels)[0]
+    assert got.shape == planes(want).shape
+    assert np.abs(got - planes(want).astype(np.float32)).max() <= most
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode, options", [
+    ("RGB", {"lossless": True}), ("RGB", {"quality": 80}), ("L", {"quality": 80}),
+    ("RGBA", {"lossless": True, "exact": True})])
+def test_webp_should_be_what_pillow_reads(mode, options, channels, tmp_path):
+    needs_library("WEBP")
+    picture(50, 41, "RGB").convert(mode).save(tmp_path / "x.webp", **options)
+    assert_read_as_by_pillow(tmp_path / "x.webp", tmp_path, channels, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode, compression", [
+    ("RGB", None), ("RGB", "tiff_lzw"), ("RGB", "tiff_adobe_deflate"), ("RGB", "packbits"),
+    ("RGB", "jpeg"), ("L", None), ("L", "tiff_lzw"), ("P", None), ("1", "group4"), ("RGBA", None)])
+def test_tiff_should_be_what_pillow_reads(mode, compression, channels, tmp_path):
+    needs_library("TIFF")
+    picture(50, 41, "RGB").convert(mode).save(tmp_path / "x.tif", compression=compression)
+    assert_read_as_by_pillow(tmp_path / "x.tif", tmp_path, channels, 2 if compression == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("name", ["x.webp", "x.tif"])
+def test_a_damaged_file_should_be_refused_wherever_it_ends(name, tmp_path):
+    needs_library("WEBP" if name == "x.webp" else "TIFF")
+    picture(20, 10).save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    for size in range(0, len(whole) - 2, 1 + len(whole) // 40):
+        (tmp_path / name).write_bytes(whole[:size])
+        done = subprocess.run([PROGRAM, tmp_path / name, "3", "0", "0", tmp_path / "o.npy"],
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 6 and name in done.stderr, (size, done)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("size", [1, 7, 16, 32, 33, 41, 100, 224])
 @pytest.mark.parametrize("shape", [(60, 41), (41, 60), (33, 33), (500, 40), (3, 100), (1, 1)])
@@ -239,17 +286,23 @@ def test_letterbox_should_be_that_of_ultralytics(width, height, tmp_path):
     assert (got == want).all()
 
 
+@pytest.mark.parametrize("name", ["x.jpg", "x.webp", "x.tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_should_turn_pictures_where_asked(orientation, tmp_path):
+def test_exif_should_turn_pictures_where_asked(orientation, name, tmp_path):
+    if name != "x.jpg":
+        needs_library("WEBP" if name == "x.webp" else "TIFF")
     image = picture(40, 24).quantize(4).convert("RGB")
     exif = Image.Exif()
     exif[0x112] = orientation
-    image.save(tmp_path / "x.jpg", exif=exif, quality=95)
+    image.save(tmp_path / name, exif=exif, quality=95,
+               **({"lossless": True} if name == "x.webp" else {}))
     from PIL import ImageOps  # noqa: PLC0415
 
-    stored = Image.open(tmp_path / "x.jpg")
-    plain = read(tmp_path / "x.jpg", tmp_path, "--scale", 1)[0]
-    turned = read(tmp_path / "x.jpg", tmp_path, "--scale", 1, "--exif", "rotate")[0]
+    # Pillow turns a TIFF as it reads it.
+    stored = Image.open(tmp_path / name) if name == "x.jpg" else image
+    stored.getexif()[0x112] = orientation
+    plain = read(tmp_path / name, tmp_path, "--scale", 1)[0]
+    turned = read(tmp_path / name, tmp_path, "--scale", 1, "--exif", "rotate")[0]
     assert abs(plain - planes(stored)).max() <= 3
     assert turned.shape == planes(ImageOps.exif_transpose(stored)).shape
     assert abs(turned - planes(ImageOps.exif_transpose(stored))).max() <= 3
