@@ -120,6 +120,26 @@ static enum ldnq_status fill_diff_float_nodes(const struct ldnq_quantization *re
     return LDNQ_OK;
 }
 
+static enum ldnq_status fill_diff_wide_values(const struct ldnq_quantization *result,
+                                              struct ldnq_arena *arena, struct ldnq_diff *diff,
+                                              struct ldnq_error *err)
+{
+    const struct ldnq_placement *placement = result->network.placement;
+    if (!placement)
+        return LDNQ_OK;
+    diff->wide_values = ldnq_arena_alloc(arena, placement->count, sizeof *diff->wide_values, err);
+    if (!diff->wide_values)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < placement->count; i++)
+        if (placement->activations[i].wide_reason)
+            diff->wide_values[diff->wide_value_count++] = (struct ldnq_diff_change){
+                .node = ldnq_activation_name(&placement->activations[i]),
+                .op = ldnq_dtype_name(placement->activations[i].dtype),
+                .text = placement->activations[i].wide_reason,
+            };
+    return LDNQ_OK;
+}
+
 /* Adds the parts of the layers to the diff, which then points to `estimate`. */
 static void fill_diff_estimate(const struct ldnq_quantization *result, struct ldnq_diff *diff,
                                struct ldnq_diff_estimate *estimate)
@@ -167,6 +187,7 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
     struct ldnq_diff_estimate estimate;
     fill_diff_estimate(quantize->quantization, diff, &estimate);
     LDNQ_TRY(fill_diff_float_nodes(quantize->quantization, quantize->job.arena, diff, err));
+    LDNQ_TRY(fill_diff_wide_values(quantize->quantization, quantize->job.arena, diff, err));
     LDNQ_TRY(ldnq_job_goal_fill_diff(&quantize->goal, &quantize->job, diff, err));
     return ldnq_page_render(diff, result, err);
 }

@@ -318,9 +318,11 @@ static bool add_activation_pair(cJSON *list, const struct ldnq_placed_activation
     cJSON *item = ldnq_json_append_object(list);
     const float scale = *(const float *)activation->scale->constant->data;
     return item && ldnq_json_add_text(item, "name", ldnq_activation_name(activation)) &&
+           ldnq_json_add_text(item, "type", ldnq_dtype_name(activation->dtype)) &&
            ldnq_json_add_number(item, "scale", (double)scale) &&
            ldnq_json_add_number(item, "zero_point", ldnq_activation_zero_point(activation)) &&
-           ldnq_json_add_number(item, "group", (double)activation->group);
+           ldnq_json_add_number(item, "group", (double)activation->group) &&
+           ldnq_json_add_text(item, "reason", activation->wide_reason);
 }
 
 /* Adds null when activations stay float. */

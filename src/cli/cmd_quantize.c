@@ -154,12 +154,18 @@ static void print_types_in_float(const cJSON *nodes, const cJSON *like)
 
 static void print_activations(const cJSON *activations)
 {
-    const cJSON *nodes = cli_json_item(activations, "float_nodes"), *node;
+    const cJSON *nodes = cli_json_item(activations, "float_nodes"), *node, *pair;
+    const cJSON *pairs = cli_json_item(activations, "pairs");
     const int floats = cJSON_GetArraySize(nodes);
-    printf("activations: %d as %s for target %s, %d node%s in float\n",
-           cJSON_GetArraySize(cli_json_item(activations, "pairs")),
+    printf("activations: %d as %s for target %s, %d node%s in float\n", cJSON_GetArraySize(pairs),
            cli_json_text(activations, "type"), cli_json_text(activations, "target"), floats,
            floats == 1 ? "" : "s");
+    cJSON_ArrayForEach(pair, pairs)
+    {
+        if (cJSON_IsString(cli_json_item(pair, "reason")))
+            printf("  %s as %s: %s\n", cli_json_text(pair, "name"), cli_json_text(pair, "type"),
+                   cli_json_text(pair, "reason"));
+    }
     cJSON_ArrayForEach(node, nodes)
     {
         if (!is_listed_before(nodes, node, false))

@@ -193,6 +193,9 @@ struct ldnq_diff {
     /* Nodes that the quantizer's target computes in float, with the reason as their text. */
     struct ldnq_diff_change *float_nodes;
     size_t float_node_count;
+    /* Values with 16 bits beside others of 8: name, type, and the reason as their text. */
+    struct ldnq_diff_change *wide_values;
+    size_t wide_value_count;
 };
 
 #endif

@@ -34,6 +34,10 @@ static enum ldnq_status add_scale(struct pair_emitter *emitter,
                                      activation->zero_point->constant, err);
 }
 
+/* The first opset whose QuantizeLinear has types of 16 bits. Before, ONNX Runtime's own has them.
+ */
+#define OPSET_OF_16_BITS 21
+
 static enum ldnq_status append_node(struct pair_emitter *emitter, const void *after,
                                     const char *op_type,
                                     const struct ldnq_placed_activation *activation,
@@ -47,8 +51,12 @@ static enum ldnq_status append_node(struct pair_emitter *emitter, const void *af
     if (!suffix)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, suffix, &name, err));
-    return ldnq_edit_append_node(emitter->model, after, op_type, name, inputs, 3, output, NULL, 0,
-                                 err);
+    LDNQ_TRY(ldnq_edit_append_node(emitter->model, after, op_type, name, inputs, 3, output, NULL, 0,
+                                   err));
+    return ldnq_dtype_size(activation->dtype) == 2 &&
+                   ldnq_model_opset(emitter->model) < OPSET_OF_16_BITS
+               ? ldnq_edit_set_contributed(emitter->model, output, err)
+               : LDNQ_OK;
 }
 
 /* A constant operand is stored as codes. */
@@ -191,7 +199,7 @@ static enum ldnq_status emit_all_pairs(struct pair_emitter *emitter, struct ldnq
         return LDNQ_NOMEM;
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
-        if (activation->reader)
+        if (ldnq_activation_is_second(activation) && !activation->is_constant)
             continue; /* with the first pair of its value */
         LDNQ_TRY(add_scale(emitter, activation, err));
         LDNQ_TRY(activation->is_constant ? emit_constant(emitter, activation, err)

@@ -152,6 +152,44 @@ enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *aft
                                  inputs, input_count, output, attrs, attr_count, err);
 }
 
+#define CONTRIBUTED_DOMAIN "com.microsoft"
+
+static enum ldnq_status import_contributed_domain(struct ldnq_model *model, struct ldnq_error *err)
+{
+    Onnx__ModelProto *proto = model->proto;
+    const size_t count = proto->n_opset_import;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(proto->opset_import[i]->domain, CONTRIBUTED_DOMAIN) == 0)
+            return LDNQ_OK;
+    Onnx__OperatorSetIdProto **list = ldnq_arena_alloc(model->arena, count + 1, sizeof *list, err);
+    Onnx__OperatorSetIdProto *import = ldnq_arena_alloc(model->arena, 1, sizeof *import, err);
+    if (!list || !import)
+        return LDNQ_NOMEM;
+    onnx__operator_set_id_proto__init(import);
+    import->domain = ldnq_arena_strdup(model->arena, CONTRIBUTED_DOMAIN, err);
+    import->has_version = 1;
+    import->version = 1;
+    memcpy(list, proto->opset_import, count * sizeof *list);
+    list[count] = import;
+    proto->opset_import = list;
+    proto->n_opset_import = count + 1;
+    return import->domain ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+enum ldnq_status ldnq_edit_set_contributed(struct ldnq_model *model, const char *output,
+                                           struct ldnq_error *err)
+{
+    const Onnx__GraphProto *graph = model->proto->graph;
+    for (size_t n = 0; n < graph->n_node; n++) {
+        Onnx__NodeProto *node = graph->node[n];
+        if (node->n_output == 0 || strcmp(node->output[0], output) != 0)
+            continue;
+        node->domain = ldnq_arena_strdup(model->arena, CONTRIBUTED_DOMAIN, err);
+        return node->domain ? import_contributed_domain(model, err) : LDNQ_NOMEM;
+    }
+    return ldnq_fail(err, LDNQ_USAGE, "%s: no node writes '%s'", model->path, output);
+}
+
 enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *origin,
                                         const char *op_type, const char *const *inputs,
                                         size_t input_count, const struct ldnq_edit_int_attr *attrs,

@@ -49,6 +49,11 @@ enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *aft
                                        const char *output, const struct ldnq_edit_int_attr *attrs,
                                        size_t attr_count, struct ldnq_error *err);
 
+/* Makes the node of the main graph that writes `output` one of ONNX Runtime's domain, which the
+ * model then imports. */
+enum ldnq_status ldnq_edit_set_contributed(struct ldnq_model *model, const char *output,
+                                           struct ldnq_error *err);
+
 /* Makes the node one of type `op_type` of ai.onnx with these inputs and attributes; it keeps its
  * name, its outputs and each input that is NULL here. */
 enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *origin,

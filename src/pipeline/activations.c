@@ -86,7 +86,7 @@ bool ldnq_needs_only_means(const struct ldnq_quantize_options *options,
 struct placing {
     struct ldnq_quantizer *run;
     struct integer_layers layers;
-    const char **excluded; /* by value index: why one scale ruins it; NULL: it does not */
+    struct ldnq_ruined_values ruined;
     struct ldnq_arena *arena;
 };
 
@@ -119,7 +119,8 @@ static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_r
                                                         .explain_float_weight =
                                                             explain_float_weight,
                                                         .ctx = &placing->layers,
-                                                        .excluded = placing->excluded };
+                                                        .excluded = placing->ruined.excluded,
+                                                        .wide = placing->ruined.wide };
         LDNQ_TRY(ldnq_placement_make(run->graph, &options, run->arena, &run->placement, err));
         LDNQ_TRY(ldnq_ranges_create(run->placement, run->graph, activations->rule, placing->arena,
                                     ranges, err));
@@ -138,9 +139,15 @@ static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_r
 static void warn_ruined(const struct placing *placing)
 {
     const struct ldnq_graph *graph = placing->run->graph;
-    for (size_t v = 0; v < graph->value_count; v++)
-        if (placing->excluded[v])
-            ldnq_sink_warn(placing->run->options->sink, "%s: it stays float", placing->excluded[v]);
+    const struct ldnq_sink *sink = placing->run->options->sink;
+    const struct ldnq_target *target = placing->run->options->activations.target;
+    for (size_t v = 0; v < graph->value_count; v++) {
+        if (placing->ruined.excluded[v])
+            ldnq_sink_warn(sink, "%s: it stays float", placing->ruined.excluded[v]);
+        else if (placing->ruined.wide[v])
+            ldnq_sink_warn(sink, "%s: it has 16 bits (%s)", placing->ruined.wide[v],
+                           ldnq_dtype_name(target->wide_activation));
+    }
 }
 
 /* Observes once more where a value turns out to be ruined: without its pair others have pairs. */
@@ -148,17 +155,19 @@ static enum ldnq_status place_pairs(struct placing *placing, struct ldnq_error *
 {
     struct ldnq_quantizer *run = placing->run;
     struct ldnq_ranges *ranges;
-    size_t ruined = 0;
-    placing->excluded =
-        ldnq_arena_alloc(placing->arena, run->graph->value_count, sizeof *placing->excluded, err);
-    if (!placing->excluded)
+    struct ldnq_ruined_values *ruined = &placing->ruined;
+    const size_t values = run->graph->value_count;
+    size_t added = 0;
+    ruined->excluded = ldnq_arena_alloc(placing->arena, values, sizeof *ruined->excluded, err);
+    ruined->wide = ldnq_arena_alloc(placing->arena, values, sizeof *ruined->wide, err);
+    if (!ruined->excluded || !ruined->wide)
         return LDNQ_NOMEM;
     do {
         LDNQ_TRY(place_and_observe(placing, &ranges, err));
-        ruined = 0;
+        added = 0;
         if (ranges)
-            LDNQ_TRY(ldnq_ranges_find_ruined(ranges, placing->excluded, &ruined, err));
-    } while (ruined > 0);
+            LDNQ_TRY(ldnq_ranges_find_ruined(ranges, ruined, &added, err));
+    } while (added > 0);
     warn_ruined(placing);
     if (!ranges)
         return LDNQ_OK;

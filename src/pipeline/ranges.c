@@ -55,6 +55,16 @@ static bool channels_are_last(const struct ldnq_node *node)
     return strcmp(node->op_type, "Conv") != 0;
 }
 
+static struct ldnq_placed_activation *
+find_first_pair(const struct ldnq_placement *placement,
+                const struct ldnq_placed_activation *activation)
+{
+    size_t a = (size_t)(activation - placement->activations);
+    while (ldnq_activation_is_second(&placement->activations[a]))
+        a--;
+    return &placement->activations[a];
+}
+
 /* Whether the node reads the activation's codes as its input i. */
 static bool reads_codes_of(const struct ldnq_ranges *ranges,
                            const struct ldnq_placed_activation *activation, size_t n, size_t i)
@@ -62,7 +72,8 @@ static bool reads_codes_of(const struct ldnq_ranges *ranges,
     const struct ldnq_placement *placement = ranges->placement;
     const struct ldnq_node *node = ranges->graph->nodes[n];
     return node->inputs[i] == activation->value &&
-           (!activation->reader || activation->reader == node) &&
+           ldnq_placement_find_pair(placement, find_first_pair(placement, activation), node, n) ==
+               activation &&
            (placement->target->pairs == LDNQ_PAIRS_AT_BOTH ||
             placement->reads_codes[n] >> (i < 31 ? i : 31) & 1);
 }
@@ -197,6 +208,7 @@ static void choose_group_range(struct ldnq_ranges *ranges, size_t group)
     struct ldnq_placement *placement = ranges->placement;
     const struct ldnq_placed_activation *fixed = NULL;
     struct ldnq_observer *all = NULL;
+    enum ldnq_dtype dtype = placement->dtype;
     double low = -INFINITY, high = INFINITY;
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
@@ -204,6 +216,7 @@ static void choose_group_range(struct ldnq_ranges *ranges, size_t group)
             continue;
         if (activation->fixed && !fixed)
             fixed = activation;
+        dtype = activation->dtype;
         if (!all) {
             all = ranges->observers[a];
             low = (double)activation->low;
@@ -218,9 +231,9 @@ static void choose_group_range(struct ldnq_ranges *ranges, size_t group)
         low = (double)fixed->low;
         high = (double)fixed->high;
     } else if (all)
-        ldnq_observer_range(all, ranges->rule, placement->target, placement->dtype, &low, &high);
+        ldnq_observer_range(all, ranges->rule, placement->target, dtype, &low, &high);
     const struct ldnq_scale scale =
-        ldnq_target_scale(placement->target, placement->dtype, low, high, fixed != NULL);
+        ldnq_target_scale(placement->target, dtype, low, high, fixed != NULL);
     for (size_t a = 0; a < placement->count; a++)
         if (placement->activations[a].group == group)
             ranges->scales[a] = scale;
@@ -240,18 +253,38 @@ void ldnq_ranges_choose(struct ldnq_ranges *ranges)
 /* The part of the slices that may be lost, where the consumers do not say what counts. */
 #define MOST_LOST_SLICES 0.5
 
+/* Whether single values may have 16 bits beside others of 8. */
+static bool can_widen(const struct ldnq_ranges *ranges)
+{
+    return ranges->placement->target->wide_activation != LDNQ_UNDEFINED &&
+           ldnq_dtype_bits(ranges->placement->dtype) == 8;
+}
+
+/* Whether the target would rather lose accuracy than compute on the value in float. */
+static bool is_kept_at_any_cost(const struct ldnq_ranges *ranges)
+{
+    return ranges->placement->target->every_tensor && !can_widen(ranges);
+}
+
+/* Whether the scale is the least that the target takes: next to that all that varies is silence. */
+static bool has_least_scale(const struct ldnq_ranges *ranges, size_t a)
+{
+    const double steps =
+        ldexp(1, (int)ldnq_dtype_bits(ranges->placement->activations[a].dtype)) - 1;
+    return (double)ranges->scales[a].scale * steps <=
+           (double)ranges->placement->target->least_range * (1 + 1e-6);
+}
+
 /* Why one scale ruins the activation, in the arena; NULL: it does not, or memory is out. */
 static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, size_t a,
                                              struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_observer *observer = ranges->observers[a];
-    const enum ldnq_dtype dtype = ranges->placement->dtype;
+    const enum ldnq_dtype dtype = ranges->placement->activations[a].dtype;
     const struct ldnq_scale scale = ranges->scales[a];
     const char *name = ranges->placement->activations[a].value->name;
-    if (ldnq_observer_has_mask(observer))
-        return ldnq_arena_printf(arena, err, "'%s' holds the values of a mask", name);
-    /* It would rather lose accuracy than compute in float. */
-    if (ranges->placement->target->every_tensor)
+    if (is_kept_at_any_cost(ranges) || dtype != ranges->placement->dtype ||
+        has_least_scale(ranges, a))
         return NULL;
     if (!ldnq_observer_has_importance(observer)) {
         const double lost = ldnq_observer_lost_slices(observer, (double)scale.scale);
@@ -273,17 +306,30 @@ static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, s
                      name, (double)scale.scale, error);
 }
 
-enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges, const char **excluded,
-                                         size_t *added, struct ldnq_error *err)
+enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges,
+                                         const struct ldnq_ruined_values *ruined, size_t *added,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_placement *placement = ranges->placement;
+    struct ldnq_arena *arena = ranges->graph->arena;
     *added = 0;
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
-        const char **reason = &excluded[activation->value->index];
-        if (*reason || activation->is_constant || activation->fixed)
+        const size_t value = activation->value->index;
+        const char **reason = &ruined->excluded[value];
+        if (*reason || activation->is_constant || activation->fixed ||
+            ldnq_activation_is_second(activation))
             continue;
-        *reason = explain_ruined_activation(ranges, a, ranges->graph->arena, err);
+        if (ldnq_observer_has_mask(ranges->observers[a])) {
+            *reason = ldnq_arena_printf(arena, err, "'%s' holds the values of a mask",
+                                        activation->value->name);
+            *added += *reason != NULL;
+            continue;
+        }
+        reason = can_widen(ranges) ? &ruined->wide[value] : reason;
+        if (*reason)
+            continue;
+        *reason = explain_ruined_activation(ranges, a, arena, err);
         *added += *reason != NULL;
     }
     return LDNQ_OK;

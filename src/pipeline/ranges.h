@@ -29,12 +29,19 @@ enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_v
  * has the scale of its bounds, or 1. */
 void ldnq_ranges_choose(struct ldnq_ranges *ranges);
 
-/* Stores in `excluded`, by value index, why one scale ruins a value, where it does: in the arena of
- * the graph. Where every tensor of the target has codes, only masks are ruined. Entries that are
- * set stay. Returns the number of those that were added. Errors: NOMEM
- */
-enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges, const char **excluded,
-                                         size_t *added, struct ldnq_error *err);
+/* By value index: why one scale ruins a value. NULL: it does not. */
+struct ldnq_ruined_values {
+    const char **excluded; /* it stays float */
+    const char **wide;     /* it has the target's wide type */
+};
+
+/* Stores the reasons, in the arena of the graph. Where the target has a wide type beside others, a
+ * value has that, but for masks. Where every tensor of a target has codes and it has none, only
+ * masks are ruined. Entries that are set stay. Returns the number of those that were added.
+ * Errors: NOMEM */
+enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges,
+                                         const struct ldnq_ruined_values *ruined, size_t *added,
+                                         struct ldnq_error *err);
 
 /* Sets the scales of the placement's activations, after it was inserted. */
 void ldnq_ranges_apply(const struct ldnq_ranges *ranges);

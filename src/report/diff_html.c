@@ -52,6 +52,7 @@ static void write_header(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     write_link(out, "details", "Layer by layer", diff->layer_count > 0);
     write_link(out, "tensors", "Quantized tensors", diff->tensor_count > 0);
     write_link(out, "float", "Computed in float", diff->float_node_count > 0);
+    write_link(out, "wide", "Codes of 16 bits", diff->wide_value_count > 0);
     write_link(out, "graph", "Changes to the graph", has_notes);
     ldnq_buffer_append_text(out, "</nav>\n</header>\n<main>\n");
 }
@@ -66,6 +67,7 @@ void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_html_write_details(out, diff);
     ldnq_html_write_tensors(out, diff);
     ldnq_html_write_float_nodes(out, diff);
+    ldnq_html_write_wide_values(out, diff);
     ldnq_html_write_changes(out, diff);
     ldnq_buffer_append_text(out, "</main>\n<footer>Written by ldnq " LDNQ_VERSION
                                  ".</footer>\n<script>\n");

@@ -57,6 +57,18 @@ void ldnq_html_write_float_nodes(struct ldnq_buffer *out, const struct ldnq_diff
     ldnq_buffer_append_text(out, "</section>\n");
 }
 
+void ldnq_html_write_wide_values(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    if (diff->wide_value_count == 0)
+        return;
+    ldnq_buffer_append_text(
+        out, "<section id=\"wide\"><h2>Codes of 16 bits</h2>\n"
+             "<p class=\"lead\">8 bits would ruin these values. All that the operators around them "
+             "read and write has 16 bits, too; all other codes have 8.</p>\n");
+    write_titled_change_list(out, "Values", diff->wide_values, diff->wide_value_count);
+    ldnq_buffer_append_text(out, "</section>\n");
+}
+
 void ldnq_html_write_changes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->removed_count + diff->added_count + diff->changed_count == 0)

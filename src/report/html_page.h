@@ -19,6 +19,7 @@ void ldnq_html_write_details(struct ldnq_buffer *out, const struct ldnq_diff *di
 void ldnq_html_write_tensors(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the nodes that the target computes in float, each with the reason. */
 void ldnq_html_write_float_nodes(struct ldnq_buffer *out, const struct ldnq_diff *diff);
+void ldnq_html_write_wide_values(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the nodes that were removed, added and changed. */
 void ldnq_html_write_changes(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 

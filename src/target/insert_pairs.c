@@ -85,18 +85,17 @@ static enum ldnq_status insert_pair(struct insertion *insertion,
 {
     const struct ldnq_shape scalar = { .rank = 0 };
     LDNQ_TRY(add_constant(insertion, LDNQ_FLOAT, &scalar, &activation->scale, err));
-    LDNQ_TRY(add_constant(insertion, insertion->placement->dtype, &scalar, &activation->zero_point,
-                          err));
+    LDNQ_TRY(add_constant(insertion, activation->dtype, &scalar, &activation->zero_point, err));
     *(float *)activation->scale->constant->data = 1.0f;
     if (activation->is_constant)
         return add_constant(insertion, LDNQ_FLOAT, &activation->value->shape,
                             &activation->dequantized, err);
-    struct ldnq_value *input = activation->reader
+    struct ldnq_value *input = ldnq_activation_is_second(activation)
                                    ? insertion->by_value[activation->value->index]->dequantized
                                    : activation->value;
     if (input->dtype == LDNQ_FLOAT) {
-        LDNQ_TRY(append_node(insertion, "QuantizeLinear", input, activation,
-                             insertion->placement->dtype, &activation->codes, err));
+        LDNQ_TRY(append_node(insertion, "QuantizeLinear", input, activation, activation->dtype,
+                             &activation->codes, err));
         activation->quantize = activation->codes->producer;
     } else /* the operator before it moves codes */
         activation->codes = input;
@@ -106,34 +105,24 @@ static enum ldnq_status insert_pair(struct insertion *insertion,
                                              : LDNQ_OK;
 }
 
-/* The pair that the node reads the value from; NULL: none. */
-static struct ldnq_placed_activation *find_pair_for(const struct insertion *insertion,
-                                                    const struct ldnq_node *node,
-                                                    const struct ldnq_value *value)
-{
-    struct ldnq_placed_activation *first = insertion->by_value[value->index];
-    const struct ldnq_placed_activation *end =
-        insertion->placement->activations + insertion->placement->count;
-    for (struct ldnq_placed_activation *at = first; at && at < end && at->value == value; at++)
-        if (at->reader == node)
-            return at;
-    return first;
-}
-
 /* The shape of the codes is that of the value. */
 static bool reads_shape(const struct ldnq_node *node)
 {
     return strcmp(node->op_type, "Shape") == 0 || strcmp(node->op_type, "Size") == 0;
 }
 
-static void redirect_inputs(struct insertion *insertion, struct ldnq_node *node, unsigned reads)
+/* `index` is the node's index before the insertion. */
+static void redirect_inputs(struct insertion *insertion, struct ldnq_node *node, size_t index)
 {
+    const struct ldnq_placement *placement = insertion->placement;
     for (size_t i = 0; i < node->input_count; i++) {
-        struct ldnq_value *value = node->inputs[i];
-        struct ldnq_placed_activation *activation =
-            value ? find_pair_for(insertion, node, value) : NULL;
-        if (activation && (reads >> (i < 31 ? i : 31) & 1))
-            node->inputs[i] = reads_shape(node) ? activation->codes : activation->dequantized;
+        const struct ldnq_value *value = node->inputs[i];
+        struct ldnq_placed_activation *first = value ? insertion->by_value[value->index] : NULL;
+        if (!first || !(placement->reads_codes[index] >> (i < 31 ? i : 31) & 1))
+            continue;
+        const struct ldnq_placed_activation *pair =
+            ldnq_placement_find_pair(placement, first, node, index);
+        node->inputs[i] = reads_shape(node) ? pair->codes : pair->dequantized;
     }
 }
 
@@ -160,7 +149,7 @@ static enum ldnq_status move_codes(struct insertion *insertion, struct ldnq_node
 {
     struct ldnq_placed_activation *activation = insertion->by_value[node->inputs[0]->index];
     node->inputs[0] = activation->codes;
-    node->outputs[0]->dtype = insertion->placement->dtype;
+    node->outputs[0]->dtype = activation->dtype;
     return strcmp(node->op_type, "Pad") == 0
                ? set_pad_value(insertion->graph, node, activation->zero_point, err)
                : LDNQ_OK;
@@ -190,20 +179,21 @@ enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct 
     for (; next < placement->count && !placement->activations[next].value->producer; next++) {
         struct ldnq_placed_activation *activation = &placement->activations[next];
         LDNQ_TRY(insert_pair(&insertion, activation, err));
-        insertion.by_value[activation->value->index] = activation;
+        if (!ldnq_activation_is_second(activation))
+            insertion.by_value[activation->value->index] = activation;
     }
     for (size_t n = 0; n < graph->node_count; n++) {
         struct ldnq_node *node = graph->nodes[n];
         if (moves_codes(placement, node, n))
             LDNQ_TRY(move_codes(&insertion, node, err));
         else
-            redirect_inputs(&insertion, node, placement->reads_codes[n]);
+            redirect_inputs(&insertion, node, n);
         insertion.nodes[insertion.count++] = node;
         for (; next < placement->count && placement->activations[next].value->producer == node;
              next++) {
             struct ldnq_placed_activation *activation = &placement->activations[next];
             LDNQ_TRY(insert_pair(&insertion, activation, err));
-            if (!activation->reader)
+            if (!ldnq_activation_is_second(activation))
                 insertion.by_value[activation->value->index] = activation;
         }
     }

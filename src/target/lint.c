@@ -71,6 +71,8 @@ static const struct ldnq_lint_check checks[] = {
     { "move-pair", LDNQ_LINT_MOVING, true, ldnq_check_move_pair, "a conversion" },
     { "same-scale", LDNQ_LINT_MOVING, true, ldnq_check_same_scale, "a conversion on each side" },
 
+    { "one-type", LDNQ_LINT_COMPUTING | LDNQ_LINT_MOVING, false, ldnq_check_one_type,
+      FLOAT_KERNEL },
     { "one-scale", LDNQ_LINT_COMPUTING | LDNQ_LINT_FLOAT, false, ldnq_check_one_scale,
       "a pass over the codes, or another result" },
     { "clamp-pair", LDNQ_LINT_COMPUTING | LDNQ_LINT_FLOAT, true, ldnq_check_clamp_pair,

@@ -119,6 +119,7 @@ LDNQ_LINT_RULE(fixed_range);
 LDNQ_LINT_RULE(relu_range);
 LDNQ_LINT_RULE(same_scale);
 LDNQ_LINT_RULE(one_scale);
+LDNQ_LINT_RULE(one_type);
 LDNQ_LINT_RULE(near_scale);
 
 LDNQ_LINT_RULE(weight_bits);

@@ -24,8 +24,9 @@ static const struct ldnq_value *find_constant_weight(const struct ldnq_linter *l
 bool ldnq_check_double_pair(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *before = node->inputs[0]->producer;
-    if (!ldnq_lint_is_quantize(node) || !ldnq_lint_is_dequantize(before))
-        return true;
+    if (!ldnq_lint_is_quantize(node) || !ldnq_lint_is_dequantize(before) ||
+        ldnq_lint_code_type(node) != ldnq_lint_code_type(before))
+        return true; /* a conversion between types is meant */
     if (ldnq_lint_have_same_scale(before, node))
         ldnq_lint_report(linter, node, LDNQ_SLOWER, "remove it and the DequantizeLinear after it",
                          "it quantizes what a DequantizeLinear of the same scale has written");

@@ -215,6 +215,33 @@ bool ldnq_check_one_scale(struct ldnq_linter *linter, const struct ldnq_node *no
     return true;
 }
 
+/* A kernel has one type of codes. Where pairs are at inputs alone, the runtime chooses the output's
+ * and mixes those of 8 bits. */
+bool ldnq_check_one_type(struct ldnq_linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_node *first = NULL, *other = NULL, *clamp;
+    if (linter->target->pairs != LDNQ_PAIRS_AT_BOTH)
+        return true;
+    for (size_t i = 0; i < node->input_count + node->output_count; i++) {
+        const struct ldnq_node *pair = NULL;
+        if (i >= node->input_count)
+            pair = ldnq_lint_find_quantize(linter, node->outputs[i - node->input_count], &clamp);
+        else if (ldnq_lint_is_activation(linter, node, i))
+            pair = ldnq_lint_find_dequantize(node->inputs[i]);
+        first = first ? first : pair;
+        if (pair && ldnq_lint_code_type(pair) != ldnq_lint_code_type(first))
+            other = pair;
+    }
+    if (other)
+        ldnq_lint_report(linter, node, ldnq_lint_severity(linter),
+                         "convert them by pairs of its type before and after it",
+                         "it reads or writes codes of %s and of %s, and target %s has no kernel "
+                         "that mixes types",
+                         ldnq_dtype_name(ldnq_lint_code_type(first)),
+                         ldnq_dtype_name(ldnq_lint_code_type(other)), linter->target->name);
+    return true;
+}
+
 /* Widens low and high to what the codes of the pair reach; false where that is not known, or the
  * range is fixed by the operator before it. */
 static bool widen_to_pair(const struct ldnq_linter *linter, const struct ldnq_node *pair,

@@ -38,6 +38,21 @@ static void add_pairs_on_inputs(struct ldnq_placement_workspace *work, size_t n)
     }
 }
 
+const struct ldnq_value *ldnq_placement_find_written(const struct ldnq_placement_workspace *work,
+                                                     size_t n, size_t o)
+{
+    float low, high;
+    const struct ldnq_value *value = work->graph->nodes[n]->outputs[o];
+    if (!value || value->dtype != LDNQ_FLOAT)
+        return NULL;
+    const size_t clamp = work->placement->runs[n] == LDNQ_NODE_INTEGER
+                             ? ldnq_placement_find_clamp(work, n, &low, &high)
+                             : LDNQ_NO_NODE;
+    return clamp != LDNQ_NO_NODE && work->placement->runs[clamp] == LDNQ_NODE_ABSORBED
+               ? work->graph->nodes[clamp]->outputs[0]
+               : value;
+}
+
 /* A value that a quantized operator writes: not where the kernel may write float and nothing
  * reads codes, nor where a clamp follows whose output has the pair. */
 static void add_pairs_on_outputs(struct ldnq_placement_workspace *work, size_t n)
@@ -45,19 +60,11 @@ static void add_pairs_on_outputs(struct ldnq_placement_workspace *work, size_t n
     const struct ldnq_node *node = work->graph->nodes[n];
     const struct ldnq_operator_rule *rule = work->rules[n];
     for (size_t o = 0; o < node->output_count; o++) {
-        float low, high;
-        const struct ldnq_value *value = node->outputs[o];
-        if (!value || value->dtype != LDNQ_FLOAT)
+        const struct ldnq_value *value = ldnq_placement_find_written(work, n, o);
+        if (!value)
             continue;
-        const size_t clamp = work->placement->runs[n] == LDNQ_NODE_INTEGER
-                                 ? ldnq_placement_find_clamp(work, n, &low, &high)
-                                 : LDNQ_NO_NODE;
-        const bool is_absorbed =
-            clamp != LDNQ_NO_NODE && work->placement->runs[clamp] == LDNQ_NODE_ABSORBED;
-        if (is_absorbed)
-            value = work->graph->nodes[clamp]->outputs[0];
         struct ldnq_value_facts *facts = &work->facts[value->index];
-        if (!rule->float_output || is_absorbed || work->options->target->every_tensor)
+        if (!rule->float_output || value != node->outputs[o] || work->options->target->every_tensor)
             facts->has_pair = facts->replaces_graph_output = true;
         if (rule->low < rule->high) {
             facts->low = rule->low;
@@ -113,7 +120,7 @@ static void choose_pair_positions(struct ldnq_placement_workspace *work)
 
 /* ---- 6.: values of one scale --------------------------------------------------------------- */
 
-static size_t find_scale_group(struct ldnq_placement_workspace *work, size_t value)
+size_t ldnq_placement_find_group(struct ldnq_placement_workspace *work, size_t value)
 {
     while (work->facts[value].group != value) {
         work->facts[value].group = work->facts[work->facts[value].group].group;
@@ -125,8 +132,8 @@ static size_t find_scale_group(struct ldnq_placement_workspace *work, size_t val
 static void unite_scale_groups(struct ldnq_placement_workspace *work, const struct ldnq_value *a,
                                const struct ldnq_value *b)
 {
-    const size_t first = find_scale_group(work, a->index),
-                 second = find_scale_group(work, b->index);
+    const size_t first = ldnq_placement_find_group(work, a->index),
+                 second = ldnq_placement_find_group(work, b->index);
     work->facts[second > first ? second : first].group = second > first ? first : second;
 }
 
@@ -143,9 +150,9 @@ static void unite_scales_past_node(struct ldnq_placement_workspace *work,
 static const struct ldnq_value *find_fixed_range(struct ldnq_placement_workspace *work,
                                                  const struct ldnq_value *value)
 {
-    const size_t group = find_scale_group(work, value->index);
+    const size_t group = ldnq_placement_find_group(work, value->index);
     for (size_t v = 0; v < work->graph->value_count; v++)
-        if (work->facts[v].fixed && find_scale_group(work, v) == group)
+        if (work->facts[v].fixed && ldnq_placement_find_group(work, v) == group)
             return work->graph->values[v];
     return NULL;
 }
@@ -247,12 +254,13 @@ static enum ldnq_status allocate_placement_arrays(struct ldnq_placement_workspac
     work->rules = ldnq_arena_alloc(arena, nodes, sizeof *work->rules, err);
     work->facts = ldnq_arena_alloc(arena, graph->value_count, sizeof *work->facts, err);
     placement->runs = ldnq_arena_alloc(arena, nodes, sizeof *placement->runs, err);
+    placement->is_wide = ldnq_arena_alloc(arena, nodes, sizeof *placement->is_wide, err);
     placement->reads_codes = ldnq_arena_alloc(arena, nodes, sizeof *placement->reads_codes, err);
     work->reasons = ldnq_arena_alloc(arena, nodes, sizeof *work->reasons, err);
     work->requantizations =
         ldnq_arena_alloc(arena, count_inputs(graph), sizeof *work->requantizations, err);
-    if (!work->rules || !work->facts || !placement->runs || !placement->reads_codes ||
-        !work->reasons || !work->requantizations)
+    if (!work->rules || !work->facts || !placement->runs || !placement->is_wide ||
+        !placement->reads_codes || !work->reasons || !work->requantizations)
         return LDNQ_NOMEM;
     for (size_t v = 0; v < graph->value_count; v++)
         work->facts[v] = (struct ldnq_value_facts){
@@ -288,28 +296,56 @@ static enum ldnq_status allocate_placement_arrays(struct ldnq_placement_workspac
     return LDNQ_OK;
 }
 
+static enum ldnq_dtype get_type(const struct ldnq_placement_workspace *work, bool is_wide)
+{
+    return is_wide ? work->options->target->wide_activation : work->options->activation;
+}
+
+/* Pairs that differ in type from the others of a group are a group of their own, which is numbered
+ * after those of all values. */
+static size_t get_group(struct ldnq_placement_workspace *work, const struct ldnq_value *value,
+                        bool is_wide)
+{
+    const size_t group = ldnq_placement_find_group(work, value->index);
+    return work->facts[group].group_is_wide == is_wide ? group : work->graph->value_count + group;
+}
+
 static void add_activation(struct ldnq_placement_workspace *work, struct ldnq_value *value)
 {
     const struct ldnq_value_facts *facts = &work->facts[value->index];
     struct ldnq_placement *placement = work->placement;
     if (!facts->has_pair)
         return;
-    placement->activations[placement->count++] =
-        (struct ldnq_placed_activation){ .value = value,
-                                         .group = find_scale_group(work, value->index),
-                                         .is_constant = value->constant != NULL,
-                                         .low = facts->low,
-                                         .high = facts->high,
-                                         .fixed = facts->fixed,
-                                         .is_only_codes = is_written_by_integers(work, value),
-                                         .replaces_graph_output =
-                                             facts->replaces_graph_output && value->is_output };
+    placement->activations[placement->count++] = (struct ldnq_placed_activation){
+        .value = value,
+        .group = get_group(work, value, facts->is_wide),
+        .dtype = get_type(work, facts->is_wide),
+        .wide_reason =
+            work->options->wide && facts->is_wide ? work->options->wide[value->index] : NULL,
+        .is_constant = value->constant != NULL,
+        .low = facts->low,
+        .high = facts->high,
+        .fixed = facts->fixed,
+        .is_only_codes = is_written_by_integers(work, value),
+        .replaces_graph_output = facts->replaces_graph_output && value->is_output
+    };
+    if (facts->converts)
+        placement->activations[placement->count++] =
+            (struct ldnq_placed_activation){ .value = value,
+                                             .group = get_group(work, value, !facts->is_wide),
+                                             .dtype = get_type(work, !facts->is_wide),
+                                             .is_constant = value->constant != NULL,
+                                             .low = facts->low,
+                                             .high = facts->high,
+                                             .converts = true };
     for (size_t r = 0; r < work->requantization_count; r++) {
         const struct ldnq_requantization *again = &work->requantizations[r];
+        const size_t group = ldnq_placement_find_group(work, again->like->index);
         if (again->value == value)
             placement->activations[placement->count++] = (struct ldnq_placed_activation){
                 .value = value,
-                .group = find_scale_group(work, again->like->index),
+                .group = group,
+                .dtype = get_type(work, work->facts[group].group_is_wide),
                 .low = -INFINITY,
                 .high = INFINITY,
                 .reader = work->graph->nodes[again->node],
@@ -322,7 +358,7 @@ static enum ldnq_status number_scale_groups(struct ldnq_placement_workspace *wor
                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct ldnq_placement *placement = work->placement;
-    size_t *numbers = ldnq_arena_alloc(arena, work->graph->value_count, sizeof *numbers, err);
+    size_t *numbers = ldnq_arena_alloc(arena, 2 * work->graph->value_count, sizeof *numbers, err);
     if (!numbers)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < placement->count; i++) {
@@ -341,7 +377,7 @@ static enum ldnq_status list_activations(struct ldnq_placement_workspace *work,
     const struct ldnq_graph *graph = work->graph;
     struct ldnq_placement *placement = work->placement;
     placement->activations =
-        ldnq_arena_alloc(arena, graph->value_count + work->requantization_count,
+        ldnq_arena_alloc(arena, 2 * graph->value_count + work->requantization_count,
                          sizeof *placement->activations, err);
     if (!placement->activations)
         return LDNQ_NOMEM;
@@ -385,6 +421,7 @@ enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
     ldnq_placement_choose_nodes(&work);
     choose_pair_positions(&work);
     unite_scales(&work);
+    ldnq_placement_choose_types(&work);
     LDNQ_TRY(list_activations(&work, arena, err));
     LDNQ_TRY(list_float_nodes(&work, arena, err));
     *out = work.placement;

@@ -16,6 +16,8 @@
  *   5. Pairs are placed on the inputs, or inputs and outputs, of these operators.
  *   6. Values that must have one scale are joined into groups. A value of a fixed range joins no
  *      group of another range: a second pair converts its codes to the scale of the group.
+ *   7. Values that 8 bits ruin have 16, and so has all that the nodes around them read or write, as
+ *      a kernel has one type: second pairs convert between the types (wide_values.c).
  */
 #ifndef LDNQ_TARGET_PLACEMENT_H
 #define LDNQ_TARGET_PLACEMENT_H
@@ -39,6 +41,11 @@ struct ldnq_placed_activation {
      * -INFINITY and INFINITY where there is none. */
     float low, high;
     bool fixed; /* low and high are the range, whatever the data are */
+    enum ldnq_dtype dtype;
+    const char *wide_reason; /* why it needs 16 bits; NULL: it does not, or only its neighbors do */
+    /* A second pair, after the first of the same value: the nodes that compute on codes of its type
+     * read it. */
+    bool converts;
     /* A second pair, after the first of the same value, that this node alone reads: its codes
      * have the scale of the node's other inputs, where the first pair's range is fixed. NULL for
      * most. */
@@ -65,11 +72,12 @@ struct ldnq_float_node {
 struct ldnq_placement {
     const struct ldnq_target *target;
     const struct ldnq_graph *graph; /* the graph with the pairs; NULL before they are inserted */
-    enum ldnq_dtype dtype;          /* type of the codes */
+    enum ldnq_dtype dtype;          /* type of the codes; some may have the target's wide one */
     size_t count, group_count;
     struct ldnq_placed_activation *activations; /* in the order in which they are computed */
     /* By the node's index in graph->nodes before the insertion. */
     enum ldnq_node_run *runs;
+    bool *is_wide; /* the node computes on codes of 16 bits beside others of 8 */
     /* Bit i: the node reads the codes of input i. Inputs from 32 on follow bit 31. */
     unsigned *reads_codes;
     /* All nodes that compute in float, but for those that only move elements. */
@@ -87,6 +95,9 @@ struct ldnq_placement_options {
     /* By value index: why the value gets no pair, so that what reads or writes it computes in
      * float; NULL: it may have one. The whole array is NULL where none is excluded. */
     const char *const *excluded;
+    /* By value index: why the value needs the target's wide type; NULL: it does not. The whole
+     * array is NULL where none does. */
+    const char *const *wide;
 };
 
 /* Decides; the graph stays as it is. The placement lives in the arena.
@@ -105,6 +116,15 @@ enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
  * Errors: NOMEM, UNSUPPORTED (an opset without QuantizeLinear). */
 enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct ldnq_graph *graph,
                                        struct ldnq_error *err);
+
+/* The pair that the node reads the value from, of those that begin with `first`. `index` is the
+ * node's index before the insertion. */
+struct ldnq_placed_activation *ldnq_placement_find_pair(const struct ldnq_placement *placement,
+                                                        struct ldnq_placed_activation *first,
+                                                        const struct ldnq_node *node, size_t index);
+
+/* Whether it reads what the first pair of its value leaves. */
+bool ldnq_activation_is_second(const struct ldnq_placed_activation *activation);
 
 /* Turns a clone of the graph with pairs into the float network with the same nodes and values:
  * both halves of each pair pass the float value on, and constants are not rounded. The float

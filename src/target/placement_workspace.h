@@ -18,6 +18,9 @@ struct ldnq_value_facts {
     size_t group; /* union-find parent, by value index */
     float low, high;
     bool fixed;
+    bool group_is_wide; /* of the group's root: its values have the wide type */
+    bool is_wide;       /* the first pair has the wide type */
+    bool converts;      /* a second pair has the other type */
 };
 
 /* Input `input` of node `node` needs the scale of `like`, and the value has a fixed one. */
@@ -48,5 +51,16 @@ size_t ldnq_placement_find_clamp(const struct ldnq_placement_workspace *work, si
 
 /* Steps 1 to 4: sets placement->runs and the reasons. */
 void ldnq_placement_choose_nodes(struct ldnq_placement_workspace *work);
+
+/* The value whose pair has the codes that node n writes as output o: past a clamp that joined it.
+ */
+const struct ldnq_value *ldnq_placement_find_written(const struct ldnq_placement_workspace *work,
+                                                     size_t n, size_t o);
+
+/* The value that the group of value `value` is named after. */
+size_t ldnq_placement_find_group(struct ldnq_placement_workspace *work, size_t value);
+
+/* Step 7: sets placement->is_wide, and is_wide and converts of all values. */
+void ldnq_placement_choose_types(struct ldnq_placement_workspace *work);
 
 #endif

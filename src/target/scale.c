@@ -79,13 +79,13 @@ static struct ldnq_scale join_scales(const struct ldnq_placement *placement,
                                      size_t count)
 {
     double least, most, low = 0, high = 0;
-    code_range(placement->dtype, &least, &most);
+    code_range(pairs[0]->dtype, &least, &most);
     for (size_t i = 0; i < count; i++) {
         const int32_t zero = ldnq_activation_zero_point(pairs[i]);
         low = fmin(low, (least - zero) * (double)scale_of(pairs[i]));
         high = fmax(high, (most - zero) * (double)scale_of(pairs[i]));
     }
-    return ldnq_target_scale(placement->target, placement->dtype, low, high, false);
+    return ldnq_target_scale(placement->target, pairs[0]->dtype, low, high, false);
 }
 
 static bool has_fixed_range(const struct ldnq_placement *placement, size_t group)
@@ -102,7 +102,7 @@ static void unify_near_scales_of(struct ldnq_placement *placement,
     float least = INFINITY;
     for (size_t i = 0; i < count; i++) {
         if (!pairs[i] || has_fixed_range(placement, pairs[i]->group))
-            return;
+            return; /* a kernel has one type: that of the first is that of all */
         least = fminf(least, scale_of(pairs[i]));
     }
     const struct ldnq_scale joined = join_scales(placement, pairs, count);

@@ -101,9 +101,13 @@ struct ldnq_target {
     enum ldnq_pair_place pairs;
     enum ldnq_dtype activation; /* the default; LDNQ_UNDEFINED: activations stay float */
     unsigned activation_types;  /* LDNQ_DTYPE_BIT of all that it takes */
-    bool symmetric;             /* zero point in the middle of the type's codes */
-    bool symmetric_16;          /* the same for 16-bit types alone */
-    bool power_of_two;          /* scales of activations and weights are powers of two */
+    /* The type of 16 bits for values that one scale of 8 bits ruins, beside others of 8 bits: all
+     * operators of the table have kernels of it. LDNQ_UNDEFINED: 16 bits are no faster than float.
+     */
+    enum ldnq_dtype wide_activation;
+    bool symmetric;    /* zero point in the middle of the type's codes */
+    bool symmetric_16; /* the same for 16-bit types alone */
+    bool power_of_two; /* scales of activations and weights are powers of two */
     /* Every tensor around an operator of the table has codes: also where no producer has, and
      * the graph's outputs. */
     bool every_tensor;

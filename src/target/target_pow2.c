@@ -49,6 +49,7 @@ const struct ldnq_target ldnq_target_pow2 = {
     .pairs = LDNQ_PAIRS_AT_BOTH,
     .activation = LDNQ_INT8,
     .activation_types = LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_INT16),
+    .wide_activation = LDNQ_INT16,
     .symmetric = true,
     .power_of_two = true,
     .every_tensor = true,

@@ -63,6 +63,7 @@ const struct ldnq_target ldnq_target_qnn = {
     .pairs = LDNQ_PAIRS_AT_BOTH,
     .activation = LDNQ_UINT8,
     .activation_types = LDNQ_DTYPE_BIT(LDNQ_UINT8) | LDNQ_DTYPE_BIT(LDNQ_UINT16),
+    .wide_activation = LDNQ_UINT16,
     .every_tensor = true,
     .static_shapes = true,
     .bias = LDNQ_BIAS_INT32,

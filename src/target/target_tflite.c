@@ -56,6 +56,7 @@ const struct ldnq_target ldnq_target_tflite = {
     .pairs = LDNQ_PAIRS_AT_BOTH,
     .activation = LDNQ_INT8,
     .activation_types = LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_INT16),
+    .wide_activation = LDNQ_INT16,
     .symmetric_16 = true,
     .every_tensor = true,
     .bias = LDNQ_BIAS_INT32,

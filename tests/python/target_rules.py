@@ -217,7 +217,8 @@ def output_range_is(op_type, scale, zero):
 
 def ranges_are_wide_enough(w):
     for pair in w.pairs():
-        assert w.scale(pair)[0] * 255 >= 1e-4 * (1 - 1e-6)
+        steps = 2 ** (8 * w.values[pair.input[2]].dtype.itemsize) - 1
+        assert w.scale(pair)[0] * steps >= 1e-4 * (1 - 1e-6)
 
 
 def no_pair_between_a_layer_and_its_clamp(w):

@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "ops/op.h"
 #include "target/placement.h"
 
 static const char *explain_float_weight(void *ctx, const struct ldnq_node *node)
@@ -173,6 +174,107 @@ static void value_of_a_fixed_range_should_get_a_second_pair_beside_others(void *
     assert_ptr_equal(concat->inputs[1], first[1].dequantized);
     assert_ptr_equal(first[1].quantize->inputs[0], first->dequantized);
     build_free(d.graph);
+}
+
+/* Places the graph for qnn, where `value` needs 16 bits. */
+static struct ldnq_placement *place_with_wide_value(struct ldnq_graph *graph,
+                                                    const struct ldnq_value *value)
+{
+    struct ldnq_placement *placement;
+    assert_ok(ldnq_passes_run(graph, &err));
+    const char **wide = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *wide, &err);
+    const struct ldnq_placement_options options = { .target = &ldnq_target_qnn,
+                                                    .activation = LDNQ_UINT8,
+                                                    .explain_float_weight = explain_float_weight,
+                                                    .wide = wide };
+    assert_non_null(wide);
+    wide[value->index] = "it is ruined";
+    assert_ok(ldnq_placement_make(graph, &options, graph->arena, &placement, &err));
+    return placement;
+}
+
+/* x -> Conv -> Relu -> Conv -> Add -> MaxPool, with 16 bits for the second convolution's output. */
+static void kernels_around_a_wide_value_should_have_its_type(void **state)
+{
+    (void)state;
+    struct block b = build_block();
+    struct ldnq_placement *placement = place_with_wide_value(b.graph, b.conv2);
+    const struct ldnq_placed_activation *wide = activation_of(placement, b.conv2),
+                                        *relu = activation_of(placement, b.relu),
+                                        *add = activation_of(placement, b.add);
+    const struct ldnq_node *conv = b.conv2->producer, *sum = b.add->producer,
+                           *pool = b.pool->producer;
+    assert_int_equal(activation_of(placement, b.x)->dtype, LDNQ_UINT8);
+    assert_int_equal(wide->dtype, LDNQ_UINT16);
+    assert_string_equal(wide->wide_reason, "it is ruined");
+    assert_false(wide[1].value == b.conv2); /* all that read it have its type */
+    /* The Relu's codes of 8 bits are converted for the convolution and the Add. */
+    assert_int_equal(relu->dtype, LDNQ_UINT8);
+    assert_true(relu[1].value == b.relu && relu[1].converts);
+    assert_int_equal(relu[1].dtype, LDNQ_UINT16);
+    /* The Add writes 16 bits, which are converted for the pool. */
+    assert_int_equal(add->dtype, LDNQ_UINT16);
+    assert_null(add->wide_reason);
+    assert_true(add[1].value == b.add && add[1].converts);
+    assert_int_equal(add[1].dtype, LDNQ_UINT8);
+    assert_int_equal(add[1].group, activation_of(placement, b.pool)->group);
+    assert_int_not_equal(add->group, add[1].group);
+
+    assert_ok(ldnq_placement_insert(placement, b.graph, &err));
+    assert_ptr_equal(conv->inputs[0], relu[1].dequantized);
+    assert_ptr_equal(sum->inputs[0], relu[1].dequantized);
+    assert_ptr_equal(sum->inputs[1], wide->dequantized);
+    assert_ptr_equal(pool->inputs[0], add[1].dequantized);
+    assert_ptr_equal(relu[1].quantize->inputs[0], relu->dequantized);
+    build_free(b.graph);
+}
+
+/* What moves codes has one scale, and so one type, on both sides. */
+static void type_should_follow_the_scale_through_operators_that_move_codes(void **state)
+{
+    (void)state;
+    struct block b = build_block();
+    struct ldnq_placement *placement = place_with_wide_value(b.graph, b.pool);
+    assert_int_equal(activation_of(placement, b.pool)->dtype, LDNQ_UINT16);
+    assert_int_equal(activation_of(placement, b.add)->dtype, LDNQ_UINT16);
+    assert_int_equal(activation_of(placement, b.add)->group,
+                     activation_of(placement, b.pool)->group);
+    assert_int_equal(activation_of(placement, b.conv2)->dtype, LDNQ_UINT8);
+    assert_true(activation_of(placement, b.conv2)[1].converts);
+    build_free(b.graph);
+}
+
+/* A constant has codes of its own for each type. */
+static void constant_should_have_codes_of_both_types(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 3, 4, 4));
+    struct ldnq_value *conv =
+        NODE(graph, "Conv", "conv", x, build_weight(graph, "w1", SHAPE(4, 3, 1, 1), 1));
+    struct ldnq_value *shift = build_weight(graph, "shift", SHAPE(4, 1, 1), 5);
+    struct ldnq_value *loud = NODE(graph, "Mul", "loud", conv, shift);
+    build_output(graph, loud);
+    build_output(graph, NODE(graph, "Add", "quiet", conv, shift));
+    struct ldnq_placement *placement = place_with_wide_value(graph, loud);
+    const struct ldnq_placed_activation *first = activation_of(placement, shift);
+    assert_true(first->is_constant && first[1].is_constant && first[1].converts);
+    assert_int_equal(first->dtype, LDNQ_UINT8);
+    assert_int_equal(first[1].dtype, LDNQ_UINT16);
+    const struct ldnq_node *wide = loud->producer;
+    assert_ok(ldnq_placement_insert(placement, graph, &err));
+    assert_ptr_equal(wide->inputs[1], first[1].dequantized);
+    build_free(graph);
+}
+
+static void every_kernel_of_a_target_should_have_its_wide_type(void **state)
+{
+    (void)state;
+    for (const struct ldnq_target *const *target = ldnq_targets(); *target; target++)
+        for (const struct ldnq_operator_rule *rule = (*target)->rules;
+             (*target)->wide_activation != LDNQ_UNDEFINED && rule->op_type; rule++)
+            assert_true(rule->activations == 0 ||
+                        (rule->activations & LDNQ_DTYPE_BIT((*target)->wide_activation)));
 }
 
 static void other_targets_should_need_no_second_pair(void **state)
@@ -381,6 +483,10 @@ int main(void)
         cmocka_unit_test(weights_target_should_place_nothing),
         cmocka_unit_test(openvino_should_give_all_inputs_of_a_concat_one_scale),
         cmocka_unit_test(value_of_a_fixed_range_should_get_a_second_pair_beside_others),
+        cmocka_unit_test(kernels_around_a_wide_value_should_have_its_type),
+        cmocka_unit_test(type_should_follow_the_scale_through_operators_that_move_codes),
+        cmocka_unit_test(constant_should_have_codes_of_both_types),
+        cmocka_unit_test(every_kernel_of_a_target_should_have_its_wide_type),
         cmocka_unit_test(other_targets_should_need_no_second_pair),
         cmocka_unit_test(scales_that_differ_little_should_become_one_where_the_target_gains),
         cmocka_unit_test(gemm_should_write_a_float_output),

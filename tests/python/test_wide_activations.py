@@ -1,0 +1,161 @@
+"""Values that one scale of 8 bits ruins: where the target has kernels of 16 bits they get these, and
+all other codes keep 8; elsewhere they stay float."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import support
+import target_networks as networks
+from small_models import chain, conv, node
+from support import weights
+from target_networks import Written
+
+OPTIONS = ["--weights", "int8", "--solver", "gptq", "--effort", "fast"]
+WIDE = {"qnn": np.uint16, "tflite": np.int16, "pow2": np.int16}
+# What the file had before single values could have 16 bits, and what it has to have: dB.
+SQNR = {"qnn": (12, 27), "tflite": (20, 27), "pow2": (3, 15)}
+
+
+def boxes_beside_scores(opset=13):
+    """Boxes in pixels and scores in one tensor, each read by rows of their own."""
+    nodes = [conv("x w0 b0", "a", pads=[1] * 4), node("Relu", "a", "b"),
+             conv("b w1", "box", pads=[1] * 4), conv("b w2", "score", pads=[1] * 4),
+             node("Concat", "box score", "loud", axis=1), conv("loud w3 b3", "c"),
+             node("Relu", "c", "d"), conv("d w4 b4", "y")]
+    rows = np.zeros((32, 32, 1, 1), np.float32)
+    rows[:16, :16] = weights(16, 16, 1, 1) / 1000
+    rows[16:, 16:] = weights(16, 16, 1, 1)
+    values = {"w0": weights(16, 16, 3, 3, spread=0.1), "b0": weights(16),
+              "w1": weights(16, 16, 3, 3, spread=0.1) * np.float32(1000),
+              "w2": weights(16, 16, 3, 3, spread=0.1), "w3": rows, "b3": weights(32),
+              "w4": weights(16, 32, 1, 1), "b4": weights(16)}
+    return chain(nodes, (16, 8, 8), (16, 8, 8), values, opset=opset)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A written file and what the program said of it, made once for each target and opset."""
+    folder, known = tmp_path_factory.mktemp("wide"), {}
+    calib = support.save_samples(folder / "calib.npy", 16, 8, 8, count=64)
+
+    def get(target, opset=13, *options):
+        key = target, opset, options
+        if key not in known:
+            source = support.save(boxes_beside_scores(opset), folder / f"{len(known)}.onnx")
+            out, page = (folder / f"{len(known)}{end}" for end in ("-q.onnx", ".html"))
+            done = support.succeed("quantize", source, "-o", out, "--calib", calib, *OPTIONS,
+                                   "--target", target, "--json", "--report", page, *options)
+            known[key] = source, out, json.loads(done.stdout), done.stderr, page.read_text()
+        return known[key]
+
+    return get
+
+
+def outputs(path, x, optimizes=True):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if not optimizes:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+def fresh_samples():
+    return np.random.default_rng(7).normal(size=(16, 16, 8, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", WIDE)
+def test_a_ruined_value_should_have_16_bits_where_the_target_has_them(target, made):
+    source, out, said, warnings, page = made(target)
+    x = fresh_samples()
+    exact, found = outputs(source, x), outputs(out, x)
+    before, least = SQNR[target]
+    sqnr = 10 * np.log10((exact**2).sum() / ((exact - found)**2).sum())
+    assert sqnr >= least > before
+    pairs = {pair["name"]: pair for pair in said["activations"]["pairs"]}
+    name = np.dtype(WIDE[target]).name
+    assert pairs["loud"]["type"] == name and "one scale for 'loud'" in pairs["loud"]["reason"]
+    assert pairs["x"]["type"] == said["activations"]["type"] and pairs["x"]["reason"] is None
+    assert said["activations"]["float_nodes"] == []
+    assert f"it has 16 bits ({name})" in warnings
+    section = page.partition('<section id="wide">')[2].partition("</section>")[0]
+    assert "loud" in section and name in section and "one scale for" in section
+
+
+@pytest.mark.parametrize("target", WIDE)
+def test_the_runtime_should_compute_what_run_computes(target, made, tmp_path):
+    out, x = made(target)[1], fresh_samples()
+    ours = support.run(out, {"x": x}, tmp_path)["y"]
+    assert np.abs(outputs(out, x, optimizes=False) - ours).max() <= 1e-6 * np.abs(ours).max()
+    # What the optimizer fuses rounds once instead of twice.
+    assert np.abs(outputs(out, x) - ours).max() <= 0.02 * np.abs(ours).max()
+
+
+@pytest.mark.parametrize("target", WIDE)
+def test_a_kernel_should_have_one_type(target, made):
+    w = Written(made(target)[1])
+    types = {}
+    for layer in w.all("Conv", "Concat"):
+        count = len(layer.input) if layer.op_type == "Concat" else 1
+        around = [w.pair_before(layer, i) for i in range(count)] + [w.pair_after(layer)]
+        found = {w.values[pair.input[2]].dtype for pair in around}
+        assert len(found) == 1, layer.name
+        types[layer.name or layer.output[0]] = found.pop().itemsize
+    assert sorted(types.values()).count(1) >= 2 and 2 in types.values()
+    findings = support.answer("lint", made(target)[1], "--target", target)["findings"]
+    assert [f["rule"] for f in findings if f["rule"] != "static-shapes"] == []
+
+
+@pytest.mark.parametrize("target", WIDE)
+def test_lint_should_find_a_kernel_of_two_types(target, made, tmp_path):
+    """A layer of 16 bits that reads the value from its pair of 8 bits."""
+    broken = Written(made(target)[1]).clone(tmp_path / "broken.onnx")
+    converted = next(n for n in broken.all("QuantizeLinear")
+                     if broken.producer(n.input[0]) is not None
+                     and broken.producer(n.input[0]).op_type == "DequantizeLinear"
+                     and broken.values[n.input[2]].dtype == WIDE[target])
+    again = broken.readers(converted.output[0])[0]
+    for reader in broken.readers(again.output[0]):
+        for i, name in enumerate(reader.input):
+            if name == again.output[0]:
+                reader.input[i] = converted.input[0]
+    found = support.answer("lint", broken.save(), "--target", target, "--fail-on", "never")
+    assert "one-type" in {f["rule"] for f in found["findings"] if f["severity"] == "broken"}
+
+
+@pytest.mark.parametrize("opset, domain", [(13, "com.microsoft"), (21, "")])
+def test_pairs_of_16_bits_should_be_those_that_the_opset_has(opset, domain, made):
+    """Before opset 21 ONNX has no codes of 16 bits; ONNX Runtime has operators of its own."""
+    out = made("qnn", opset)[1]
+    w = Written(out)
+    assert w.opset == opset
+    for pair in w.all("QuantizeLinear", "DequantizeLinear"):
+        wide = w.values[pair.input[2]].dtype == np.uint16
+        assert pair.domain == (domain if wide else "")
+    if opset == 21:
+        onnx.checker.check_model(str(out), full_check=True)
+
+
+@pytest.mark.parametrize("target", ["ort", "tensorrt", "openvino"])
+def test_a_ruined_value_should_stay_float_elsewhere(target, made):
+    _, out, said, warnings, page = made(target)
+    assert "it stays float" in warnings and "16 bits" not in warnings
+    assert {pair["type"] for pair in said["activations"]["pairs"]} == {said["activations"]["type"]}
+    assert any("one scale for 'loud'" in each["reason"]
+               for each in said["activations"]["float_nodes"])
+    assert '<section id="wide">' not in page
+    assert all(w.dtype != np.uint16 and w.dtype != np.int16 for w in Written(out).values.values())
+
+
+@pytest.mark.parametrize("target", WIDE)
+@pytest.mark.parametrize("build", [networks.residual_block, networks.depthwise_separable])
+def test_a_network_without_ruined_values_should_have_8_bits(build, target, tmp_path):
+    proto, shape = build()
+    source = support.save(proto, tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "c.npy", *shape, count=16)
+    said = support.answer("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib, *OPTIONS,
+                          "--target", target)
+    assert {pair["type"] for pair in said["activations"]["pairs"]} == {said["activations"]["type"]}
