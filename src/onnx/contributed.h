@@ -25,6 +25,16 @@ enum ldnq_status ldnq_contributed_write(const struct ldnq_import *import,
                                         const Onnx__NodeProto *node, const char **text,
                                         struct ldnq_error *err);
 
+/* The same for GroupQueryAttention. */
+enum ldnq_status ldnq_contributed_write_gqa(const struct ldnq_import *import,
+                                            const Onnx__NodeProto *node, const char **text,
+                                            struct ldnq_error *err);
+
+/* A copy of the text, which may be NULL, with each '$' replaced by a name. NULL with NOMEM in err.
+ */
+const char *ldnq_contributed_insert_name(struct ldnq_arena *arena, const char *text,
+                                         const char *name, struct ldnq_error *err);
+
 /* *out becomes the form of the node in which its weights belong to operators that can be layers,
  * for a node that is to be replaced in the file; NULL for all others. `initializers` has those of
  * the main graph, with their TensorProto. May add an attribute to the node. Errors: NOMEM. */

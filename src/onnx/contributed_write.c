@@ -71,96 +71,25 @@ static enum ldnq_status write_softmax(const struct ldnq_import *import, const On
     return *text ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* ---- GroupQueryAttention ------------------------------------------------------------------ */
+/* ---- FusedMatMul ------------------------------------------------------------------------- */
 
-static bool has_float(const Onnx__NodeProto *node, const char *name)
+/* Operands whose first axis is that of the rows, before the axes that count matrices. */
+static enum ldnq_status write_fused_matmul(const struct ldnq_import *import,
+                                           const Onnx__NodeProto *node, const char **text,
+                                           struct ldnq_error *err)
 {
-    const Onnx__AttributeProto *attr = ldnq_attr_find(node, name);
-    return attr && attr->f != 0.0f;
-}
-
-/* Lines that make q, k and v of rank 3 from a query that has all of them, or from three inputs. */
-static const char *write_heads(struct ldnq_arena *arena, const Onnx__NodeProto *node,
-                               long long heads, long long groups, struct ldnq_error *err)
-{
-    if (has_input(node, 1))
-        return "  k0 = Identity (key)\n"
-               "  v0 = Identity (value)\n"
-               "  q0 = Identity (query)\n";
-    return ldnq_arena_printf(arena, err,
-                             "  width = Shape <start = -1> (query)\n"
-                             "  parts = Constant <value_ints = [%lld]> ()\n"
-                             "  head = Div (width, parts)\n"
-                             "  shares = Constant <value_ints = [%lld, %lld, %lld]> ()\n"
-                             "  sizes = Mul (shares, head)\n"
-                             "  q0, k0, v0 = Split <axis = -1> (query, sizes)\n",
-                             heads + 2 * groups, heads, groups, groups);
-}
-
-/* A query's position is that of the sample's last key, less the queries after it. It sees the keys
- * up to its own. */
-static enum ldnq_status write_group_attention(const struct ldnq_import *import,
-                                              const Onnx__NodeProto *node, const char **text,
-                                              struct ldnq_error *err)
-{
-    struct ldnq_arena *arena = import->all->arena;
-    const long long heads = read_int(node, "num_heads", 0),
-                    groups = read_int(node, "kv_num_heads", 0);
-    const bool rotates = read_int(node, "do_rotary", 0) != 0;
-    /* Later inputs are positions, scores to add, sinks, scales of quantized keys. */
-    bool is_plain = read_int(node, "local_window_size", -1) <= 0 && heads > 0 && groups > 0 &&
-                    read_int(node, "smooth_softmax", 0) <= 0 &&
-                    read_int(node, "qk_output", 0) <= 0 && read_int(node, "causal", 1) == 1;
-    for (size_t i = 9; i < node->n_input; i++)
-        is_plain = is_plain && !has_input(node, i);
-    if (!is_plain || has_float(node, "softcap") || has_input(node, 1) != has_input(node, 2))
+    const bool moves_a = read_int(node, "transBatchA", 0) != 0;
+    const bool moves_b = read_int(node, "transBatchB", 0) != 0;
+    if (!moves_a && !moves_b)
         return LDNQ_OK;
-    const char *split = write_heads(arena, node, heads, groups, err);
-    const char *rotation =
-        !rotates
-            ? "  q = Identity (q0)\n"
-              "  k = Identity (k0)\n"
-            : ldnq_arena_printf(
-                  arena, err,
-                  "  q = RotaryEmbedding <num_heads = %lld, interleaved = @rotary_interleaved> "
-                  "(q0, cos, sin, positions)\n"
-                  "  k = RotaryEmbedding <num_heads = %lld, interleaved = @rotary_interleaved> "
-                  "(k0, cos, sin, positions)\n",
-                  heads, groups);
-    if (!split || !rotation)
-        return LDNQ_NOMEM;
-    *text = ldnq_arena_printf(
-        arena, err,
-        "GroupQueryAttention (query, key, value, past_key, past_value, last, total, cos, sin) => "
-        "(output, present_key, present_value)\n"
-        "%s"
-        "  zero = Constant <value_int = 0> ()\n"
-        "  one = Constant <value_int = 1> ()\n"
-        "  rows = Constant <value_ints = [-1, 1]> ()\n"
-        "  length1 = Shape <start = 1, end = 2> (q0)\n"
-        "  length = Squeeze (length1)\n"
-        "  last64 = Cast <to = 7> (last)\n"
-        "  lasts = Reshape (last64, rows)\n"
-        "  end = Add (lasts, one)\n"
-        "  start = Sub (end, length)\n"
-        "  steps = Range (zero, length, one)\n"
-        "  signed = Add (start, steps)\n"
-        "  positions = Max (signed, zero)\n"
-        "%s"
-        "  if past_key: past1 = Shape <start = 2, end = 3> (past_key)\n"
-        "  if past_key: past = Squeeze (past1)\n"
-        "  if past_key: keys = Add (past, length)\n"
-        "  unless past_key: keys = Identity (length)\n"
-        "  key_positions = Range (zero, keys, one)\n"
-        "  last_axis = Constant <value_ints = [2]> ()\n"
-        "  query_positions = Unsqueeze (positions, last_axis)\n"
-        "  sees = LessOrEqual (key_positions, query_positions)\n"
-        "  head_axis = Constant <value_ints = [1]> ()\n"
-        "  mask = Unsqueeze (sees, head_axis)\n"
-        "  output, present_key, present_value = Attention <q_num_heads = %lld, kv_num_heads = "
-        "%lld, "
-        "scale = @scale> (q, k, v0, mask, past_key, past_value)\n",
-        split, rotation, heads, groups);
+    const char *move = "Einsum <equation = \"a...k->...ak\">";
+    *text = ldnq_arena_printf(import->all->arena, err,
+                              "FusedMatMul (A, B) => (Y)\n"
+                              "  a = %s (A)\n"
+                              "  b = %s (B)\n"
+                              "  Y = com.microsoft.FusedMatMul <alpha = @alpha, transA = @transA, "
+                              "transB = @transB> (a, b)\n",
+                              moves_a ? move : "Identity", moves_b ? move : "Identity");
     return *text ? LDNQ_OK : LDNQ_NOMEM;
 }
 
@@ -185,9 +114,8 @@ static int find_code_type(int bits)
     return bits == 2 ? LDNQ_UINT2 : bits == 4 ? LDNQ_UINT4 : LDNQ_UINT8;
 }
 
-/* A copy of the text with each '$' replaced by a name. */
-static const char *insert_name(struct ldnq_arena *arena, const char *text, const char *name,
-                               struct ldnq_error *err)
+const char *ldnq_contributed_insert_name(struct ldnq_arena *arena, const char *text,
+                                         const char *name, struct ldnq_error *err)
 {
     const char *done = "";
     for (const char *mark; text && done && (mark = strchr(text, '$')); text = mark + 1)
@@ -219,7 +147,7 @@ static const char *write_unpack(struct ldnq_arena *arena, const struct packed *p
                           "  $ = Cast <to = %d> ($_cut)\n",
                           p->rows, p->row_bytes, bytes, shifts, (1 << p->bits) - 1, p->rows,
                           p->cols, find_code_type(p->bits));
-    return insert_name(arena, lines, name, err);
+    return ldnq_contributed_insert_name(arena, lines, name, err);
 }
 
 /* Lines that make W from `codes`, `scale` and zero points of the same type. */
@@ -391,7 +319,8 @@ enum ldnq_status ldnq_contributed_write(const struct ldnq_import *import,
         enum ldnq_status (*write)(const struct ldnq_import *import, const Onnx__NodeProto *node,
                                   const char **text, struct ldnq_error *err);
     } table[] = {
-        { "GroupQueryAttention", write_group_attention },
+        { "FusedMatMul", write_fused_matmul },
+        { "GroupQueryAttention", ldnq_contributed_write_gqa },
         { "QLinearConcat", write_concat },
         { "QLinearSoftmax", write_softmax },
         { "MatMulNBits", write_matmul },

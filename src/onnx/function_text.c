@@ -78,6 +78,27 @@ static enum ldnq_status read_name(struct reader *r, char word[WORD])
     return LDNQ_OK;
 }
 
+static bool has_name(char *const *names, size_t count, char *const *given, size_t given_count,
+                     const char *name)
+{
+    for (size_t i = 0; i < count && i < given_count; i++)
+        if (strcmp(names[i], name) == 0)
+            return *given[i] != '\0';
+    return false;
+}
+
+static bool has_input(const struct reader *r, const char *name)
+{
+    return has_name(r->function->input, r->function->n_input, r->call->input, r->call->n_input,
+                    name);
+}
+
+static bool has_output(const struct reader *r, const char *name)
+{
+    return has_name(r->function->output, r->function->n_output, r->call->output, r->call->n_output,
+                    name);
+}
+
 /* Whether a line so far has made the value. */
 static bool is_made(const struct reader *r, const char *name)
 {
@@ -97,7 +118,7 @@ static enum ldnq_status read_names(struct reader *r, struct name_list *list)
         if (list->count == MOST)
             return fail(r, "a shorter list");
         LDNQ_TRY(read_name(r, word));
-        if (accept(r, "?") && !is_made(r, word))
+        if (accept(r, "?") && !is_made(r, word) && !has_input(r, word))
             word[0] = '\0';
         const char *copy = ldnq_arena_strdup(r->arena, word, r->err);
         if (!copy)
@@ -149,7 +170,12 @@ static enum ldnq_status read_reference(struct reader *r, Onnx__NodeProto *node, 
 static enum ldnq_status read_string(struct reader *r, Onnx__NodeProto *node, const char *name)
 {
     char word[WORD];
-    LDNQ_TRY(read_name(r, word));
+    const size_t length = strcspn(r->at, "\"\n");
+    if (length >= WORD)
+        return fail(r, "a shorter string");
+    memcpy(word, r->at, length);
+    word[length] = '\0';
+    r->at += length;
     LDNQ_TRY(expect(r, "\""));
     return ldnq_build_string_attr(r->arena, node, name, word, r->err);
 }
@@ -200,23 +226,6 @@ static enum ldnq_status read_attributes(struct reader *r, Onnx__NodeProto *node)
 
 /* ---- statements ------------------------------------------------------------------------ */
 
-static bool has_name(char *const *names, size_t count, char *const *given, size_t given_count,
-                     const char *name)
-{
-    for (size_t i = 0; i < count && i < given_count; i++)
-        if (strcmp(names[i], name) == 0)
-            return *given[i] != '\0';
-    return false;
-}
-
-/* Whether the call has that input or output of the function. */
-static bool has_argument(const struct reader *r, const char *name)
-{
-    const Onnx__FunctionProto *f = r->function;
-    return has_name(f->input, f->n_input, r->call->input, r->call->n_input, name) ||
-           has_name(f->output, f->n_output, r->call->output, r->call->n_output, name);
-}
-
 static bool has_attribute(const struct reader *r, const char *name)
 {
     const Onnx__AttributeProto *attr = ldnq_attr_find(r->call, name);
@@ -233,7 +242,8 @@ static enum ldnq_status read_condition(struct reader *r, bool *holds)
         return LDNQ_OK;
     const bool is_attribute = accept(r, "@");
     LDNQ_TRY(read_name(r, name));
-    *holds = (is_attribute ? has_attribute(r, name) : has_argument(r, name)) != negated;
+    *holds = (is_attribute ? has_attribute(r, name) : has_input(r, name) || has_output(r, name)) !=
+             negated;
     return expect(r, ":");
 }
 
@@ -338,19 +348,23 @@ static enum ldnq_status read_header(struct reader *r)
     return set_names(r, &outputs, &function->output, &function->n_output);
 }
 
-static enum ldnq_status set_opset(struct reader *r, int opset)
+/* Operators of ONNX Runtime have one version. */
+static enum ldnq_status set_opsets(struct reader *r, int opset)
 {
-    Onnx__OperatorSetIdProto *import = ldnq_arena_alloc(r->arena, 1, sizeof *import, r->err);
-    Onnx__OperatorSetIdProto **list = ldnq_arena_alloc(r->arena, 1, sizeof *list, r->err);
-    if (!import || !list)
+    Onnx__OperatorSetIdProto *imports = ldnq_arena_alloc(r->arena, 2, sizeof *imports, r->err);
+    Onnx__OperatorSetIdProto **list = ldnq_arena_alloc(r->arena, 2, sizeof *list, r->err);
+    if (!imports || !list)
         return LDNQ_NOMEM;
-    onnx__operator_set_id_proto__init(import);
-    import->has_version = 1;
-    import->version = opset;
-    list[0] = import;
+    for (size_t i = 0; i < 2; i++) {
+        onnx__operator_set_id_proto__init(&imports[i]);
+        imports[i].has_version = 1;
+        imports[i].version = i == 0 ? opset : 1;
+        list[i] = &imports[i];
+    }
+    imports[1].domain = ldnq_arena_strdup(r->arena, "com.microsoft", r->err);
     r->function->opset_import = list;
-    r->function->n_opset_import = 1;
-    return LDNQ_OK;
+    r->function->n_opset_import = 2;
+    return imports[1].domain ? LDNQ_OK : LDNQ_NOMEM;
 }
 
 enum ldnq_status ldnq_function_parse(struct ldnq_arena *arena, const char *text, int opset,
@@ -362,7 +376,7 @@ enum ldnq_status ldnq_function_parse(struct ldnq_arena *arena, const char *text,
     if (!reader.function)
         return LDNQ_NOMEM;
     onnx__function_proto__init(reader.function);
-    LDNQ_TRY(set_opset(&reader, opset));
+    LDNQ_TRY(set_opsets(&reader, opset));
     LDNQ_TRY(read_header(&reader));
     LDNQ_TRY(expect(&reader, "\n"));
     for (skip_blanks(&reader); *reader.at && *reader.at != '\n'; skip_blanks(&reader)) {

@@ -12,10 +12,10 @@
  * After the outputs come the defaults of attributes. @NAME refers to an attribute of the call.
  * An operator may have a domain before it, as in com.microsoft.QuickGelu.
  * An input that is left out is empty, as in "Clip (x, , high)"; "high?" is left out where no line
- * has made it. What is computed may depend on
- * the call: the condition "if bias:" holds where it has that input or output, "if @axes:" where it
- * has that attribute and it is not 0; "unless" is the opposite. A condition is for its line, or,
- * with nothing after it, for all lines until "end". An empty line ends the function.
+ * has made it and the call has no input of that name. What is computed may depend on the call: the
+ * condition "if bias:" holds where it has that input or output, "if @axes:" where it has that
+ * attribute and it is not 0; "unless" is the opposite. A condition is for its line, or, with
+ * nothing after it, for all lines until "end". An empty line ends the function.
  */
 #ifndef LDNQ_ONNX_FUNCTION_TEXT_H
 #define LDNQ_ONNX_FUNCTION_TEXT_H

@@ -147,22 +147,56 @@ def attention(bias=None, mask=None, scores=None, past=None, outputs=("y",), **at
     return Network("MultiHeadAttention", inputs, outputs, num_heads=HEADS, **attributes)
 
 
-def group_attention(length, past, rotates, packed=False, outputs=("y", "k", "v")):
+def group_attention(length, past, packed=False, cache=floats, rest=(), rotates=True, **attributes):
     """4 heads of 16 share 2 of the keys, as in LLaMA."""
     q, k, v = (floats(BATCH, length, n * 16, seed=s) for s, n in enumerate((4, 2, 2)))
     inputs = [given(np.concatenate([q, k, v], -1)), None, None] if packed else [
         given(q), given(k), given(v)]
-    inputs += [given(floats(BATCH, 2, past, 16, seed=s)) for s in (3, 4)]
+    inputs += [given(cache(BATCH, 2, past, 16, seed=s)) for s in (3, 4)]
     inputs += [given(np.full(BATCH, past + length - 1, np.int32)), one(past + length, np.int32)]
-    inputs += [floats(16, 8), floats(16, 8, seed=1)] if rotates else []
-    return Network("GroupQueryAttention", inputs, outputs, num_heads=4, kv_num_heads=2,
-                   do_rotary=int(rotates))
+    inputs += [floats(16, 8), floats(16, 8, seed=1)] if rotates else [None] * 2
+    inputs += rest
+    while inputs[-1] is None:
+        inputs.pop()
+    return Network("GroupQueryAttention", inputs, ("y", "k", "v"), num_heads=4, kv_num_heads=2,
+                   do_rotary=int(rotates), **attributes)
 
 
-FLOAT["GroupQueryAttention prompt"] = lambda: group_attention(LENGTH, 0, rotates=True)
-FLOAT["GroupQueryAttention step"] = lambda: group_attention(1, 6, rotates=True)
-FLOAT["GroupQueryAttention packed"] = lambda: group_attention(LENGTH, 0, rotates=True, packed=True)
-FLOAT["GroupQueryAttention plain"] = lambda: group_attention(1, 6, rotates=False)
+def cached_codes(length, past, *shape):
+    """The cache of keys and values in int8, with scales of this shape."""
+    scales = [floats(*shape, seed=s) ** 2 + .02 for s in (6, 7)]
+    kind = "PER_TENSOR" if shape == (1,) else "PER_CHANNEL"
+    return group_attention(
+        length, past, cache=lambda *s, seed: codes(*s, dtype=np.int8, seed=seed),
+        rest=[None] * 3 + scales, k_quant_type=kind, v_quant_type=kind, kv_cache_bit_width=8)
+
+
+FLOAT |= {
+    "GroupQueryAttention prompt": lambda: group_attention(LENGTH, 0),
+    "GroupQueryAttention step": lambda: group_attention(1, 6),
+    "GroupQueryAttention packed": lambda: group_attention(LENGTH, 0, packed=True),
+    "GroupQueryAttention plain": lambda: group_attention(1, 6, rotates=False),
+    "GroupQueryAttention window": lambda: group_attention(LENGTH, 0, local_window_size=2),
+    "GroupQueryAttention window step": lambda: group_attention(1, 6, local_window_size=2),
+    "GroupQueryAttention softcap": lambda: group_attention(LENGTH, 0, softcap=.5),
+    "GroupQueryAttention both ways": lambda: group_attention(LENGTH, 0, causal=0),
+    "GroupQueryAttention scores": lambda: group_attention(
+        LENGTH, 0, rest=[None, given(floats(1, 4, LENGTH, LENGTH))]),
+    "GroupQueryAttention positions": lambda: group_attention(
+        LENGTH, 0, rest=[given(np.arange(3, 3 + 2 * LENGTH).reshape(2, LENGTH))]),
+    "GroupQueryAttention step at positions": lambda: group_attention(
+        1, 6, rest=[given(np.array([[3], [2]], np.int64))]),
+    "GroupQueryAttention int8": lambda: cached_codes(1, 6, 1),
+    "GroupQueryAttention int8 per channel": lambda: cached_codes(1, 6, 1, 2, 1, 16),
+    "GroupQueryAttention int8 prompt": lambda: cached_codes(LENGTH, 0, 1),
+    "FusedMatMul batch of A": lambda: Network(
+        "FusedMatMul", [given(floats(5, 3, 4)), given(floats(3, 4, 6))], transBatchA=1, alpha=.5),
+    "FusedMatMul batch of B": lambda: Network(
+        "FusedMatMul", [given(floats(2, 3, 5, 4)), given(floats(4, 2, 3, 6))], transBatchB=1),
+    "FusedMatMul batches, transposed": lambda: Network(
+        "FusedMatMul", [given(floats(4, 3, 5)), given(floats(6, 3, 4))], transBatchA=1,
+        transBatchB=1, transA=1, transB=1),
+}
 
 
 @pytest.mark.parametrize("name", FLOAT)
@@ -176,6 +210,19 @@ def test_float_operator_should_compute_what_onnx_runtime_does(name, tmp_path):
 A, B = given(codes(2, 3, 4, 4)), given(codes(2, 3, 4, 4, seed=1))
 AS, AZ, BS, BZ, YS, YZ = one(.02), one(120, np.uint8), one(.03), one(110, np.uint8), one(.04), one(
     100, np.uint8)
+
+
+
+def packed_codes(channels=None, mask=None, past=None, outputs=("y",), **attributes):
+    weight = codes(HIDDEN, 3 * HIDDEN, dtype=np.int8)
+    scale = one(.01) if channels is None else floats(channels) ** 2 * .01 + .002
+    zero = one(0, np.int8) if channels is None else np.zeros(channels, np.int8)
+    inputs = [given(codes(BATCH, LENGTH, HIDDEN)), weight, floats(3 * HIDDEN), AS, scale, mask, AZ,
+              zero, past]
+    while inputs[-1] is None:
+        inputs.pop()
+    return Network("QAttention", inputs, outputs, num_heads=HEADS, **attributes)
+
 
 INTEGER = {
     "QLinearAdd": lambda: Network("QLinearAdd", [A, AS, AZ, B, BS, BZ, YS, YZ]),
@@ -204,6 +251,11 @@ INTEGER = {
     "MatMulIntegerToFloat": lambda: Network(
         "MatMulIntegerToFloat", [given(codes(2, 3, 8)), codes(8, 6, dtype=np.int8), AS,
                                  floats(6) ** 2 + .01, AZ, np.zeros(6, np.int8), floats(6)]),
+    "QAttention": lambda: packed_codes(),
+    "QAttention per channel": lambda: packed_codes(48, mask=given(np.array([5, 3], np.int32))),
+    "QAttention causal": lambda: packed_codes(mask=given(MASK), unidirectional=1),
+    "QAttention past": lambda: packed_codes(
+        past=given(floats(2, BATCH, HEADS, 3, HIDDEN // HEADS, seed=5)), outputs=("y", "p")),
     "DynamicQuantizeMatMul": lambda: Network(
         "DynamicQuantizeMatMul", [given(floats(2, 3, 8)), codes(8, 6, dtype=np.int8), one(.03),
                                   one(3, np.int8), floats(6)]),
@@ -277,8 +329,9 @@ def test_gather_block_quantized_should_compute_what_onnx_runtime_does(bits, zero
                                         floats(9, 2)], num_heads=HEADS, is_packed_batching=1),
     lambda: Network("GroupQueryAttention", [given(X)] * 3 + [None, None, one([4, 4], np.int32),
                                                              one(5, np.int32)],
-                    num_heads=HEADS, kv_num_heads=HEADS, softcap=.5),
-], ids=["Attention", "RotaryEmbedding", "GroupQueryAttention"])
+                    num_heads=HEADS, kv_num_heads=HEADS, smooth_softmax=1),
+    lambda: group_attention(1, 6, rest=[None] * 2 + [floats(4)]),
+], ids=["Attention", "RotaryEmbedding", "GroupQueryAttention", "its sink"])
 def test_a_form_that_is_not_computed_should_be_refused(network, tmp_path):
     network = network()
     line = ["run", network.save(tmp_path), "--output", tmp_path / "o"]
