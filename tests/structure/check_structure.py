@@ -39,6 +39,9 @@ CALIB_ONNX_FILES = {"src/calib/source_protos.c"}
 # Of compare's headers, those that report may include.
 COMPARE_DATA = {"compare/comparison.h"}
 
+TOP_LEVEL = {"meson.build", "README.md", "LICENSE", "proto", "src", "include", "tests", "testdata",
+             "tools"}
+
 MOST_LINES = 600
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 NOT_IN_LIBRARY = re.compile(
@@ -225,7 +228,15 @@ def lists_of_the_build_should_be_complete(tree):
             yield f"{listed[name].relative_to(tree.root)} lists {name}, which does not exist"
 
 
+def the_top_level_should_have_its_entries_alone(tree):
+    for path in sorted(tree.root.iterdir()):
+        is_of_a_build = path.name.startswith("build") and path.is_dir()
+        if path.name not in TOP_LEVEL and not path.name.startswith(".") and not is_of_a_build:
+            yield f"{path.name}: the top level has {' '.join(sorted(TOP_LEVEL))}"
+
+
 RULES = [
+    the_top_level_should_have_its_entries_alone,
     every_file_should_be_in_a_room,
     rooms_should_include_only_what_the_table_allows,
     permissions_of_the_table_should_be_used,
@@ -284,6 +295,7 @@ for _room, _allowed in ALLOWED.items():
 # What to put where (after what is there; None removes the file), and the rules that must
 # notice.
 BREAKS = [
+    ("meson.options", "", [the_top_level_should_have_its_entries_alone]),
     ("src/attic/x.h", "", [every_file_should_be_in_a_room]),
     ("src/loose.h", "", [every_file_should_be_in_a_room]),
     ("src/base/text.c", '#include "ir/ir.h"', [rooms_should_include_only_what_the_table_allows]),
