@@ -37,8 +37,10 @@ struct choice_trial {
     const struct ldnq_quantized_layer *quantized;
     const float *weight, *bias; /* of the float layer */
     struct ldnq_layer_solution solution;
-    double *errors;  /* (rows) */
-    double constant; /* E|W (y - y^)|^2 on the held-out part */
+    struct ldnq_shared_start start; /* of all fits, which have the same target */
+    float *best_bias;               /* (rows) */
+    double *errors;                 /* (2, rows) */
+    double constant;                /* E|W (y - y^)|^2 on the held-out part */
     struct ldnq_arena *arena;
 };
 
@@ -51,15 +53,20 @@ static enum ldnq_status allocate_trial(struct choice_trial *trial, struct ldnq_e
     solution->codes = ldnq_arena_alloc(trial->arena, elements, sizeof *solution->codes, err);
     solution->scales = ldnq_arena_alloc(trial->arena, scales, sizeof *solution->scales, err);
     solution->bias = ldnq_arena_alloc(trial->arena, rows, sizeof *solution->bias, err);
-    trial->errors = ldnq_arena_alloc(trial->arena, rows, sizeof *trial->errors, err);
-    return solution->codes && solution->scales && solution->bias && trial->errors ? LDNQ_OK
-                                                                                  : LDNQ_NOMEM;
+    trial->start.codes = ldnq_arena_alloc(trial->arena, elements, sizeof *trial->start.codes, err);
+    trial->start.scales = ldnq_arena_alloc(trial->arena, scales, sizeof *trial->start.scales, err);
+    trial->best_bias = ldnq_arena_alloc(trial->arena, rows, sizeof *trial->best_bias, err);
+    trial->errors = ldnq_arena_alloc(trial->arena, rows, 2 * sizeof *trial->errors, err);
+    return solution->codes && solution->scales && solution->bias && trial->start.codes &&
+                   trial->start.scales && trial->best_bias && trial->errors
+               ? LDNQ_OK
+               : LDNQ_NOMEM;
 }
 
 /* ---- the error on the held-out part ------------------------------------------------------ */
 
-/* -2 <D, E[W (y - y^) y^']> - 2 c'E[W (y - y^)] */
-static double measure_correction(const struct choice_trial *trial)
+/* E|W (y - y^)|^2 - 2 <D, E[W (y - y^) y^']> - 2 c'E[W (y - y^)], or 0 without compensation. */
+static double measure_correction(const struct choice_trial *trial, const float *bias)
 {
     const struct ldnq_layer_moments *moments = &trial->fitting->moments;
     const struct ldnq_compensation *c = &moments->held_out_compensation;
@@ -68,6 +75,8 @@ static double measure_correction(const struct choice_trial *trial)
     const size_t k = c->geometry.cols, per_row = ldnq_quantized_scales_per_row(quantized);
     const double positions = (double)moments->held_out_statistics.positions;
     double sum = 0;
+    if (!ldnq_fitting_compensates(trial->fitting))
+        return 0;
     for (size_t row = 0; row < c->geometry.groups * c->geometry.rows; row++) {
         const double *cross = c->cross + row * k;
         const int8_t *codes = solution->codes + row * k;
@@ -79,9 +88,9 @@ static double measure_correction(const struct choice_trial *trial)
                 cross[i];
         }
         if (quantized->layer.bias)
-            sum += ((double)solution->bias[row] - (double)trial->bias[row]) * c->shift[row];
+            sum += ((double)bias[row] - (double)trial->bias[row]) * c->shift[row];
     }
-    return -2 * sum / positions;
+    return trial->constant - 2 * sum / positions;
 }
 
 /* The held-out statistics are means here. */
@@ -100,11 +109,9 @@ static double measure_held_out_error(const struct choice_trial *trial)
     const struct ldnq_layer_problem problem = make_held_out_problem(trial);
     const struct ldnq_choice choice = { trial->solution.codes, trial->solution.scales,
                                         problem.mean ? trial->solution.bias : NULL };
-    double error = ldnq_compute_total_error(&problem, trial->fitting->quantizer->options->pool,
-                                            &choice, trial->errors);
-    if (ldnq_fitting_compensates(trial->fitting))
-        error += trial->constant + measure_correction(trial);
-    return fmax(error, 0);
+    const double error = ldnq_compute_total_error(
+        &problem, trial->fitting->quantizer->options->pool, &choice, trial->errors);
+    return fmax(error + measure_correction(trial, trial->solution.bias), 0);
 }
 
 /* The part of an error that may be chance: there are few positions, and few rows whose errors are
@@ -132,88 +139,121 @@ enum ldnq_status ldnq_fitting_round(const struct ldnq_layer_fitting *fitting,
     return LDNQ_OK;
 }
 
+/* What one way to round costs. */
+struct rounding_errors {
+    double sum;                     /* over all positions, with the file's bias */
+    double best_bias, present_bias; /* on the held-out part */
+};
+
 /* Codes and scales of rounding do not depend on the samples: all of them measure it. */
-static double measure_rounding_error(const struct choice_trial *trial,
-                                     const struct ldnq_layer_problem *problem)
+static void measure_rounding(const struct choice_trial *trial,
+                             const struct ldnq_layer_problem *problem,
+                             struct rounding_errors *errors)
 {
     const struct ldnq_layer_moments *moments = &trial->fitting->moments;
-    const struct ldnq_choice choice = { trial->solution.codes, trial->solution.scales,
-                                        problem->mean ? trial->solution.bias : NULL };
-    const struct ldnq_layer_problem held_out = make_held_out_problem(trial);
     struct ldnq_pool *pool = trial->fitting->quantizer->options->pool;
-    return (double)moments->statistics.positions *
-               ldnq_compute_total_error(problem, pool, &choice, trial->errors) +
-           (double)moments->held_out_statistics.positions *
-               ldnq_compute_total_error(&held_out, pool, &choice, trial->errors);
+    struct ldnq_layer_solution best = trial->solution;
+    const struct ldnq_layer_problem held_out = make_held_out_problem(trial);
+    const struct ldnq_choice choice = { best.codes, best.scales, problem->mean ? best.bias : NULL };
+    const float *present = best.bias;
+    best.bias = trial->best_bias;
+    if (problem->mean)
+        ldnq_compute_best_bias(problem, &best);
+    double with_best;
+    const double fitted = ldnq_compute_total_error(problem, pool, &choice, trial->errors);
+    const double with_present = ldnq_compute_total_error_of_biases(
+        &held_out, pool, &choice, best.bias, trial->errors, &with_best);
+    errors->sum = (double)moments->statistics.positions * fitted +
+                  (double)moments->held_out_statistics.positions * with_present;
+    errors->best_bias = fmax(with_best + measure_correction(trial, best.bias), 0);
+    errors->present_bias = fmax(with_present + measure_correction(trial, present), 0);
 }
 
 /* The scale from the largest weight is the better one where that weight reads an outlier. */
-static enum ldnq_status choose_rounding(struct choice_trial *trial,
-                                        const struct ldnq_layer_problem *problem,
-                                        struct ldnq_layer_choice *choice, struct ldnq_error *err)
-{
-    static const char *const roundings[] = { "mse", "rtn" };
-    const struct ldnq_layer_moments *moments = &trial->fitting->moments;
-    double errors[2];
-    for (size_t i = 0; i < 2; i++) {
-        const struct ldnq_layer_choice candidate = { .rounding = roundings[i], .keeps_bias = true };
-        LDNQ_TRY(ldnq_fitting_round(trial->fitting, &candidate, problem, &trial->solution, err));
-        errors[i] = measure_rounding_error(trial, problem);
-    }
-    const double chance = estimate_chance(trial, moments->statistics.positions +
-                                                     moments->held_out_statistics.positions);
-    choice->rounding = roundings[errors[1] < (1 - chance) * errors[0]];
-    return LDNQ_OK;
-}
-
 static enum ldnq_status try_rounding(struct choice_trial *trial, struct ldnq_layer_choice *choice,
                                      struct ldnq_error *err)
 {
+    static const char *const roundings[] = { "mse", "rtn" };
+    const struct ldnq_quantize_options *options = trial->fitting->quantizer->options;
+    const struct ldnq_layer_moments *moments = &trial->fitting->moments;
     const struct ldnq_layer_problem problem =
         ldnq_fitting_make_problem(trial->fitting, trial->quantized, trial->weight, trial->bias);
-    const size_t held_out = trial->fitting->moments.held_out_statistics.positions;
-    double errors[2];
-    LDNQ_TRY(choose_rounding(trial, &problem, choice, err));
+    const size_t held_out = moments->held_out_statistics.positions;
+    struct ldnq_solver_options solver_options = options->solver_options;
+    struct rounding_errors errors[2];
+    solver_options.is_trial = true;
     for (size_t i = 0; i < 2; i++) {
-        choice->keeps_bias = i != 0;
-        LDNQ_TRY(ldnq_fitting_round(trial->fitting, choice, &problem, &trial->solution, err));
-        errors[i] = measure_held_out_error(trial);
+        LDNQ_TRY(ldnq_solve(ldnq_solver_find(roundings[i]), &problem, &solver_options,
+                            options->pool, &trial->solution, err));
+        measure_rounding(trial, &problem, &errors[i]);
     }
-    choice->keeps_bias = !(errors[0] < (1 - estimate_chance(trial, held_out)) * errors[1]);
-    choice->rounded_error = errors[choice->keeps_bias];
+    const double chance = estimate_chance(trial, moments->statistics.positions + held_out);
+    const size_t chosen = errors[1].sum < (1 - chance) * errors[0].sum;
+    const struct rounding_errors *better = &errors[chosen];
+    choice->rounding = roundings[chosen];
+    choice->keeps_bias =
+        !(better->best_bias < (1 - estimate_chance(trial, held_out)) * better->present_bias);
+    choice->rounded_error = choice->keeps_bias ? better->present_bias : better->best_bias;
     return LDNQ_OK;
 }
 
-/* Adds the damping to the problem's Gram matrix, whose diagonal is saved before. */
-static void damp_gram(const struct ldnq_layer_problem *problem, double damping, double *gram,
-                      double *diagonal)
+/* ---- damping ------------------------------------------------------------------------------ */
+
+/* A problem of the current layer with `damping` of each column's variance added to it. */
+struct damped_problem {
+    struct ldnq_layer_fitting *fitting;
+    const struct ldnq_layer_problem *problem;
+    double damping;
+    double *added, *diagonal; /* (groups, cols) what is added, and the diagonal without it */
+};
+
+static enum ldnq_status init_damped_problem(struct damped_problem *damped, struct ldnq_arena *arena,
+                                            struct ldnq_error *err)
 {
-    const size_t k = problem->cols;
-    for (size_t i = 0; i < problem->groups * k; i++) {
-        double *at = gram + i / k * k * k + i % k * (k + 1);
-        const double mean = problem->mean ? problem->mean[i] : 0;
-        diagonal[i] = *at;
-        *at += damping * fmax(*at - mean * mean, 0);
+    const size_t k = damped->problem->cols, count = damped->problem->groups * k;
+    const double *gram = damped->fitting->moments.statistics.gram, *means = damped->problem->mean;
+    damped->added = ldnq_arena_alloc(arena, count, sizeof *damped->added, err);
+    damped->diagonal = ldnq_arena_alloc(arena, count, sizeof *damped->diagonal, err);
+    if (!damped->added || !damped->diagonal)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const double mean = means ? means[i] : 0;
+        damped->diagonal[i] = gram[i / k * k * k + i % k * (k + 1)];
+        damped->added[i] = damped->damping * fmax(damped->diagonal[i] - mean * mean, 0);
     }
+    return LDNQ_OK;
 }
 
-static void restore_gram(const struct ldnq_layer_problem *problem, double *gram,
-                         const double *diagonal)
+/* The Gram matrix is the one of the moments: it has the damping while the solver runs. The
+ * solution's errors are absolute, and with the damping. */
+static enum ldnq_status solve_damped_problem(const struct damped_problem *damped,
+                                             const struct ldnq_solver *solver,
+                                             struct ldnq_layer_solution *solution,
+                                             struct ldnq_error *err)
 {
-    const size_t k = problem->cols;
-    for (size_t i = 0; i < problem->groups * k; i++)
-        gram[i / k * k * k + i % k * (k + 1)] = diagonal[i];
+    const struct ldnq_quantize_options *options = damped->fitting->quantizer->options;
+    const size_t k = damped->problem->cols, count = damped->problem->groups * k;
+    struct ldnq_solver_options solver_options = options->solver_options;
+    double *gram = damped->fitting->moments.statistics.gram;
+    solver_options.is_trial = true;
+    for (size_t i = 0; i < count; i++)
+        gram[i / k * k * k + i % k * (k + 1)] += damped->added[i];
+    const enum ldnq_status status =
+        ldnq_solve(solver, damped->problem, &solver_options, options->pool, solution, err);
+    for (size_t i = 0; i < count; i++)
+        gram[i / k * k * k + i % k * (k + 1)] = damped->diagonal[i];
+    return status;
 }
 
-/* The error of the start, which all these solvers share, without the damping. */
-static enum ldnq_status measure_start(const struct ldnq_layer_fitting *fitting,
-                                      const struct ldnq_layer_problem *problem,
-                                      struct ldnq_layer_solution *solution,
-                                      struct ldnq_arena *arena, struct ldnq_error *err)
+/* Computes the error of the start, which all these solvers share, without the damping. */
+static enum ldnq_status measure_start(const struct damped_problem *damped, double *errors,
+                                      double *sum, struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_quantize_options *options = fitting->quantizer->options;
+    const struct ldnq_quantize_options *options = damped->fitting->quantizer->options;
+    const struct ldnq_layer_problem *problem = damped->problem;
     const size_t rows = problem->groups * problem->rows;
     const size_t scales = rows * (problem->block_index ? problem->block_count : 1);
+    struct ldnq_solver_options solver_options = options->solver_options;
     struct ldnq_layer_solution start = {
         .codes = ldnq_arena_alloc(arena, rows * problem->cols, sizeof *start.codes, err),
         .scales = ldnq_arena_alloc(arena, scales, sizeof *start.scales, err),
@@ -221,10 +261,34 @@ static enum ldnq_status measure_start(const struct ldnq_layer_fitting *fitting,
     };
     if (!start.codes || !start.scales || !start.bias)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_solve(ldnq_solver_find("mse"), problem, &options->solver_options, options->pool,
-                        &start, err));
-    solution->error_start = start.error;
+    solver_options.is_trial = true;
+    LDNQ_TRY(
+        ldnq_solve(ldnq_solver_find("mse"), problem, &solver_options, options->pool, &start, err));
+    const struct ldnq_choice choice = { start.codes, start.scales,
+                                        problem->mean ? start.bias : NULL };
+    *sum = ldnq_compute_total_error(problem, options->pool, &choice, errors);
     return LDNQ_OK;
+}
+
+/* Replaces absolute errors with the damping by those without it, in parts of that of 0. */
+static enum ldnq_status subtract_damping(const struct damped_problem *damped,
+                                         struct ldnq_layer_solution *solution,
+                                         struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    struct ldnq_pool *pool = damped->fitting->quantizer->options->pool;
+    const struct ldnq_choice zero = { 0 }, choice = { solution->codes, solution->scales, NULL };
+    struct ldnq_layer_problem penalty = *damped->problem;
+    double start,
+        *errors = ldnq_arena_alloc(arena, penalty.groups * penalty.rows, sizeof *errors, err);
+    if (!errors)
+        return LDNQ_NOMEM;
+    penalty.gram = NULL;
+    penalty.mean = NULL;
+    penalty.diagonal = damped->added;
+    const double damping = ldnq_compute_total_error(&penalty, pool, &choice, errors);
+    const double none = ldnq_compute_total_error(damped->problem, pool, &zero, errors);
+    LDNQ_TRY(measure_start(damped, errors, &start, arena, err));
+    return ldnq_report_errors(none, start, fmax(solution->error - damping, 0), solution, err);
 }
 
 enum ldnq_status ldnq_fitting_solve_damped(struct ldnq_layer_fitting *fitting,
@@ -234,21 +298,15 @@ enum ldnq_status ldnq_fitting_solve_damped(struct ldnq_layer_fitting *fitting,
                                            struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_quantize_options *options = fitting->quantizer->options;
-    double *gram = fitting->moments.statistics.gram;
+    struct damped_problem damped = { .fitting = fitting, .problem = problem, .damping = damping };
     if (!(damping > 0) || !problem->gram)
         return ldnq_solve(solver, problem, &options->solver_options, options->pool, solution, err);
-    double *diagonal =
-        ldnq_arena_alloc(arena, problem->groups * problem->cols, sizeof *diagonal, err);
-    if (!diagonal)
-        return LDNQ_NOMEM;
-    damp_gram(problem, damping, gram, diagonal);
-    const enum ldnq_status status =
-        ldnq_solve(solver, problem, &options->solver_options, options->pool, solution, err);
-    restore_gram(problem, gram, diagonal);
-    LDNQ_TRY(status);
-    solution->error = ldnq_compute_layer_error(problem, solution);
-    return measure_start(fitting, problem, solution, arena, err);
+    LDNQ_TRY(init_damped_problem(&damped, arena, err));
+    LDNQ_TRY(solve_damped_problem(&damped, solver, solution, err));
+    return subtract_damping(&damped, solution, arena, err);
 }
+
+/* ---- fits --------------------------------------------------------------------------------- */
 
 /* The target of the candidates, compensated on the fitted part alone. Its sums are not finished. */
 static enum ldnq_status make_target(const struct choice_trial *trial,
@@ -275,7 +333,7 @@ static enum ldnq_status try_fits(struct choice_trial *trial, const float *weight
 {
     const struct ldnq_solver *asked = trial->fitting->quantizer->options->solver;
     const struct ldnq_solver *quick = asked->needs_gram ? ldnq_solver_find("gptq") : asked;
-    const struct ldnq_layer_problem problem =
+    struct ldnq_layer_problem problem =
         ldnq_fitting_make_problem(trial->fitting, trial->quantized, weight, bias);
     const size_t positions = trial->fitting->moments.statistics.positions;
     const size_t cols = trial->quantized->layer.geometry.cols;
@@ -285,10 +343,14 @@ static enum ldnq_status try_fits(struct choice_trial *trial, const float *weight
         estimate_chance(trial, trial->fitting->moments.held_out_statistics.positions);
     const size_t last = damps && positions < FEWEST_POSITIONS_PER_COLUMN * cols ? 1 : 0;
     double least = choice->rounded_error;
+    problem.shared_start = &trial->start;
     choice->fit = LDNQ_LAYER_ROUNDED;
     for (size_t i = damps ? 0 : DAMPING_COUNT - 1; i < DAMPING_COUNT - last; i++) {
-        LDNQ_TRY(ldnq_fitting_solve_damped(trial->fitting, quick, dampings[i], &problem,
-                                           &trial->solution, trial->arena, err));
+        struct damped_problem damped = { .fitting = trial->fitting,
+                                         .problem = &problem,
+                                         .damping = problem.gram ? dampings[i] : 0 };
+        LDNQ_TRY(init_damped_problem(&damped, trial->arena, err));
+        LDNQ_TRY(solve_damped_problem(&damped, quick, &trial->solution, err));
         const double error = measure_held_out_error(trial);
         if (dampings[i] == 0)
             choice->fitted_error = error;

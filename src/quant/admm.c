@@ -460,7 +460,7 @@ static bool allocate_admm_arrays(struct admm *admm, struct ldnq_arena *arena,
 #undef NEW
 }
 
-enum ldnq_status ldnq_improve_by_admm(const struct ldnq_solver_task *task, struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_admm(struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     struct admm admm = {

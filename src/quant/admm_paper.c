@@ -459,8 +459,7 @@ static void init_spans(struct paper_admm *admm)
     }
 }
 
-enum ldnq_status ldnq_improve_by_paper_admm(const struct ldnq_solver_task *task,
-                                            struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_paper_admm(struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     const struct ldnq_solver_options *options = task->options;

@@ -38,6 +38,7 @@ struct search_state {
     struct ldnq_layer_solution *solution; /* the best so far */
     double *errors;                       /* (G, M) its objectives */
     double *target;                       /* (G, M, K) W H, for the descents */
+    struct ldnq_shared_start start;
     struct ldnq_layer_solution trial;
     double *trial_errors;
 };
@@ -91,11 +92,15 @@ static enum ldnq_status solve_trial(struct search_state *best, const struct ldnq
 {
     struct ldnq_layer_problem problem = *best->problem;
     const bool is_spread = problem.block_index && !solver->blocks;
+    problem.shared_start = &best->start;
     if (is_spread) {
+        problem.shared_start = NULL;
         problem.block_index = NULL;
         problem.granularity = LDNQ_PER_CHANNEL;
     }
-    LDNQ_TRY(ldnq_solve(solver, &problem, best->options, best->pool, &best->trial, err));
+    struct ldnq_solver_options options = *best->options;
+    options.is_trial = !options.trace; /* which reports errors in parts of that of Q = 0 */
+    LDNQ_TRY(ldnq_solve(solver, &problem, &options, best->pool, &best->trial, err));
     if (is_spread)
         copy_row_scales_to_blocks(best->problem, best->trial.scales);
     return LDNQ_OK;
@@ -144,31 +149,55 @@ static enum ldnq_status allocate_search_arrays(struct search_state *best, struct
                                                struct ldnq_error *err)
 {
     const size_t rows = best->problem->groups * best->problem->rows;
-    best->errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
     best->trial_errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
     best->target = ldnq_arena_alloc(arena, rows * best->problem->cols, sizeof(double), err);
     best->trial.codes = ldnq_arena_alloc(arena, rows * best->problem->cols, 1, err);
     best->trial.scales =
         ldnq_arena_alloc(arena, rows * ldnq_scales_per_row(best->problem), sizeof(float), err);
-    return best->errors && best->trial_errors && best->target && best->trial.codes &&
-                   best->trial.scales
+    return best->trial_errors && best->target && best->trial.codes && best->trial.scales
                ? LDNQ_OK
                : LDNQ_NOMEM;
 }
 
-static enum ldnq_status improve_by_plan(const struct ldnq_solver_task *task,
+/* The solution is the start at first, from which other solvers start too. */
+static enum ldnq_status store_start(struct search_state *best, struct ldnq_arena *arena,
+                                    struct ldnq_error *err)
+{
+    const size_t rows = best->problem->groups * best->problem->rows;
+    const size_t count = rows * best->problem->cols;
+    const size_t scales = rows * ldnq_scales_per_row(best->problem);
+    best->start.codes = ldnq_arena_alloc(arena, count, 1, err);
+    best->start.scales = ldnq_arena_alloc(arena, scales, sizeof *best->start.scales, err);
+    if (!best->start.codes || !best->start.scales)
+        return LDNQ_NOMEM;
+    if (count > 0)
+        memcpy(best->start.codes, best->solution->codes, count);
+    if (scales > 0)
+        memcpy(best->start.scales, best->solution->scales, scales * sizeof *best->start.scales);
+    best->start.is_known = true;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status improve_by_plan(struct ldnq_solver_task *task,
                                         const struct search_plan *plan, struct ldnq_error *err)
 {
     struct ldnq_layer_solution *solution = task->solution;
-    const struct ldnq_choice start = { solution->codes, solution->scales, NULL };
+    const size_t rows = task->problem->groups * task->problem->rows;
     struct ldnq_layer_problem reduced;
     struct ldnq_beam beam;
     struct search_state best = {
-        .problem = &reduced, .options = task->options, .pool = task->pool, .solution = solution
+        .problem = &reduced,
+        .options = task->options,
+        .pool = task->pool,
+        .solution = solution,
+        .errors = task->errors,
     };
     LDNQ_TRY(ldnq_problem_eliminate_bias(task->problem, &reduced, task->arena, err));
     LDNQ_TRY(allocate_search_arrays(&best, task->arena, err));
-    ldnq_compute_total_error(&reduced, task->pool, &start, best.errors);
+    if (plan->solver)
+        LDNQ_TRY(store_start(&best, task->arena, err));
+    if (rows > 0)
+        memcpy(best.errors, task->start_errors, rows * sizeof *best.errors);
     LDNQ_TRY(ldnq_compute_descent_target(&reduced, task->pool, best.target, err));
     if (plan->first_count + plan->round_count > 0)
         LDNQ_TRY(ldnq_beam_init(&beam, &reduced, task->pool, task->arena, err));
@@ -176,6 +205,7 @@ static enum ldnq_status improve_by_plan(const struct ldnq_solver_task *task,
     if (plan->solver)
         LDNQ_TRY(try_solver(&best, ldnq_solver_find(plan->solver), err));
     LDNQ_TRY(try_beams(&best, &beam, plan->rounds, plan->round_count, err));
+    task->has_errors = true;
     return ldnq_search_exactly(&reduced, plan->steps, task->pool, solution->codes, solution->scales,
                                best.errors, err);
 }
@@ -197,7 +227,7 @@ static const struct ldnq_beam_search many_codes[] = { { 4, near, COUNT(near) },
 /* ADMM finds the scales that the beam searches start from. Where there are more codes, the scales
  * of least squares are a start as good, in a sixth of the time, and both are tried. In blocks they
  * are the only one: ADMM has one scale for the whole row. */
-enum ldnq_status ldnq_improve_by_admm_and_beam(const struct ldnq_solver_task *task,
+enum ldnq_status ldnq_improve_by_admm_and_beam(struct ldnq_solver_task *task,
                                                struct ldnq_error *err)
 {
     static const double wide[] = { 0.96, 1, 1.04 }, narrow[] = { 0.98, 1.02 };
@@ -216,8 +246,7 @@ enum ldnq_status ldnq_improve_by_admm_and_beam(const struct ldnq_solver_task *ta
     return improve_by_plan(task, &plan, err);
 }
 
-enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
-                                         struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_descent(struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct search_plan plan = { .solver = "gptq",
                                       .steps = choose_scale_step_count(task->problem) };
@@ -227,7 +256,7 @@ enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
 /* The scale nearest to the weight is too small where codes are few and columns correlated:
  * by a factor of 1.3 in ResNet-20 with up to 2 bits, of 1.1 with 3. The first beam search
  * finds the factor; the descent after it fits the scales that the second one starts from. */
-enum ldnq_status ldnq_improve_by_beam(const struct ldnq_solver_task *task, struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_beam(struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     static const double wide[] = { 1, 1.1, 1.3 }, same[] = { 1 };
     static const struct ldnq_beam_search few_codes[] = { { 4, wide, COUNT(wide) },

@@ -80,8 +80,25 @@ static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_
         for (size_t j = 0; j < i; j++)
             work[j] -= error * x[j];
         gptq->codes[row * k + columns[i].col] = (int8_t)code;
+        gptq->after[row] += error * error;
         errors[i] = error;
     }
+}
+
+/* The objective of H alone, in its units, from the sum of e^2, which is that of H and the damping.
+ */
+static double subtract_damping(const struct gptq *gptq, const struct ldnq_piece *piece, size_t row)
+{
+    const struct ldnq_layer_problem *problem = gptq->problem;
+    const size_t at = row * gptq->k;
+    double squares = 0;
+    for (size_t i = 0; i < gptq->k; i++) {
+        const double scale = (double)gptq->solution->scales[ldnq_scale_index(problem, row, i)];
+        const double d = scale * gptq->codes[at + i] - (double)problem->weight[at + i];
+        squares += d * d;
+    }
+    const double error = gptq->after[row] - gptq->inverse.dampings[piece->group] * squares;
+    return error > 0 ? gptq->inverse.units[piece->group] * error : 0;
 }
 
 static void round_piece(void *ctx, size_t chunk, size_t thread)
@@ -93,6 +110,8 @@ static void round_piece(void *ctx, size_t chunk, size_t thread)
     const double *factor = gptq->inverse.factor + piece.group * k * k;
     double errors[LDNQ_PIECE_ROWS * BLOCK];
     load_weights(gptq, &piece);
+    for (size_t r = 0; r < piece.rows; r++)
+        gptq->after[piece.offset + r] = 0;
     for (size_t end = k; end > 0;) {
         const size_t count = ldnq_size_min(end, BLOCK), first = end - count;
         for (size_t r = 0; r < piece.rows; r++)
@@ -102,21 +121,31 @@ static void round_piece(void *ctx, size_t chunk, size_t thread)
                        factor + first * k, k, 1, gptq->work + piece.offset * k, k);
         end = first;
     }
+    for (size_t r = 0; r < piece.rows; r++)
+        gptq->after[piece.offset + r] = subtract_damping(gptq, &piece, piece.offset + r);
 }
 
 /* ---- the better codes of each row ------------------------------------------------------ */
 
-static void store_better_rows(struct gptq *gptq)
+static void store_better_rows(struct gptq *gptq, struct ldnq_solver_task *task)
 {
     const size_t k = gptq->k;
     struct ldnq_layer_solution *solution = gptq->solution;
     const struct ldnq_choice nearest = { solution->codes, solution->scales, NULL };
-    const struct ldnq_choice rounded = { gptq->codes, solution->scales, NULL };
-    ldnq_compute_total_error(gptq->problem, gptq->pool, &nearest, gptq->before);
-    ldnq_compute_total_error(gptq->problem, gptq->pool, &rounded, gptq->after);
-    for (size_t row = 0; row < gptq->row_count; row++)
-        if (gptq->after[row] < gptq->before[row])
-            memcpy(solution->codes + row * k, gptq->codes + row * k, k);
+    if (task->start_errors && gptq->row_count > 0)
+        memcpy(gptq->before, task->start_errors, gptq->row_count * sizeof *gptq->before);
+    else
+        ldnq_compute_total_error(gptq->problem, gptq->pool, &nearest, gptq->before);
+    for (size_t row = 0; row < gptq->row_count; row++) {
+        if (!(gptq->after[row] < gptq->before[row]))
+            continue;
+        memcpy(solution->codes + row * k, gptq->codes + row * k, k);
+        gptq->before[row] = gptq->after[row];
+    }
+    if (!task->errors || gptq->row_count == 0)
+        return;
+    memcpy(task->errors, gptq->before, gptq->row_count * sizeof *task->errors);
+    task->has_errors = true;
 }
 
 /* ---- setup ------------------------------------------------------------------------- */
@@ -132,7 +161,7 @@ static bool allocate_gptq_arrays(struct gptq *gptq, struct ldnq_arena *arena,
 #undef NEW
 }
 
-enum ldnq_status ldnq_improve_by_gptq(const struct ldnq_solver_task *task, struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_gptq(struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     struct gptq gptq = {
@@ -147,6 +176,6 @@ enum ldnq_status ldnq_improve_by_gptq(const struct ldnq_solver_task *task, struc
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_inverse_init(problem, task->pool, &gptq.inverse, task->arena, err));
     ldnq_pool_run(task->pool, gptq.piece_count, round_piece, &gptq);
-    store_better_rows(&gptq);
+    store_better_rows(&gptq, task);
     return LDNQ_OK;
 }

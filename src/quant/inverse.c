@@ -16,7 +16,8 @@ struct inverse_workspace {
     size_t k;
     struct ldnq_column *columns;
     double *factor;
-    bool *indefinite; /* (G) */
+    double *units, *dampings; /* (G) */
+    bool *indefinite;         /* (G) */
 };
 
 static double compute_covariance(const struct inverse_workspace *f, size_t group, size_t i,
@@ -87,7 +88,9 @@ static void factor_damped_covariance(void *ctx, size_t group, size_t thread)
     const double mean = order_columns(f, group);
     enum ldnq_status status = LDNQ_NUMERIC;
     for (size_t i = 0; i < levels && status != LDNQ_OK; i++) {
-        load_matrix(f, group, mean > 0 ? mean : 1, mean > 0 ? dampings[i] : 1);
+        f->units[group] = mean > 0 ? mean : 1;
+        f->dampings[group] = mean > 0 ? dampings[i] : 1;
+        load_matrix(f, group, f->units[group], f->dampings[group]);
         status = ldnq_cholesky_factor(k, factor, NULL);
     }
     if (status == LDNQ_OK)
@@ -105,7 +108,9 @@ enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, str
     f.columns = inverse->columns = ldnq_arena_alloc(arena, groups * k, sizeof *f.columns, err);
     f.factor = inverse->factor = ldnq_arena_alloc(arena, groups * k * k, sizeof *f.factor, err);
     f.indefinite = ldnq_arena_alloc(arena, groups, sizeof *f.indefinite, err);
-    if (!f.columns || !f.factor || !f.indefinite)
+    f.units = inverse->units = ldnq_arena_alloc(arena, groups, sizeof *f.units, err);
+    f.dampings = inverse->dampings = ldnq_arena_alloc(arena, groups, sizeof *f.dampings, err);
+    if (!f.columns || !f.factor || !f.indefinite || !f.units || !f.dampings)
         return LDNQ_NOMEM;
     ldnq_pool_run(pool, groups, factor_damped_covariance, &f);
     for (size_t group = 0; group < groups; group++)

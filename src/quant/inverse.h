@@ -8,7 +8,7 @@
  * Units   H is centred (H - m m') where the layer has a bias, and divided by the mean of its
  *         diagonal. The damping is 1 % of that mean, more where rounding of the statistics
  *         has made the matrix indefinite. Constant columns get no off-diagonal elements
- * Owns    nothing; both arrays are allocated in the arena
+ * Owns    nothing; all arrays are allocated in the arena
  * Errors  NUMERIC (a group's matrix is indefinite), NOMEM
  * Threads groups run in the pool; the result does not depend on the number of threads
  */
@@ -26,6 +26,8 @@ struct ldnq_column {
 struct ldnq_inverse {
     struct ldnq_column *columns; /* columns by ascending variance */
     double *factor;              /* X */
+    /* (G) what the group's matrix was divided by, and what was added to the diagonal then. */
+    double *units, *dampings;
 };
 
 enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,

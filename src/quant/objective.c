@@ -245,6 +245,26 @@ enum ldnq_status ldnq_report_errors(double zero, double before, double after,
     return LDNQ_OK;
 }
 
+double ldnq_add_rounding_of_biases(const struct ldnq_layer_problem *problem,
+                                   const struct ldnq_layer_solution *solution, const double *errors)
+{
+    const struct ldnq_choice choice = { solution->codes, solution->scales, solution->bias };
+    double sum = 0;
+    for (size_t g = 0; g < problem->groups; g++) {
+        const struct objective_rows rows = { problem, &choice, NULL, g, problem->rows };
+        for (size_t r = 0; r < problem->rows; r++) {
+            const size_t row = find_tensor_row(&rows, r);
+            double rounding = 0;
+            if (problem->mean) {
+                const double mean = dot_mean_with_difference(&rows, r);
+                rounding = mean + compute_bias_change(&rows, r, mean, solution->bias);
+            }
+            sum += errors[row] + rounding * rounding;
+        }
+    }
+    return sum;
+}
+
 double ldnq_compute_layer_error(const struct ldnq_layer_problem *problem,
                                 const struct ldnq_layer_solution *solution)
 {

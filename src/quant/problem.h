@@ -103,6 +103,11 @@ double ldnq_compute_total_error_of_biases(const struct ldnq_layer_problem *probl
                                           const float *other_bias, double *errors,
                                           double *other_sum);
 
+/* Returns the sum for the solution's bias, from each row's objective with its best bias (G, M). */
+double ldnq_add_rounding_of_biases(const struct ldnq_layer_problem *problem,
+                                   const struct ldnq_layer_solution *solution,
+                                   const double *errors);
+
 /* Returns the sum of ldnq_compute_total_error, to the bit, in the calling thread. */
 double ldnq_compute_total_error_serially(const struct ldnq_layer_problem *problem,
                                          const struct ldnq_choice *choice);

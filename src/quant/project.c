@@ -21,18 +21,19 @@ static bool has_uniform_steps(const struct ldnq_codebook *codebook)
     return width == (int)codebook->count - 1;
 }
 
+/* Beyond every code. */
+#define ROUNDING_BOUND 256.0
+
 /* Rounds half toward zero, then clamps. Without branches and round(), so that compilers
- * vectorize it for any x86-64. The bound keeps the conversion to int defined and is beyond
- * every code. */
+ * vectorize it for any x86-64. The bound keeps the conversion to int defined. */
 LDNQ_MULTIVERSION
 static void round_row(const struct ldnq_codebook *codebook, const double *v, size_t n,
                       double inverse, int8_t *codes)
 {
     const int lowest = codebook->codes[0], highest = codebook->codes[codebook->count - 1];
-    const double bound = 256;
     for (size_t i = 0; i < n; i++) {
         double x = v[i] * inverse, size = fabs(x);
-        size = size < bound ? size : bound;
+        size = size < ROUNDING_BOUND ? size : ROUNDING_BOUND;
         int code = (int)(size + 0.5);
         code -= code - size >= 0.5;
         code = x < 0 ? -code : code;
@@ -99,6 +100,61 @@ void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *
     span->qq = span->weight * (double)qq;
 }
 
+/* Sums that run side by side. */
+#define SUMS 16
+
+/* Added to a small double it leaves no fraction, so that the sum is rounded. */
+#define ROUNDING 0x1.8p52
+
+/* Clamps, then rounds: to even halfway between two codes, which are equally near. */
+static inline __attribute__((always_inline)) void
+add_sums_of_vector(const double *v, double inverse, double lowest, double highest, double *products,
+                   double *squares)
+{
+    for (size_t j = 0; j < SUMS; j++) {
+        double x = v[j] * inverse;
+        x = x > lowest ? x : lowest;
+        x = x < highest ? x : highest;
+        const double code = (x + ROUNDING) - ROUNDING;
+        products[j] += v[j] * code;
+        squares[j] += code * code;
+    }
+}
+
+/* The sums of ldnq_project_codes for a uniform codebook, without the codes. */
+LDNQ_MULTIVERSION
+static void add_sums_of_rounding(const struct ldnq_codebook *codebook, const double *v, size_t n,
+                                 double inverse, double *vq, double *qq)
+{
+    const double lowest = codebook->codes[0], highest = codebook->codes[codebook->count - 1];
+    double products[SUMS] = { 0 }, squares[SUMS] = { 0 }, last[SUMS] = { 0 };
+    size_t i = 0;
+    for (; i + SUMS <= n; i += SUMS)
+        add_sums_of_vector(v + i, inverse, lowest, highest, products, squares);
+    for (size_t j = 0; i + j < n; j++)
+        last[j] = v[i + j];
+    add_sums_of_vector(last, inverse, lowest, highest, products, squares);
+    for (size_t j = 0; j < SUMS; j++) {
+        *vq += products[j];
+        *qq += squares[j];
+    }
+}
+
+/* Computes the sums for a scale that is only tried: the codes are not stored. */
+static void measure_scale(const struct ldnq_codebook *codebook, struct ldnq_span *span, float scale)
+{
+    double vq = 0, qq = 0;
+    if (!has_uniform_steps(codebook)) {
+        ldnq_project_codes(codebook, span, scale);
+        return;
+    }
+    for (size_t row = 0; row < span->rows; row++)
+        add_sums_of_rounding(codebook, span->v + row * span->v_stride, span->length,
+                             1 / (double)scale, &vq, &qq);
+    span->vq = span->weight * vq;
+    span->qq = span->weight * qq;
+}
+
 static void measure_span(struct ldnq_span *span)
 {
     span->largest = span->lowest = span->vv = 0;
@@ -120,13 +176,15 @@ struct projection {
     struct ldnq_span *spans;
     size_t count;
     float scale;
+    bool stores_codes;
 };
 
 static void project_span_codes(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct projection *projection = ctx;
-    ldnq_project_codes(projection->codebook, &projection->spans[chunk], projection->scale);
+    (projection->stores_codes ? ldnq_project_codes : measure_scale)(
+        projection->codebook, &projection->spans[chunk], projection->scale);
 }
 
 static void measure_span_of_chunk(void *ctx, size_t chunk, size_t thread)
@@ -174,6 +232,7 @@ static float search_scale(struct projection *projection)
     find_scale_range(projection, &low, &high);
     if (!ldnq_is_scale(high))
         return 0;
+    projection->stores_codes = false;
     const double ratio = pow(low / high, 1.0 / (CANDIDATES - 1));
     for (int i = 0; i < CANDIDATES && ldnq_is_scale(high); i++, high *= ratio) {
         projection->scale = (float)high;
@@ -191,6 +250,7 @@ static float search_scale(struct projection *projection)
 static bool alternate_codes_and_scale(struct projection *projection, float *scale)
 {
     double vq, qq;
+    projection->stores_codes = true;
     for (int round = 0; round < MAX_ROUNDS; round++) {
         projection->scale = *scale;
         find_codes(projection, &vq, &qq);
@@ -217,7 +277,7 @@ static void set_codes_to_zero(struct projection *projection)
 float ldnq_project(const struct ldnq_codebook *codebook, struct ldnq_pool *pool,
                    struct ldnq_span *spans, size_t count, float start)
 {
-    struct projection projection = { codebook, pool, spans, count, 0 };
+    struct projection projection = { codebook, pool, spans, count, 0, true };
     float scale = start;
     if (scale > 0 && alternate_codes_and_scale(&projection, &scale))
         return scale;

@@ -70,6 +70,14 @@ extern const struct ldnq_scale_format ldnq_power_of_two_scales, ldnq_float16_sca
 float ldnq_find_neighboring_scale(const struct ldnq_scale_format *format,
                                   const struct ldnq_codebook *codebook, float scale, bool above);
 
+/* The codes and scales that solvers start from, where several solutions of one weight share them:
+ * the first one stores them. The caller's buffers. */
+struct ldnq_shared_start {
+    int8_t *codes; /* (G, M, K) */
+    float *scales; /* (G, M, S) */
+    bool is_known;
+};
+
 struct ldnq_layer_problem {
     size_t groups, rows, cols; /* G, M, K */
     const float *weight;       /* (G, M, K) */
@@ -90,6 +98,9 @@ struct ldnq_layer_problem {
      * 1, unless granularity is LDNQ_PER_BLOCK. */
     const uint32_t *block_index; /* (K) */
     size_t block_count;          /* S */
+    /* NULL: the start is computed. Problems that share one have the same weight, codebook, blocks
+     * and zeros, and solvers with the same start. */
+    struct ldnq_shared_start *shared_start;
 };
 
 /* The caller's buffers, which ldnq_solve fills in. */
@@ -119,6 +130,9 @@ struct ldnq_solver_options {
     bool rho_from_first; /* the first diagonal element in place of the mean, as in the paper */
     int max_iterations;  /* 100 in the paper */
     int max_rises;       /* stop after this many rises of the objective in a row */
+    /* For solutions that the caller measures: their errors are absolute, 0 of solvers that only
+     * round. */
+    bool is_trial;
     /* Called after each iteration of `admm`, which `best` runs too; or NULL. */
     void (*trace)(void *ctx, const struct ldnq_trace_row *row);
     void *trace_ctx;
@@ -139,7 +153,7 @@ struct ldnq_solver {
     /* Called by ldnq_solve alone (solver.h); improve may be NULL. */
     enum ldnq_status (*start)(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err);
-    enum ldnq_status (*improve)(const struct ldnq_solver_task *task, struct ldnq_error *err);
+    enum ldnq_status (*improve)(struct ldnq_solver_task *task, struct ldnq_error *err);
 };
 
 /* Whether the solver rounds and then sets the best bias: it needs the moments of single columns

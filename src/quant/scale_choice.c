@@ -72,8 +72,7 @@ static void take_better_rows(const struct scale_choice *choice)
     }
 }
 
-enum ldnq_status ldnq_improve_by_scale_choice(const struct ldnq_solver_task *task,
-                                              struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_scale_choice(struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     const size_t rows = problem->groups * problem->rows;

@@ -92,12 +92,12 @@ static enum ldnq_status find_trial_codes(struct rounding *rounding, struct ldnq_
         measure_distance_to_weight(rounding);
         return LDNQ_OK;
     }
-    const struct ldnq_solver_task gptq = { .problem = &rounding->problem,
-                                           .options = task->options,
-                                           .pool = task->pool,
-                                           .arena = task->arena,
-                                           .zero = task->zero,
-                                           .solution = &rounding->trial };
+    struct ldnq_solver_task gptq = { .problem = &rounding->problem,
+                                     .options = task->options,
+                                     .pool = task->pool,
+                                     .arena = task->arena,
+                                     .zero = task->zero,
+                                     .solution = &rounding->trial };
     LDNQ_TRY(ldnq_improve_by_gptq(&gptq, err));
     return ldnq_run_coordinate_descent(&rounding->problem, rounding->target, task->pool,
                                        rounding->trial.codes, rounding->trial.scales,
@@ -245,7 +245,10 @@ enum ldnq_status ldnq_round_scales(const struct ldnq_solver_task *task,
     if (rounding.problem.groups * rounding.problem.rows == 0)
         return LDNQ_OK;
     LDNQ_TRY(allocate_rounding(&rounding, err));
-    const double none = ldnq_compute_total_error(task->problem, task->pool, &zero, rounding.errors);
+    const double none =
+        task->options->is_trial
+            ? 1
+            : ldnq_compute_total_error(task->problem, task->pool, &zero, rounding.errors);
     if (changes_are_negligible(&rounding))
         return round_alone(&rounding, none, err);
     if (solver->needs_gram)

@@ -119,8 +119,8 @@ void ldnq_solver_defaults(struct ldnq_solver_options *options)
 /* ---- codes that have to be 0 ------------------------------------------------------------ */
 
 /* Starts know the weight alone: where the code has to be 0 they get the weight 0. */
-static enum ldnq_status start_solution(const struct ldnq_solver *solver,
-                                       struct ldnq_solver_task *task, struct ldnq_error *err)
+static enum ldnq_status compute_start(const struct ldnq_solver *solver,
+                                      struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     struct ldnq_layer_problem pruned = *task->problem;
     const size_t count = pruned.groups * pruned.rows * pruned.cols;
@@ -135,23 +135,59 @@ static enum ldnq_status start_solution(const struct ldnq_solver *solver,
     return solver->start(&pruned, task->pool, task->solution, err);
 }
 
-/* A solver that does not know the codes that have to be 0 may have changed them: they go back to 0,
- * and the others make up for it. */
-static enum ldnq_status restore_zeros(const struct ldnq_solver_task *task, struct ldnq_error *err)
+static void copy_floats(float *to, const float *from, size_t count)
+{
+    if (count > 0)
+        memcpy(to, from, count * sizeof *to);
+}
+
+static void copy_codes(int8_t *to, const int8_t *from, size_t count)
+{
+    if (count > 0)
+        memcpy(to, from, count);
+}
+
+static enum ldnq_status start_solution(const struct ldnq_solver *solver,
+                                       struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
-    const size_t rows = problem->groups * problem->rows, count = rows * problem->cols;
+    struct ldnq_layer_solution *solution = task->solution;
+    struct ldnq_shared_start *shared = problem->shared_start;
+    const size_t rows = problem->groups * problem->rows;
+    const size_t scales = rows * ldnq_scales_per_row(problem);
+    if (!shared)
+        return compute_start(solver, task, err);
+    if (!shared->is_known) {
+        LDNQ_TRY(compute_start(solver, task, err));
+        copy_codes(shared->codes, solution->codes, rows * problem->cols);
+        copy_floats(shared->scales, solution->scales, scales);
+        shared->is_known = true;
+        return LDNQ_OK;
+    }
+    copy_codes(solution->codes, shared->codes, rows * problem->cols);
+    copy_floats(solution->scales, shared->scales, scales);
+    if (problem->mean)
+        copy_floats(solution->bias, problem->bias, rows);
+    return LDNQ_OK;
+}
+
+/* A solver that does not know the codes that have to be 0 may have changed them: they go back to 0,
+ * and the others make up for it. */
+static enum ldnq_status restore_zeros(struct ldnq_solver_task *task, struct ldnq_error *err)
+{
+    const struct ldnq_layer_problem *problem = task->problem;
+    const size_t count = problem->groups * problem->rows * problem->cols;
     struct ldnq_layer_problem reduced;
     if (!ldnq_hold_zeros(problem, 0, count, task->solution->codes))
         return LDNQ_OK;
     double *target = ldnq_arena_alloc(task->arena, count, sizeof *target, err);
-    double *errors = ldnq_arena_alloc(task->arena, rows, sizeof *errors, err);
-    if (!target || !errors)
+    if (!target)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_problem_eliminate_bias(problem, &reduced, task->arena, err));
     LDNQ_TRY(ldnq_compute_descent_target(&reduced, task->pool, target, err));
+    task->has_errors = true;
     return ldnq_run_coordinate_descent(&reduced, target, task->pool, task->solution->codes,
-                                       task->solution->scales, errors, err);
+                                       task->solution->scales, task->errors, err);
 }
 
 /* ---- the frame that runs every solver ------------------------------------------------- */
@@ -194,27 +230,59 @@ static enum ldnq_status keep_better_bias(struct ldnq_solver_task *task, double *
     return ldnq_report_errors(task->zero, before, after, solution, err);
 }
 
+static enum ldnq_status allocate_errors(struct ldnq_solver_task *task, double **errors,
+                                        struct ldnq_error *err)
+{
+    const size_t rows = task->problem->groups * task->problem->rows;
+    *errors = ldnq_arena_alloc(task->arena, rows, 2 * sizeof **errors, err);
+    task->errors = ldnq_arena_alloc(task->arena, rows, sizeof *task->errors, err);
+    task->has_errors = false;
+    return *errors && task->errors ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+static double measure_zero(const struct ldnq_solver_task *task, double *errors)
+{
+    const struct ldnq_choice zero = { 0 };
+    return task->options->is_trial
+               ? 1
+               : ldnq_compute_total_error(task->problem, task->pool, &zero, errors);
+}
+
+/* The objective with the bias of the solution. For a trial, what the solver knows of its rows saves
+ * a product with H. */
+static double measure_solution(const struct ldnq_solver_task *task, double *errors)
+{
+    const struct ldnq_layer_problem *problem = task->problem;
+    const struct ldnq_layer_solution *solution = task->solution;
+    const struct ldnq_choice choice = { solution->codes, solution->scales,
+                                        problem->mean ? solution->bias : NULL };
+    return task->options->is_trial && task->has_errors
+               ? ldnq_add_rounding_of_biases(problem, solution, task->errors)
+               : ldnq_compute_total_error(problem, task->pool, &choice, errors);
+}
+
 static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
                                           struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     struct ldnq_layer_solution *solution = task->solution;
-    const struct ldnq_choice zero = { 0 };
-    const struct ldnq_choice choice = { solution->codes, solution->scales,
-                                        problem->mean ? solution->bias : NULL };
-    double *errors =
-        ldnq_arena_alloc(task->arena, problem->groups * problem->rows, 2 * sizeof *errors, err);
-    if (!errors)
-        return LDNQ_NOMEM;
+    double *errors, best_sum;
+    LDNQ_TRY(allocate_errors(task, &errors, err));
 
     /* ---- start */
-    task->zero = ldnq_compute_total_error(problem, task->pool, &zero, errors);
+    task->zero = measure_zero(task, errors);
     LDNQ_TRY(start_solution(solver, task, err));
     solution->iterations = 0;
-    solution->rho = 0;
+    solution->rho = solution->error_start = solution->error = 0;
+    if (!solver->improve && task->options->is_trial)
+        return LDNQ_OK;
     if (!solver->improve && solver->fits_bias && problem->mean)
         return keep_better_bias(task, errors, err);
-    const double before = ldnq_compute_total_error(problem, task->pool, &choice, errors);
+    const struct ldnq_choice start = { solution->codes, solution->scales,
+                                       problem->mean ? solution->bias : NULL };
+    const double before =
+        ldnq_compute_total_error_of_biases(problem, task->pool, &start, NULL, errors, &best_sum);
+    task->start_errors = errors + problem->groups * problem->rows;
     LDNQ_TRY(ldnq_report_errors(task->zero, before, before, solution, err));
     if (!solver->improve && !solver->fits_bias)
         return LDNQ_OK;
@@ -231,7 +299,7 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
 
     /* ---- never worse: where the start is (next to) perfect, rounding scales and biases to
      * float32 can cost more than the codes gained */
-    double after = ldnq_compute_total_error(problem, task->pool, &choice, errors);
+    double after = measure_solution(task, errors);
     if (!(after <= before)) {
         LDNQ_TRY(start_solution(solver, task, err));
         after = before;

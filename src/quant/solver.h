@@ -19,7 +19,12 @@ struct ldnq_solver_task {
     const struct ldnq_solver_options *options;
     struct ldnq_pool *pool;
     struct ldnq_arena *arena; /* for scratch memory; destroyed after the task */
-    double zero;              /* the objective of Q = 0 */
+    double zero;              /* the objective of Q = 0; 1 for a trial */
+    /* (G, M) the objective of each row's start with its best bias; NULL: not known. */
+    const double *start_errors;
+    /* (G, M) the same of the solution, which an improve may write; it then sets has_errors. */
+    double *errors;
+    bool has_errors;
     /* In: the start. Out: codes and scales, iterations and rho. The frame sets the bias. */
     struct ldnq_layer_solution *solution;
 };
@@ -36,16 +41,14 @@ enum ldnq_status ldnq_start_from_projection(const struct ldnq_layer_problem *pro
 
 /* Solvers that improve the codes and scales of a start. Errors: NUMERIC (a factorization that
  * fails), NOMEM, USAGE (an option out of range). */
-enum ldnq_status ldnq_improve_by_scale_choice(const struct ldnq_solver_task *task,
+enum ldnq_status ldnq_improve_by_scale_choice(struct ldnq_solver_task *task,
                                               struct ldnq_error *err);
-enum ldnq_status ldnq_improve_by_gptq(const struct ldnq_solver_task *task, struct ldnq_error *err);
-enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
-                                         struct ldnq_error *err);
-enum ldnq_status ldnq_improve_by_beam(const struct ldnq_solver_task *task, struct ldnq_error *err);
-enum ldnq_status ldnq_improve_by_paper_admm(const struct ldnq_solver_task *task,
-                                            struct ldnq_error *err);
-enum ldnq_status ldnq_improve_by_admm(const struct ldnq_solver_task *task, struct ldnq_error *err);
-enum ldnq_status ldnq_improve_by_admm_and_beam(const struct ldnq_solver_task *task,
+enum ldnq_status ldnq_improve_by_gptq(struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_descent(struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_beam(struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_paper_admm(struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_admm(struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_admm_and_beam(struct ldnq_solver_task *task,
                                                struct ldnq_error *err);
 
 #endif
