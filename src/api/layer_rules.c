@@ -25,10 +25,28 @@ enum ldnq_status ldnq_layer_rule_find_codebook(const char *where, const char *na
                      list, LDNQ_FLOAT_LAYER);
 }
 
-/* Reads "NODE=CODEBOOK", which is split at the last '=': names of nodes may contain one, of
- * codebooks not. */
-static enum ldnq_status read_rule(const char *rule, struct ldnq_arena *arena,
-                                  struct ldnq_plan_entry *entry, struct ldnq_error *err)
+enum ldnq_status ldnq_layer_rule_read_type(const char *where, const char *name,
+                                           const struct ldnq_options *options, bool *is_wide,
+                                           struct ldnq_error *err)
+{
+    const struct ldnq_target *target = ldnq_target_find(ldnq_option_text(options, OPTION_TARGET));
+    *is_wide = true;
+    if (target->wide_activation == LDNQ_UNDEFINED)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "%s '%s': target '%s' has no activations of 16 bits for single layers; "
+                         "qnn, tflite and pow2 have",
+                         where, name, target->name);
+    if (strcmp(name, ldnq_dtype_name(target->wide_activation)) == 0)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_USAGE, "%s '%s': single layers of target '%s' may have %s", where,
+                     name, target->name, ldnq_dtype_name(target->wide_activation));
+}
+
+/* Reads "NODE=CODEBOOK" or "NODE=CODEBOOK,TYPE", which is split at the last '=': names of nodes may
+ * contain one, of codebooks not. */
+static enum ldnq_status read_rule(const char *rule, const struct ldnq_options *options,
+                                  struct ldnq_arena *arena, struct ldnq_plan_entry *entry,
+                                  struct ldnq_error *err)
 {
     const char *equals = strrchr(rule, '=');
     if (!equals || equals == rule)
@@ -40,7 +58,21 @@ static enum ldnq_status read_rule(const char *rule, struct ldnq_arena *arena,
     pattern[equals - rule] = '\0';
     entry->node = pattern;
     const char *where = ldnq_arena_printf(arena, err, "layer '%s': codebook", rule);
-    return where ? ldnq_layer_rule_find_codebook(where, equals + 1, &entry->codebook, err)
+    char *codebook = ldnq_arena_strdup(arena, equals + 1, err);
+    if (!where || !codebook)
+        return LDNQ_NOMEM;
+    char *comma = strchr(codebook, ',');
+    if (comma)
+        *comma = '\0';
+    LDNQ_TRY(ldnq_layer_rule_find_codebook(where, codebook, &entry->codebook, err));
+    entry->wide_input = false;
+    if (!comma)
+        return LDNQ_OK;
+    if (!entry->codebook)
+        return ldnq_fail(err, LDNQ_USAGE, "layer '%s': a layer in float has no activation type",
+                         rule);
+    where = ldnq_arena_printf(arena, err, "layer '%s': activations", rule);
+    return where ? ldnq_layer_rule_read_type(where, comma + 1, options, &entry->wide_input, err)
                  : LDNQ_NOMEM;
 }
 
@@ -57,7 +89,7 @@ enum ldnq_status ldnq_layer_rules_read(const struct ldnq_options *options, struc
     if (!entries)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
-        LDNQ_TRY(read_rule(rules[i], arena, &entries[i], err));
+        LDNQ_TRY(read_rule(rules[i], options, arena, &entries[i], err));
     for (size_t i = 0; i < quantize->plan_count; i++)
         entries[count + i] = quantize->plan[i];
     quantize->plan = entries;
@@ -65,21 +97,20 @@ enum ldnq_status ldnq_layer_rules_read(const struct ldnq_options *options, struc
     return LDNQ_OK;
 }
 
-static enum ldnq_status check_rule(const char *rule, const struct ldnq_layer *layers, size_t count,
-                                   const char **names, const struct ldnq_graph *graph,
-                                   struct ldnq_arena *arena, struct ldnq_error *err)
+/* `names` are those of the layers. */
+static enum ldnq_status check_pattern(const char *pattern, const struct ldnq_layer *layers,
+                                      size_t count, const char **names,
+                                      const struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    struct ldnq_plan_entry entry;
-    LDNQ_TRY(read_rule(rule, arena, &entry, err));
     for (size_t i = 0; i < count; i++)
-        if (ldnq_select_matches(layers[i].node, entry.node))
+        if (ldnq_select_matches(layers[i].node, pattern))
             return LDNQ_OK;
-    const char *nearest = ldnq_nearest_name(entry.node, names);
+    const char *nearest = ldnq_nearest_name(pattern, names);
     if (nearest)
         return ldnq_fail(err, LDNQ_USAGE, "%s: layer '%s' matches no layer; did you mean '%s'?",
-                         graph->file, entry.node, nearest);
+                         graph->file, pattern, nearest);
     return ldnq_fail(err, LDNQ_USAGE, "%s: layer '%s' matches no layer; inspect lists them",
-                     graph->file, entry.node);
+                     graph->file, pattern);
 }
 
 enum ldnq_status ldnq_layer_rules_check(const struct ldnq_options *options,
@@ -97,7 +128,10 @@ enum ldnq_status ldnq_layer_rules_check(const struct ldnq_options *options,
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
         names[i] = layers[i].node->label;
-    for (size_t i = 0; i < rule_count; i++)
-        LDNQ_TRY(check_rule(rules[i], layers, count, names, graph, arena, err));
+    for (size_t i = 0; i < rule_count; i++) {
+        struct ldnq_plan_entry entry;
+        LDNQ_TRY(read_rule(rules[i], options, arena, &entry, err));
+        LDNQ_TRY(check_pattern(entry.node, layers, count, names, graph, err));
+    }
     return LDNQ_OK;
 }

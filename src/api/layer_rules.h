@@ -8,6 +8,12 @@
 /* How a plan and the option name a layer without a codebook. */
 #define LDNQ_FLOAT_LAYER "float"
 
+/* Whether activations of that type make an input wide: the target has them for single layers.
+ * `where` begins the message. Errors: USAGE, with what the target has. */
+enum ldnq_status ldnq_layer_rule_read_type(const char *where, const char *name,
+                                           const struct ldnq_options *options, bool *is_wide,
+                                           struct ldnq_error *err);
+
 /* The codebook of that name, or NULL for a layer that stays float. `where` begins the message.
  * Errors: USAGE, with all names. */
 enum ldnq_status ldnq_layer_rule_find_codebook(const char *where, const char *name,

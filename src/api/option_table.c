@@ -299,10 +299,11 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                        .type = LDNQ_OPTION_TEXT,
                        .jobs = QUANTIZE,
                        .repeats = 1,
-                       .value = "PATTERN=CODEBOOK",
+                       .value = "PATTERN=CODEBOOK[,TYPE]",
                        .help = "the codebook of the layers with this name or shell pattern, or "
-                               "float to leave them as they are; any number of times, and the "
-                               "first that matches a layer counts",
+                               "float to leave them as they are, and the type of what they read "
+                               "(int8,uint16 for qnn); any number of times, and the first that "
+                               "matches a layer counts",
                        .since = "0.2.0" },
     [OPTION_SKIP] = { .name = "skip",
                       .type = LDNQ_OPTION_TEXT,

@@ -5,6 +5,7 @@
 #include "api/json_graph.h"
 #include "api/layer_rules.h"
 #include "base/json_add.h"
+#include "pipeline/select.h"
 
 bool ldnq_job_goal_is_set(const struct ldnq_options *options)
 {
@@ -125,6 +126,7 @@ static bool add_step(cJSON *list, const struct ldnq_goal_step *step)
            ldnq_json_add_text(item, "node", step->node) &&
            ldnq_json_add_number(item, "bytes", step->bytes) &&
            ldnq_json_add_number(item, "estimate", step->estimate) &&
+           ldnq_json_add_number(item, "wide_layers", (double)step->wide_layers) &&
            ldnq_json_add_number(item, "float_layers", (double)step->float_layers) &&
            cJSON_AddBoolToObject(item, "meets", step->meets) &&
            ldnq_json_add_accuracy(item, &step->accuracy);
@@ -158,11 +160,27 @@ bool ldnq_job_goal_add_result_to_json(cJSON *root, const struct ldnq_job_goal *g
 
 /* ---- the plan ------------------------------------------------------------------------------- */
 
-static bool add_plan_layer(cJSON *list, const struct ldnq_layer *layer, const char *weights)
+/* The type of what the layer reads, where the goal gave it 16 bits; else NULL. */
+static const char *find_wide_type(const struct ldnq_job_goal *goal, const struct ldnq_node *node,
+                                  const struct ldnq_placement *placement)
+{
+    for (size_t i = 0; placement && i < goal->reached->entry_count; i++)
+        if (ldnq_select_matches(node, goal->reached->entries[i].node))
+            return goal->reached->entries[i].wide_input
+                       ? ldnq_dtype_name(placement->target->wide_activation)
+                       : NULL;
+    return NULL;
+}
+
+static bool add_plan_layer(cJSON *list, const struct ldnq_job_goal *goal,
+                           const struct ldnq_quantized_network *network, size_t i)
 {
     cJSON *item = ldnq_json_append_object(list);
-    return item && ldnq_json_add_text(item, "node", layer->node->label) &&
-           ldnq_json_add_text(item, "weights", weights);
+    const struct ldnq_node *node = network->layers[i].layer.node;
+    const char *wide = find_wide_type(goal, node, network->placement);
+    return item && ldnq_json_add_text(item, "node", node->label) &&
+           ldnq_json_add_text(item, "weights", network->layers[i].codebook->name) &&
+           (!wide || ldnq_json_add_text(item, "activations", wide));
 }
 
 /* "weights" lists the codebooks to choose from, and "held_out" says that a part of the samples was
@@ -180,8 +198,7 @@ static bool fill_plan_json(cJSON *root, const struct ldnq_job_goal *goal,
             return false;
     cJSON *list = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; list && i < result->network.count; i++)
-        if (!add_plan_layer(list, &result->network.layers[i].layer,
-                            result->network.layers[i].codebook->name))
+        if (!add_plan_layer(list, goal, &result->network, i))
             return false;
     for (size_t i = 0; list && i < goal->reached->entry_count; i++)
         if (!goal->reached->entries[i].codebook) {
@@ -230,6 +247,7 @@ enum ldnq_status ldnq_job_goal_fill_diff(const struct ldnq_job_goal *goal,
         steps[i] = (struct ldnq_diff_goal_step){ .bytes = reached->steps[i].bytes,
                                                  .value = part.value,
                                                  .estimate = reached->steps[i].estimate,
+                                                 .wide_layers = reached->steps[i].wide_layers,
                                                  .float_layers = reached->steps[i].float_layers,
                                                  .meets = reached->steps[i].meets };
         *shown = (struct ldnq_diff_goal){ .measure = part.name, .limit = part.limit };

@@ -125,7 +125,13 @@ static enum ldnq_status read_plan_entry(const struct ldnq_job *job, const char *
     entry->node = ldnq_arena_strdup(job->arena, node, err);
     if (!where || !entry->node)
         return LDNQ_NOMEM;
-    return ldnq_layer_rule_find_codebook(where, weights, &entry->codebook, err);
+    LDNQ_TRY(ldnq_layer_rule_find_codebook(where, weights, &entry->codebook, err));
+    const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "activations"));
+    if (!type)
+        return LDNQ_OK;
+    where = ldnq_arena_printf(job->arena, err, "%s: layers[%zu]: activations", path, i);
+    return where ? ldnq_layer_rule_read_type(where, type, job->options, &entry->wide_input, err)
+                 : LDNQ_NOMEM;
 }
 
 static enum ldnq_status read_plan_entries(const struct ldnq_job *job, const char *path,

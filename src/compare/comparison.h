@@ -158,10 +158,10 @@ struct ldnq_diff_estimate {
 
 /* A file that the quantizer tried on the way to an accuracy goal. */
 struct ldnq_diff_goal_step {
-    double bytes;    /* bytes of the weights */
-    double value;    /* measured accuracy, in the unit of the goal */
-    double estimate; /* estimated noise-to-signal ratio of the outputs */
-    size_t float_layers;
+    double bytes;                     /* bytes of the weights */
+    double value;                     /* measured accuracy, in the unit of the goal */
+    double estimate;                  /* estimated noise-to-signal ratio of the outputs */
+    size_t wide_layers, float_layers; /* with inputs of 16 bits; in float */
     bool meets;
 };
 

@@ -159,7 +159,7 @@ static enum ldnq_status import_contributed_domain(struct ldnq_model *model, stru
     Onnx__ModelProto *proto = model->proto;
     const size_t count = proto->n_opset_import;
     for (size_t i = 0; i < count; i++)
-        if (strcmp(proto->opset_import[i]->domain, CONTRIBUTED_DOMAIN) == 0)
+        if (strcmp(ldnq_or_empty(proto->opset_import[i]->domain), CONTRIBUTED_DOMAIN) == 0)
             return LDNQ_OK;
     Onnx__OperatorSetIdProto **list = ldnq_arena_alloc(model->arena, count + 1, sizeof *list, err);
     Onnx__OperatorSetIdProto *import = ldnq_arena_alloc(model->arena, 1, sizeof *import, err);

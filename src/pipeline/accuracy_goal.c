@@ -23,6 +23,7 @@ struct goal_search {
     struct ldnq_arena *arena;
     struct ldnq_goal_result *result;
     struct ldnq_bit_allocation *ladders; /* errors and costs of the codebooks */
+    struct ldnq_goal_costs costs;
     struct ldnq_goal_path path;
     size_t *rungs; /* by entry: its rung in the state that is measured */
     size_t *chosen_rungs;
@@ -75,6 +76,16 @@ static bool is_pinned(const struct goal_search *search, const char *label)
     return false;
 }
 
+static bool is_wide(const struct goal_search *search, size_t rung)
+{
+    return ldnq_goal_rung_is_wide(&search->costs, search->goal->codebook_count, rung);
+}
+
+static bool is_float(const struct goal_search *search, size_t rung)
+{
+    return ldnq_goal_rung_is_float(&search->costs, search->goal->codebook_count, rung);
+}
+
 /* The options' plan, then the rungs of all layers. */
 static enum ldnq_status list_plan_entries(const struct goal_search *search, const size_t *rungs,
                                           struct ldnq_arena *arena,
@@ -91,11 +102,14 @@ static enum ldnq_status list_plan_entries(const struct goal_search *search, cons
         (*entries)[i] = search->options->plan[i];
     for (size_t i = 0; i < ladders->layer_count; i++) {
         const size_t rung = rungs[ladders->layer_entries[i]];
+        const size_t last = search->goal->codebook_count - 1;
         if (is_pinned(search, ladders->layer_labels[i]))
             continue;
         (*entries)[(*count)++] = (struct ldnq_plan_entry){
             .node = ladders->layer_labels[i],
-            .codebook = rung < search->goal->codebook_count ? search->goal->codebooks[rung] : NULL,
+            .codebook =
+                is_float(search, rung) ? NULL : search->goal->codebooks[rung < last ? rung : last],
+            .wide_input = is_wide(search, rung),
         };
     }
     return LDNQ_OK;
@@ -146,8 +160,10 @@ static enum ldnq_status measure_state(struct goal_search *search, size_t moves, 
     ldnq_arena_destroy(arena);
     LDNQ_TRY(status);
     step->meets = *meets = ldnq_accuracy_meets(&step->accuracy, &search->goal->goal);
-    for (size_t i = 0; i < search->ladders->count; i++)
-        step->float_layers += search->rungs[i] == search->goal->codebook_count;
+    for (size_t i = 0; i < search->ladders->count; i++) {
+        step->wide_layers += is_wide(search, search->rungs[i]);
+        step->float_layers += is_float(search, search->rungs[i]);
+    }
     search->result->step_count++;
     return report_progress(search, NULL, 0, err);
 }
@@ -209,7 +225,7 @@ static const char *find_advice(const struct goal_search *search)
                                            : "use a solver that fits better";
     if (activations->target->activation_types & TYPES_OF_16_BITS &&
         ldnq_dtype_size(activations->dtype) == 1)
-        return "give the activations 16 bits";
+        return "give all activations 16 bits";
     return "leave the activations float";
 }
 
@@ -322,18 +338,20 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
             ldnq_select_codebook(find_node_of_label(search, label), search->options);
     }
 
+    const struct ldnq_activation_options *activations = &search->options->activations;
+    search->costs = (struct ldnq_goal_costs){
+        .ladders = search->ladders,
+        .layers = &layers,
+        .has_integer_kernels = activations->target != NULL,
+        .has_wide = ldnq_target_can_widen(activations->target, activations->dtype),
+        .has_float = !activations->target || activations->target->falls_back,
+    };
+
     /* ---- 1: all layers on their lowest rung ---- */
     LDNQ_TRY(measure_state(search, 0, NULL, &layers, &meets, err));
 
     /* ---- 2: the path ---- */
-    const struct ldnq_target *target = search->options->activations.target;
-    const struct ldnq_goal_costs costs = {
-        .ladders = search->ladders,
-        .layers = &layers,
-        .has_integer_kernels = target != NULL,
-        .has_float = !target || target->falls_back,
-    };
-    LDNQ_TRY(ldnq_goal_path_make(&costs, search->arena, &search->path, err));
+    LDNQ_TRY(ldnq_goal_path_make(&search->costs, search->arena, &search->path, err));
     describe_last_step(search);
     choose_last_step(search);
     for (size_t n = search->path.move_count; n > 0; n /= 2)

@@ -1,6 +1,7 @@
 /* accuracy_goal.h: find the smallest and fastest choice of codebooks that meets an accuracy goal.
  *
- * Each layer has a ladder: the codebooks from narrow to wide, then float. The search
+ * Each layer has a ladder: the codebooks from narrow to wide, then an input of 16 bits where the
+ * target has that beside others of 8, then float where it has float kernels. The search
  *   1  quantizes with all layers on their lowest rung and measures the accuracy;
  *   2  orders the moves up the ladders by the estimated error of the output (output_estimate.h)
  *      that each removes per cost: the states after 0, 1, 2, ... moves are the path;
@@ -30,6 +31,7 @@ struct ldnq_goal_step {
     const char *node;    /* node of the last move, or of the move taken back; NULL if none */
     double bytes;        /* size of codes, scales and float weights of the layers on a ladder */
     double estimate;     /* estimated error of the output, by the moves alone */
+    size_t wide_layers;  /* layers on a ladder whose input has 16 bits */
     size_t float_layers; /* layers on a ladder that stay float */
     bool meets;
     struct ldnq_accuracy accuracy;

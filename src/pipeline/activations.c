@@ -136,6 +136,23 @@ static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_r
     return LDNQ_OK;
 }
 
+/* The reason of a value that has 16 bits because somebody asked for it: nothing to warn of. */
+static const char planned[] = "the plan gives its layer 16 bits";
+
+/* Marks what the layers read whose entry of the plan says so. */
+static void widen_planned_inputs(struct placing *placing)
+{
+    const struct ldnq_quantize_options *options = placing->run->options;
+    const struct ldnq_selection *selection = &placing->layers.selection;
+    if (!ldnq_target_can_widen(options->activations.target, options->activations.dtype))
+        return;
+    for (size_t i = 0; i < selection->count; i++) {
+        const struct ldnq_node *node = selection->layers[i].node;
+        if (!selection->layers[i].body && ldnq_select_has_wide_input(node, options))
+            placing->ruined.wide[node->inputs[0]->index] = planned;
+    }
+}
+
 static void warn_ruined(const struct placing *placing)
 {
     const struct ldnq_graph *graph = placing->run->graph;
@@ -144,7 +161,7 @@ static void warn_ruined(const struct placing *placing)
     for (size_t v = 0; v < graph->value_count; v++) {
         if (placing->ruined.excluded[v])
             ldnq_sink_warn(sink, "%s: it stays float", placing->ruined.excluded[v]);
-        else if (placing->ruined.wide[v])
+        else if (placing->ruined.wide[v] && placing->ruined.wide[v] != planned)
             ldnq_sink_warn(sink, "%s: it has 16 bits (%s)", placing->ruined.wide[v],
                            ldnq_dtype_name(target->wide_activation));
     }
@@ -162,6 +179,7 @@ static enum ldnq_status place_pairs(struct placing *placing, struct ldnq_error *
     ruined->wide = ldnq_arena_alloc(placing->arena, values, sizeof *ruined->wide, err);
     if (!ruined->excluded || !ruined->wide)
         return LDNQ_NOMEM;
+    widen_planned_inputs(placing);
     do {
         LDNQ_TRY(place_and_observe(placing, &ranges, err));
         added = 0;

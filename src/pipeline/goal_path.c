@@ -31,24 +31,49 @@ enum ldnq_status ldnq_goal_layers_read(struct ldnq_goal_layers *layers,
 
 /* ---- one rung ------------------------------------------------------------------------------- */
 
+bool ldnq_goal_rung_is_wide(const struct ldnq_goal_costs *costs, size_t choices, size_t rung)
+{
+    return costs->has_wide && rung == choices;
+}
+
+bool ldnq_goal_rung_is_float(const struct ldnq_goal_costs *costs, size_t choices, size_t rung)
+{
+    return rung == choices + costs->has_wide;
+}
+
+static bool is_wide(const struct ldnq_goal_path *path, size_t rung)
+{
+    return ldnq_goal_rung_is_wide(&path->costs, path->costs.ladders->choices, rung);
+}
+
 static bool is_float(const struct ldnq_goal_path *path, size_t rung)
 {
-    return rung == path->costs.ladders->choices;
+    return ldnq_goal_rung_is_float(&path->costs, path->costs.ladders->choices, rung);
+}
+
+/* The index of the rung's codebook in the tables of the ladders. */
+static size_t find_codebook_index(const struct ldnq_goal_path *path, size_t entry, size_t rung)
+{
+    const size_t choices = path->costs.ladders->choices;
+    return entry * choices + (is_wide(path, rung) ? choices - 1 : rung);
 }
 
 static double compute_rung_bytes(const struct ldnq_goal_path *path, size_t entry, size_t rung)
 {
     const struct ldnq_bit_allocation *ladders = path->costs.ladders;
     return is_float(path, rung) ? 4 * ladders->elements[entry]
-                                : ladders->costs[entry * ladders->choices + rung];
+                                : ladders->costs[find_codebook_index(path, entry, rung)];
 }
+
+/* 8 bits more make steps 256 times finer. */
+#define WIDE_NOISE (1.0 / 65536)
 
 static double compute_rung_error(const struct ldnq_goal_path *path, size_t entry, size_t rung)
 {
     const struct ldnq_bit_allocation *ladders = path->costs.ladders;
+    const double input = path->costs.layers->input[entry] * (is_wide(path, rung) ? WIDE_NOISE : 1);
     return is_float(path, rung) ? 0
-                                : ladders->errors[entry * ladders->choices + rung] +
-                                      path->costs.layers->input[entry];
+                                : ladders->errors[find_codebook_index(path, entry, rung)] + input;
 }
 
 static double sum_macs(const struct ldnq_goal_path *path)
@@ -63,8 +88,9 @@ static double compute_rung_cost(const struct ldnq_goal_path *path, size_t entry,
 {
     const double bytes = compute_rung_bytes(path, entry, rung) / (4 * path->costs.ladders->weights);
     const double macs = sum_macs(path);
-    return path->costs.has_integer_kernels && is_float(path, rung) && macs > 0
-               ? bytes + path->costs.layers->macs[entry] / macs
+    const double slower = is_float(path, rung) ? 1 : is_wide(path, rung) ? 0.5 : 0;
+    return path->costs.has_integer_kernels && macs > 0
+               ? bytes + slower * path->costs.layers->macs[entry] / macs
                : bytes;
 }
 
@@ -88,8 +114,8 @@ static bool find_next_move(const struct ldnq_goal_path *path, const size_t *rung
     for (size_t entry = 0; entry < ladders->count; entry++) {
         if (path->costs.layers->pinned[entry])
             continue;
-        for (size_t rung = rungs[entry] + 1; rung < ladders->choices + path->costs.has_float;
-             rung++) {
+        const size_t end = ladders->choices + path->costs.has_wide + path->costs.has_float;
+        for (size_t rung = rungs[entry] + 1; rung < end; rung++) {
             const double gain = compute_gain(path, entry, rungs[entry], rung);
             if (gain > best) {
                 best = gain;
@@ -106,7 +132,7 @@ enum ldnq_status ldnq_goal_path_make(const struct ldnq_goal_costs *costs, struct
     const size_t entries = costs->ladders->count;
     *path = (struct ldnq_goal_path){ .costs = *costs };
     path->moves =
-        ldnq_arena_alloc(arena, entries * costs->ladders->choices, sizeof *path->moves, err);
+        ldnq_arena_alloc(arena, entries * (costs->ladders->choices + 1), sizeof *path->moves, err);
     size_t *rungs = ldnq_arena_alloc(arena, entries, sizeof *rungs, err);
     if (!path->moves || !rungs)
         return LDNQ_NOMEM;

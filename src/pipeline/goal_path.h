@@ -1,9 +1,10 @@
 /* goal_path.h: the order in which layers go up their ladders, by the error that a move takes away
  * for what it costs.
  *
- * Rungs   0 .. choices-1 are the codebooks of the allocation, `choices` is float
+ * Rungs   0 .. choices-1 are the codebooks of the allocation, then the last codebook with an input
+ *         of 16 bits where the target has that, then float where it has float kernels
  * Cost    the part of the float weights' bytes; where the target has integer kernels, a float
- *         layer also costs its part of all multiplications
+ *         layer also costs its part of all multiplications, and one of 16 bits half of that
  * Owns    nothing; the path lives in the arena
  */
 #ifndef LDNQ_PIPELINE_GOAL_PATH_H
@@ -30,6 +31,7 @@ struct ldnq_goal_costs {
     const struct ldnq_bit_allocation *ladders; /* costs in bytes */
     const struct ldnq_goal_layers *layers;
     bool has_integer_kernels;
+    bool has_wide;  /* single layers may have inputs of 16 bits */
     bool has_float; /* the runtime computes layers in float too */
 };
 
@@ -42,6 +44,10 @@ struct ldnq_goal_path {
     struct ldnq_goal_move *moves;
     size_t move_count;
 };
+
+/* What is on a rung of a ladder with `choices` codebooks. */
+bool ldnq_goal_rung_is_wide(const struct ldnq_goal_costs *costs, size_t choices, size_t rung);
+bool ldnq_goal_rung_is_float(const struct ldnq_goal_costs *costs, size_t choices, size_t rung);
 
 /* With has_float all layers end up float, but without keeps_codes for that of the last move: a file
  * without codes is no result. Errors: NOMEM. */

@@ -44,6 +44,8 @@ struct ldnq_fine_tune_options {
 struct ldnq_plan_entry {
     const char *node;
     const struct ldnq_codebook *codebook; /* NULL: the layer stays float */
+    /* What the layer reads has the target's type of 16 bits, where the others have 8. */
+    bool wide_input;
 };
 
 struct ldnq_checkpoint;

@@ -253,11 +253,9 @@ void ldnq_ranges_choose(struct ldnq_ranges *ranges)
 /* The part of the slices that may be lost, where the consumers do not say what counts. */
 #define MOST_LOST_SLICES 0.5
 
-/* Whether single values may have 16 bits beside others of 8. */
 static bool can_widen(const struct ldnq_ranges *ranges)
 {
-    return ranges->placement->target->wide_activation != LDNQ_UNDEFINED &&
-           ldnq_dtype_bits(ranges->placement->dtype) == 8;
+    return ldnq_target_can_widen(ranges->placement->target, ranges->placement->dtype);
 }
 
 /* Whether the target would rather lose accuracy than compute on the value in float. */

@@ -55,12 +55,29 @@ static bool is_table(const struct ldnq_node *node)
     return node->op && node->op->layer && node->op->layer->is_table && !node->feeds_product;
 }
 
-const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
-                                                 const struct ldnq_quantize_options *options)
+/* The first entry of the plan that matches the node; NULL: none does. */
+static const struct ldnq_plan_entry *find_plan_entry(const struct ldnq_node *node,
+                                                     const struct ldnq_quantize_options *options)
 {
     for (size_t i = 0; i < options->plan_count; i++)
         if (ldnq_select_matches(node, options->plan[i].node))
-            return options->plan[i].codebook;
+            return &options->plan[i];
+    return NULL;
+}
+
+bool ldnq_select_has_wide_input(const struct ldnq_node *node,
+                                const struct ldnq_quantize_options *options)
+{
+    const struct ldnq_plan_entry *entry = find_plan_entry(node, options);
+    return entry && entry->wide_input;
+}
+
+const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
+                                                 const struct ldnq_quantize_options *options)
+{
+    const struct ldnq_plan_entry *entry = find_plan_entry(node, options);
+    if (entry)
+        return entry->codebook;
     return is_table(node) && options->table_codebook ? options->table_codebook : options->codebook;
 }
 

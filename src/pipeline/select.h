@@ -26,6 +26,10 @@ bool ldnq_select_matches(const struct ldnq_node *node, const char *pattern);
 const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
                                                  const struct ldnq_quantize_options *options);
 
+/* Whether the first plan entry that matches the node gives its input 16 bits. */
+bool ldnq_select_has_wide_input(const struct ldnq_node *node,
+                                const struct ldnq_quantize_options *options);
+
 /* Bits per code of this layer in the file. */
 unsigned ldnq_select_stored_bits(const struct ldnq_node *node,
                                  const struct ldnq_quantize_options *options);

@@ -142,8 +142,8 @@ static void write_goal_chart(struct ldnq_buffer *out, const struct ldnq_diff *di
     snprintf(note, sizeof note,
              "A dot for each choice of codebooks that was quantized and measured on %s. The line "
              "is the goal, the large dot the smallest file that reaches it: %.4g, with %zu layers "
-             "float.",
-             goal->measured_on, chosen->value, chosen->float_layers);
+             "float and %zu with inputs of 16 bits.",
+             goal->measured_on, chosen->value, chosen->float_layers, chosen->wide_layers);
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
         .title = "The way to the goal",

@@ -21,6 +21,11 @@ const struct ldnq_target *ldnq_target_find(const char *name)
     return NULL;
 }
 
+bool ldnq_target_can_widen(const struct ldnq_target *target, enum ldnq_dtype activation)
+{
+    return target && target->wide_activation != LDNQ_UNDEFINED && ldnq_dtype_bits(activation) == 8;
+}
+
 const struct ldnq_operator_rule *ldnq_target_rule(const struct ldnq_target *target,
                                                   const struct ldnq_node *node)
 {

@@ -167,6 +167,8 @@ struct ldnq_target {
 
 /* By name; NULL when there is none. */
 const struct ldnq_target *ldnq_target_find(const char *name);
+/* Whether single values may have 16 bits where the others have codes of this type. */
+bool ldnq_target_can_widen(const struct ldnq_target *target, enum ldnq_dtype activation);
 /* All targets, ended by NULL. */
 const struct ldnq_target *const *ldnq_targets(void);
 /* The rule for a node of ai.onnx; NULL: it runs in float. */

@@ -18,7 +18,7 @@ static double elements[ENTRIES] = { 10, 10, 100 };
 static double macs[ENTRIES] = { 1, 1, 98 };
 static double inputs[ENTRIES];
 static bool pinned[ENTRIES];
-static bool has_float = true;
+static bool has_wide = false, has_float = true;
 
 static struct ldnq_goal_path make_path(struct ldnq_arena *arena,
                                        struct ldnq_bit_allocation *ladders,
@@ -32,7 +32,8 @@ static struct ldnq_goal_path make_path(struct ldnq_arena *arena,
                                              .elements = elements,
                                              .weights = 120 };
     *layers = (struct ldnq_goal_layers){ .pinned = pinned, .macs = macs, .input = inputs };
-    const struct ldnq_goal_costs all = { ladders, layers, has_integer_kernels, has_float };
+    const struct ldnq_goal_costs all = { ladders, layers, has_integer_kernels, has_wide,
+                                         has_float };
     assert_ok(ldnq_goal_path_make(&all, arena, &path, &err));
     return path;
 }
@@ -75,6 +76,33 @@ static void float_should_cost_time_where_there_are_integer_kernels(void **state)
     path = make_path(graph->arena, &ladders, &layers, true);
     assert_true(path.moves[1].entry == 1 && path.moves[1].rung == 2);
     assert_true(path.moves[2].entry == 2 && path.moves[2].rung == 2);
+    inputs[2] = 0;
+    build_free(graph);
+}
+
+/* The rounded input is nearly all of the third layer's error: 16 bits take it away for half of the
+ * time that float costs. */
+static void inputs_of_16_bits_should_be_a_rung_below_float(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_bit_allocation ladders;
+    struct ldnq_goal_layers layers;
+    inputs[2] = 40;
+    has_wide = true;
+    const struct ldnq_goal_path path = make_path(graph->arena, &ladders, &layers, true);
+    assert_true(path.moves[1].entry == 2 && path.moves[1].rung == CHOICES);
+    assert_true(ldnq_goal_rung_is_wide(&path.costs, CHOICES, CHOICES));
+    assert_true(ldnq_goal_rung_is_float(&path.costs, CHOICES, CHOICES + 1));
+    const size_t wide[ENTRIES] = { 0, 0, CHOICES };
+    assert_true(ldnq_goal_path_bytes(&path, wide) == 10 + 10 + 200);
+    assert_true(fabs(ldnq_goal_path_error(&path, wide) - (8 + 4 + 0.5)) < 1e-3);
+    has_float = false; /* the rung is the highest one then */
+    const struct ldnq_goal_path highest = make_path(graph->arena, &ladders, &layers, true);
+    for (size_t i = 0; i < highest.move_count; i++)
+        assert_true(highest.moves[i].rung <= CHOICES);
+    has_wide = false;
+    has_float = true;
     inputs[2] = 0;
     build_free(graph);
 }
@@ -274,7 +302,8 @@ static void pinned_layer_should_keep_its_codebook(void **state)
     (void)state;
     struct ldnq_graph *graph = build_prepared();
     struct ldnq_quantize_options options = search_options();
-    const struct ldnq_plan_entry entry = { "plain", ldnq_codebook_find("int4") };
+    const struct ldnq_plan_entry entry = { .node = "plain",
+                                           .codebook = ldnq_codebook_find("int4") };
     struct ldnq_goal_result *result;
     options.plan = &entry;
     options.plan_count = 1;
@@ -292,6 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moves_should_be_in_order_of_their_gain),
         cmocka_unit_test(float_should_cost_time_where_there_are_integer_kernels),
+        cmocka_unit_test(inputs_of_16_bits_should_be_a_rung_below_float),
         cmocka_unit_test(layers_should_stay_below_float_where_the_runtime_has_none),
         cmocka_unit_test(pinned_entries_should_not_move),
         cmocka_unit_test(descent_should_begin_where_least_is_lost_per_cost),

@@ -193,8 +193,10 @@ static void a_plan_should_choose_codebooks_the_first_entry_first(void **state)
     (void)state;
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("ternary", "cd");
-    const struct ldnq_plan_entry entries[] = { { "fc", ldnq_codebook_find("int8") },
-                                               { "[fp]*", ldnq_codebook_find("int4") } };
+    const struct ldnq_plan_entry entries[] = {
+        { .node = "fc", .codebook = ldnq_codebook_find("int8") },
+        { .node = "[fp]*", .codebook = ldnq_codebook_find("int4") }
+    };
     options.plan = entries;
     options.plan_count = 2;
     struct ldnq_graph *graph = quantized(&options, &result);
@@ -220,7 +222,8 @@ static void an_entry_that_chooses_no_layer_should_be_refused(void **state)
     (void)state;
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("ternary", "rtn");
-    const struct ldnq_plan_entry entry = { "conv9", ldnq_codebook_find("int8") };
+    const struct ldnq_plan_entry entry = { .node = "conv9",
+                                           .codebook = ldnq_codebook_find("int8") };
     options.plan = &entry;
     options.plan_count = 1;
     struct ldnq_graph *graph = build_prepared();

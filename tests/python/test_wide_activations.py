@@ -10,7 +10,7 @@ import pytest
 import support
 import target_networks as networks
 from small_models import chain, conv, node
-from support import weights
+from support import DIGITS, weights
 from target_networks import Written
 
 OPTIONS = ["--weights", "int8", "--solver", "gptq", "--effort", "fast"]
@@ -159,3 +159,75 @@ def test_a_network_without_ruined_values_should_have_8_bits(build, target, tmp_p
     said = support.answer("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib, *OPTIONS,
                           "--target", target)
     assert {pair["type"] for pair in said["activations"]["pairs"]} == {said["activations"]["type"]}
+
+
+# ---- 16 bits that somebody asks for
+
+
+@pytest.fixture(scope="module")
+def reached(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("goal")
+    options = ["--effort", "fast", "--solver", "rtn", "--lambda", 0, "--target", "qnn"]
+    said = support.answer("quantize", DIGITS / "digits-ts.onnx", "-o", folder / "q.onnx", "--calib",
+                          DIGITS / "calib", *options, "--weights", "int8", "--min-sqnr", 41,
+                          "--plan", folder / "plan.json")
+    return said, folder, options
+
+
+def test_a_goal_should_give_16_bits_to_the_inputs_of_single_layers(reached):
+    said, folder, _ = reached
+    steps = said["goal"]["steps"]
+    chosen = steps[said["goal"]["chosen"]]
+    assert not steps[0]["meets"] and steps[0]["wide_layers"] == 0
+    assert chosen["meets"] and 0 < chosen["wide_layers"] < len(said["layers"])
+    assert all(step["float_layers"] == 0 for step in steps)
+    plan = json.loads((folder / "plan.json").read_text())
+    wide = [layer for layer in plan["layers"] if layer.get("activations") == "uint16"]
+    assert len(wide) == chosen["wide_layers"]
+    asked = [pair for pair in said["activations"]["pairs"] if pair["reason"]]
+    assert asked and all(pair["type"] == "uint16" for pair in asked)
+    assert all("plan" in pair["reason"] for pair in asked) and said["warnings"] == []
+    support.check(folder / "q.onnx")
+
+
+def test_the_plan_should_write_the_same_file_again(reached, tmp_path):
+    _, folder, options = reached
+    support.answer("quantize", DIGITS / "digits-ts.onnx", "-o", tmp_path / "q.onnx", "--calib",
+                   DIGITS / "calib", *options, "--plan", folder / "plan.json")
+    assert (tmp_path / "q.onnx").read_bytes() == (folder / "q.onnx").read_bytes()
+
+
+def two_layers(folder):
+    nodes = [conv("x w0", "a", name="first"), node("Relu", "a", "b"),
+             conv("b w1", "y", name="second")]
+    proto = chain(nodes, (16, 6, 6), (16, 6, 6), {"w0": weights(16, 16, 1, 1),
+                                                  "w1": weights(16, 16, 1, 1)})
+    calib = support.save_samples(folder / "c.npy", 16, 6, 6, count=16)
+    return proto, ["--calib", calib, "-o", folder / "q.onnx", *OPTIONS]
+
+
+def test_a_layer_that_is_named_should_have_an_input_of_16_bits(tmp_path):
+    """Also where the file leaves the domain of ONNX out, as PyTorch's exporter does."""
+    proto, options = two_layers(tmp_path)
+    for entry in proto.opset_import:
+        entry.ClearField("domain")
+    source = support.save(proto, tmp_path / "m.onnx")
+    said = support.answer("quantize", source, *options, "--target", "tflite", "--layer",
+                          "second=int8,int16")
+    types = [pair["type"] for pair in said["activations"]["pairs"]]
+    assert types == ["int8", "int16", "int16", "int16"]  # x, x again, b, y
+    assert [layer["weights"] for layer in said["layers"]] == ["int8", "int8"]
+
+
+@pytest.mark.parametrize("target, rule, words", [
+    ("ort", "second=int8,uint16", "qnn, tflite and pow2"),
+    ("qnn", "second=int8,int16", "uint16"),
+    ("qnn", "second=float,uint16", "no activation type"),
+    ("qnn", "second=int8,", "uint16"),
+])
+def test_a_type_that_the_target_has_not_should_be_refused(target, rule, words, tmp_path):
+    proto, options = two_layers(tmp_path)
+    source = support.save(proto, tmp_path / "m.onnx")
+    done = support.ldnq("quantize", source, *options, "--target", target, "--layer", rule)
+    assert done.returncode == support.USAGE and words in done.stderr
+    assert not (tmp_path / "q.onnx").exists()
