@@ -141,6 +141,10 @@ LDNQ_API const struct ldnq_option *ldnq_options_describe(size_t index);
  * none is near. Static. */
 LDNQ_API const struct ldnq_option *ldnq_options_nearest(const char *name, unsigned jobs);
 
+/* The one of `names` (the last is NULL) that `name` may be a misspelling of: what "did you mean"
+ * proposes for a command, a layer or a value; NULL where none is near. */
+LDNQ_API const char *ldnq_nearest_name(const char *name, const char *const *names);
+
 /* All defaults. Errors: NOMEM. */
 LDNQ_API enum ldnq_status ldnq_options_create(struct ldnq_options **out, struct ldnq_error *err);
 LDNQ_API void ldnq_options_destroy(struct ldnq_options *options);

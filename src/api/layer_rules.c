@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "api/nearest_name.h"
 #include "base/text.h"
 #include "pipeline/select.h"
 

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "api/nearest_name.h"
 #include "api/option_rows_pictures.h"
 
 #define QUANTIZE LDNQ_JOB_QUANTIZE
@@ -75,10 +74,13 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                          .jobs = QUANTIZE,
                          .value = "CODEBOOK",
                          .choices = CODEBOOKS,
-                         .help = "the codebook: ternary, pot5, pot7, pot9, pot11, int2, int3, int4 "
-                                 "or int8 [int8]; with a budget or a goal, the codebooks to choose "
-                                 "from, "
-                                 "such as int2,int4 [int2,int3,int4,int8]",
+                         .help =
+                             "the codebook, here with its bits in the file and the points of top-1 "
+                             "accuracy that ResNet-20 loses on 2,000 images: int8 (8 bits, 0), "
+                             "int4 (4, 0.1), int3 (4, 0.4), int2 (2, 1.5), ternary (2, 2.4); "
+                             "powers of two: pot11 and pot9 (8, 0), pot7 (4, 0), pot5 (4, 0.7) "
+                             "[int8]; with a budget or a goal, the codebooks to choose from, "
+                             "such as int2,int4 [int2,int3,int4,int8]",
                          .since = "0.1.0" },
     [OPTION_BUDGET] = { .name = "budget",
                         .type = LDNQ_OPTION_BUDGET,
@@ -452,7 +454,6 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
     [OPTION_FAIL_BELOW_SQNR] = { .name = "fail-below-sqnr",
                                  .type = LDNQ_OPTION_NUMBER,
                                  ANY_NUMBER,
-                                 PROGRAM,
                                  .jobs = DIFF,
                                  .value = "DB",
                                  .help = "exit with 9 if an output's SQNR is lower",
@@ -461,7 +462,6 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                       .type = LDNQ_OPTION_NUMBER,
                                       .least = ABOVE_ZERO,
                                       .most = INFINITY,
-                                      PROGRAM,
                                       .jobs = DIFF,
                                       .value = "PERCENT",
                                       .help = "exit with 9 if the largest score of an output has "
@@ -469,7 +469,6 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                       .since = "0.1.0" },
     [OPTION_FAIL_SIZE_ABOVE] = { .name = "fail-size-above",
                                  .type = LDNQ_OPTION_BYTES,
-                                 PROGRAM,
                                  .jobs = DIFF,
                                  .value = "BYTES",
                                  .help = "exit with 9 if the quantized file is larger; K, M and G "

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/nearest_name.h"
 #include "base/error.h"
 #include "base/text.h"
 

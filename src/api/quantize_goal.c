@@ -250,7 +250,9 @@ enum ldnq_status ldnq_job_goal_fill_diff(const struct ldnq_job_goal *goal,
                                                  .wide_layers = reached->steps[i].wide_layers,
                                                  .float_layers = reached->steps[i].float_layers,
                                                  .meets = reached->steps[i].meets };
-        *shown = (struct ldnq_diff_goal){ .measure = part.name, .limit = part.limit };
+        *shown = (struct ldnq_diff_goal){ .measure = part.name,
+                                          .limit = part.limit,
+                                          .is_upper = part.is_upper };
     }
     shown->steps = steps;
     shown->step_count = reached->step_count;

@@ -5,24 +5,27 @@
 #include "cli/gates.h"
 #include "cli/handles.h"
 #include "cli/json.h"
+#include "cli/standard_streams.h"
 
-static enum ldnq_status print_diff(const struct cli_line *line, const struct ldnq_result *result,
+static enum ldnq_status print_diff(struct cli_line *line, const struct ldnq_result *result,
                                    struct ldnq_error *err)
 {
     cJSON *diff;
     enum ldnq_status status = cli_json_parse(result, &diff, err);
     if (status == LDNQ_OK && cli_line_has_flag(line, "json"))
-        puts(ldnq_result_json(result));
+        cli_json_print_result(line, result);
+    else if (status == LDNQ_OK && line->streamed)
+        status = cli_write_streamed(line, result, err);
     else if (status == LDNQ_OK && !cli_line_has_flag(line, "quiet"))
         status = cli_print_diff(diff, cli_line_text(line, "sort"),
                                 (size_t)cli_line_number(line, "top"), err);
     if (status == LDNQ_OK)
-        status = cli_gates_pass(line, diff, err);
+        status = cli_gates_pass(diff, err);
     cJSON_Delete(diff);
     return status;
 }
 
-static enum ldnq_status run_diff(const struct cli_line *line, struct ldnq_error *err)
+static enum ldnq_status run_diff(struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
     enum ldnq_status status = cli_gates_check(line, err);

@@ -38,12 +38,12 @@ static void print_table(const cJSON *root)
     }
 }
 
-static enum ldnq_status print_result(const struct cli_line *line, const struct ldnq_result *result,
+static enum ldnq_status print_result(struct cli_line *line, const struct ldnq_result *result,
                                      struct ldnq_error *err)
 {
     cJSON *root;
     if (cli_line_has_flag(line, "json")) {
-        puts(ldnq_result_json(result));
+        cli_json_print_result(line, result);
         return LDNQ_OK;
     }
     const enum ldnq_status status = cli_json_parse(result, &root, err);
@@ -53,7 +53,7 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
     return status;
 }
 
-static enum ldnq_status run_eval(const struct cli_line *line, struct ldnq_error *err)
+static enum ldnq_status run_eval(struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
     if (!cli_line_text(line, "data"))

@@ -113,12 +113,12 @@ static void print_table(const cJSON *root)
         printf("it can't be executed, and so not quantized: %s\n", refused);
 }
 
-static enum ldnq_status print_result(const struct cli_line *line, const struct ldnq_result *result,
+static enum ldnq_status print_result(struct cli_line *line, const struct ldnq_result *result,
                                      struct ldnq_error *err)
 {
     cJSON *root;
     if (cli_line_has_flag(line, "json")) {
-        puts(ldnq_result_json(result));
+        cli_json_print_result(line, result);
         return LDNQ_OK;
     }
     const enum ldnq_status status = cli_json_parse(result, &root, err);
@@ -128,7 +128,7 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
     return status;
 }
 
-static enum ldnq_status run_inspect(const struct cli_line *line, struct ldnq_error *err)
+static enum ldnq_status run_inspect(struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
     enum ldnq_status status = cli_handles_init(&handles, line, NULL, err);

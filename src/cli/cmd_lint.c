@@ -97,13 +97,13 @@ static enum ldnq_status check_gate(const struct cli_line *line, const cJSON *roo
                     cli_json_text(root, "target"));
 }
 
-static enum ldnq_status print_result(const struct cli_line *line, const struct ldnq_result *result,
+static enum ldnq_status print_result(struct cli_line *line, const struct ldnq_result *result,
                                      struct ldnq_error *err)
 {
     cJSON *root;
     enum ldnq_status status = cli_json_parse(result, &root, err);
     if (status == LDNQ_OK && cli_line_has_flag(line, "json"))
-        puts(ldnq_result_json(result));
+        cli_json_print_result(line, result);
     else if (status == LDNQ_OK)
         print_table(root);
     if (status == LDNQ_OK)
@@ -112,7 +112,7 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
     return status;
 }
 
-static enum ldnq_status run_lint(const struct cli_line *line, struct ldnq_error *err)
+static enum ldnq_status run_lint(struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
     enum ldnq_status status = cli_handles_init(&handles, line, NULL, err);

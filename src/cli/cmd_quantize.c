@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/json.h"
 #include "cli/plain.h"
+#include "cli/standard_streams.h"
 
 /* Layers that someone may expect to be quantized; all of them are in the JSON. */
 #define MOST_KEPT_PRINTED 8
@@ -369,12 +370,14 @@ static void print_summary(const cJSON *root)
     printf("kernels: %s\n", cli_json_text(cli_json_item(root, "metadata"), "ldnq.kernels"));
 }
 
-static enum ldnq_status print_result(const struct cli_line *line, const struct ldnq_result *result,
+static enum ldnq_status print_result(struct cli_line *line, const struct ldnq_result *result,
                                      struct ldnq_error *err)
 {
     cJSON *root;
+    if (line->streamed)
+        return cli_write_streamed(line, result, err);
     if (cli_line_has_flag(line, "json")) {
-        puts(ldnq_result_json(result));
+        cli_json_print_result(line, result);
         return LDNQ_OK;
     }
     const enum ldnq_status status = cli_json_parse(result, &root, err);
@@ -401,10 +404,10 @@ static enum ldnq_status fail_interrupted(const struct cli_line *line, struct ldn
                     folder);
 }
 
-static enum ldnq_status run_quantize(const struct cli_line *line, struct ldnq_error *err)
+static enum ldnq_status run_quantize(struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
-    if (!cli_line_text(line, "output"))
+    if (!cli_line_text(line, "output") && !(line->streamed && strcmp(line->streamed, "model") == 0))
         return cli_fail(err, LDNQ_USAGE, "quantize: -o OUT is missing");
     if (!cli_line_text(line, "calib"))
         return cli_fail(err, LDNQ_USAGE,

@@ -20,12 +20,12 @@ static void print_outputs(const cJSON *root)
     }
 }
 
-static enum ldnq_status print_result(const struct cli_line *line, const struct ldnq_result *result,
+static enum ldnq_status print_result(struct cli_line *line, const struct ldnq_result *result,
                                      struct ldnq_error *err)
 {
     cJSON *root;
     if (cli_line_has_flag(line, "json"))
-        puts(ldnq_result_json(result));
+        cli_json_print_result(line, result);
     if (cli_line_has_flag(line, "json") || cli_line_has_flag(line, "quiet"))
         return LDNQ_OK;
     const enum ldnq_status status = cli_json_parse(result, &root, err);
@@ -45,7 +45,7 @@ static void add_missing_input_hint(struct ldnq_error *err)
                  "; give it with --input NAME=FILE.npy");
 }
 
-static enum ldnq_status run_command(const struct cli_line *line, struct ldnq_error *err)
+static enum ldnq_status run_command(struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
     if (!cli_line_text(line, "output"))

@@ -13,6 +13,9 @@ struct cli_line {
     struct ldnq_options *options;
     const char **models; /* (model_count), point into argv */
     size_t model_count;
+    const char *streamed; /* the part of the result that goes to standard output in place of a
+                             summary, "model" or "html"; NULL for none */
+    bool has_result;      /* a result was printed as JSON: a failure after it prints no other one */
 };
 
 struct cli_command {
@@ -23,7 +26,7 @@ struct cli_command {
     const char *details;   /* paragraphs, with an empty line between two */
     const char *examples;  /* command lines, one each, that may continue after a backslash */
     size_t models_min, models_max;
-    enum ldnq_status (*run)(const struct cli_line *line, struct ldnq_error *err);
+    enum ldnq_status (*run)(struct cli_line *line, struct ldnq_error *err);
 };
 
 extern const struct cli_command cli_cmd_quantize, cli_cmd_diff, cli_cmd_eval, cli_cmd_run,

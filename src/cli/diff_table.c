@@ -320,9 +320,33 @@ static void print_activations(const cJSON *diff)
         printf("%zu activation%s in codes\n", count, count == 1 ? " is" : "s are");
 }
 
+static void print_verdict(const cJSON *diff)
+{
+    const cJSON *verdict = cli_json_item(diff, "verdict"), *gate;
+    char reason[CLI_PLAIN_SIZE];
+    printf("%s: %s\n", cli_json_text(verdict, "words"),
+           cli_copy_printable(cli_json_text(verdict, "reason"), reason));
+    cJSON_ArrayForEach(gate, cli_json_item(diff, "gates"))
+    {
+        char output[CLI_PLAIN_SIZE];
+        const char *name = cli_json_text(gate, "output");
+        const double value = cli_json_number(gate, "value");
+        printf("%s  %s%s%s%s ", cli_json_flag(gate, "passes") ? "PASS" : "FAIL",
+               cli_json_text(gate, "figure"), name ? " of '" : "", cli_copy_printable(name, output),
+               name ? "'" : "");
+        if (isnan(value))
+            printf("%s", cli_json_flag(gate, "passes") ? "exact" : "not measured");
+        else
+            printf("%.6g", value);
+        printf(", %s %.6g %s\n", cli_json_flag(gate, "upper") ? "at most" : "at least",
+               cli_json_number(gate, "limit"), cli_json_text(gate, "unit"));
+    }
+}
+
 enum ldnq_status cli_print_diff(const cJSON *diff, const char *sort, size_t top,
                                 struct ldnq_error *err)
 {
+    print_verdict(diff);
     print_file_facts("A", cli_json_item(diff, "a"));
     print_file_facts("B", cli_json_item(diff, "b"));
     print_pairing(diff);

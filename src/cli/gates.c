@@ -39,55 +39,34 @@ enum ldnq_status cli_gates_check(const struct cli_line *line, struct ldnq_error 
     return LDNQ_OK;
 }
 
-/* An output that can't be measured fails. */
-static void check_sqnr(double least, const cJSON *outputs, struct gate_list *list)
+/* Says what is wrong with one figure. */
+static void append_failure(struct gate_list *list, const cJSON *gate)
 {
-    const cJSON *output;
-    cJSON_ArrayForEach(output, outputs)
-    {
-        const cJSON *error = cli_json_item(output, "error");
-        const char *name = cli_json_text(output, "name");
-        const double sqnr = cli_json_number(error, "sqnr_db");
-        if (cli_json_flag(error, "exact"))
-            continue;
-        if (isnan(sqnr))
-            append(list, "output '%s' can't be compared", name);
-        else if (sqnr < least)
-            append(list, "output '%s' has an SQNR of %.2f dB, below %g", name, sqnr, least);
-    }
-}
-
-static void check_agreement(double least, const cJSON *outputs, struct gate_list *list)
-{
-    const cJSON *output;
-    size_t measured = 0;
-    cJSON_ArrayForEach(output, outputs)
-    {
-        const double agreement = cli_json_number(output, "agreement");
-        measured += !isnan(agreement);
-        if (100 * agreement < least)
-            append(list, "output '%s' agrees in %.2f%% of the samples, below %g%%",
-                   cli_json_text(output, "name"), 100 * agreement, least);
-    }
-    if (!measured)
+    const char *figure = cli_json_text(gate, "figure"), *output = cli_json_text(gate, "output");
+    const double limit = cli_json_number(gate, "limit"), value = cli_json_number(gate, "value");
+    if (strcmp(figure, "file size") == 0)
+        append(list, "it has %.0f bytes, above %.0f", value, limit);
+    else if (!output)
         append(list, "no output has scores of classes that could agree");
+    else if (isnan(value))
+        append(list, "output '%s' can't be compared", output);
+    else if (strcmp(figure, "SQNR") == 0)
+        append(list, "output '%s' has an SQNR of %.2f dB, below %g", output, value, limit);
+    else
+        append(list, "output '%s' agrees in %.2f%% of the samples, below %g%%", output, value,
+               limit);
 }
 
-enum ldnq_status cli_gates_pass(const struct cli_line *line, const cJSON *diff,
-                                struct ldnq_error *err)
+enum ldnq_status cli_gates_pass(const cJSON *diff, struct ldnq_error *err)
 {
     struct gate_list list = { .used = 0 };
-    const cJSON *outputs = cli_json_item(diff, "outputs"), *file = cli_json_item(diff, "b");
-    const double sqnr = cli_line_number(line, "fail-below-sqnr");
-    const double agreement = cli_line_number(line, "fail-below-agreement");
-    const double most = cli_line_number(line, "fail-size-above");
-    const double bytes = cli_json_number(file, "bytes");
-    if (!isnan(sqnr))
-        check_sqnr(sqnr, outputs, &list);
-    if (!isnan(agreement))
-        check_agreement(agreement, outputs, &list);
-    if (bytes > most)
-        append(&list, "it has %.0f bytes, above %.0f", bytes, most);
-    return list.count ? cli_fail(err, LDNQ_GATE, "%s: %s", cli_json_text(file, "path"), list.text)
+    const cJSON *gate;
+    cJSON_ArrayForEach(gate, cli_json_item(diff, "gates"))
+    {
+        if (!cli_json_flag(gate, "passes"))
+            append_failure(&list, gate);
+    }
+    return list.count ? cli_fail(err, LDNQ_GATE, "%s: %s",
+                                 cli_json_text(cli_json_item(diff, "b"), "path"), list.text)
                       : LDNQ_OK;
 }

@@ -10,7 +10,6 @@
 enum ldnq_status cli_gates_check(const struct cli_line *line, struct ldnq_error *err);
 
 /* Errors: GATE, with all limits that the diff exceeds, and by how much. */
-enum ldnq_status cli_gates_pass(const struct cli_line *line, const cJSON *diff,
-                                struct ldnq_error *err);
+enum ldnq_status cli_gates_pass(const cJSON *diff, struct ldnq_error *err);
 
 #endif

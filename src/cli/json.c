@@ -6,6 +6,26 @@
 
 #include "cli/failure.h"
 
+void cli_json_print_result(struct cli_line *line, const struct ldnq_result *result)
+{
+    puts(ldnq_result_json(result));
+    line->has_result = true;
+}
+
+void cli_json_print_failure(const struct ldnq_error *err, int exit_code)
+{
+    cJSON *root = cJSON_CreateObject();
+    if (root && cJSON_AddStringToObject(root, "status", ldnq_status_name(err->status)) &&
+        cJSON_AddNumberToObject(root, "exit_code", exit_code) &&
+        cJSON_AddStringToObject(root, "message", err->message)) {
+        char *text = cJSON_Print(root);
+        if (text)
+            puts(text);
+        cJSON_free(text);
+    }
+    cJSON_Delete(root);
+}
+
 enum ldnq_status cli_json_parse(const struct ldnq_result *result, cJSON **root,
                                 struct ldnq_error *err)
 {

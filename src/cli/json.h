@@ -8,7 +8,13 @@
 
 #include <cJSON.h>
 
-#include "ldnq.h"
+#include "cli/command.h"
+
+/* Prints the result, which is then the line's only JSON on standard output. */
+void cli_json_print_result(struct cli_line *line, const struct ldnq_result *result);
+/* Prints {"status": "usage", "exit_code": 2, "message": ...}, for programs that read standard
+ * output alone; without memory nothing. */
+void cli_json_print_failure(const struct ldnq_error *err, int exit_code);
 
 /* The result's JSON as a tree, which the caller deletes with cJSON_Delete. Errors: NOMEM. */
 enum ldnq_status cli_json_parse(const struct ldnq_result *result, cJSON **root,

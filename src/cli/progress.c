@@ -9,7 +9,9 @@
 #include "cli/events.h"
 #include "cli/interrupt.h"
 
-#define BAR_CELLS 24
+#define BAR_CELLS ((size_t)24)
+#define LEAST_CELLS 4
+#define DEFAULT_COLUMNS 79
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 10.0
 #define FIRST_LINE_SECONDS 1.0
@@ -58,17 +60,27 @@ static size_t count_done(const struct cli_progress *progress, size_t all)
     return progress->total ? progress->done * all / progress->total : 0;
 }
 
+/* Percentage and time come first in a narrow terminal: the bar gets shorter for them, then goes,
+ * and so does the stage. What is being done is cut at the end. */
 static void draw_bar(const struct cli_progress *progress, const char *estimate)
 {
-    char bar[BAR_CELLS + 1];
-    const size_t full = count_done(progress, BAR_CELLS);
-    memset(bar, '#', full);
-    memset(bar + full, '.', BAR_CELLS - full);
-    bar[BAR_CELLS] = '\0';
+    const size_t most = progress->width > 1 ? progress->width - 1 : DEFAULT_COLUMNS;
+    char bar[BAR_CELLS + 4] = "", figures[64];
+    snprintf(figures, sizeof figures, "%3zu %%  %s", count_done(progress, 100), estimate);
+    const size_t needed = strlen(progress->stage) + 1 + strlen(figures);
+    size_t cells = most > needed + strlen("[] ") ? most - needed - strlen("[] ") : 0;
+    cells = cells < BAR_CELLS ? cells : BAR_CELLS;
+    if (cells >= LEAST_CELLS) {
+        const size_t full = count_done(progress, cells);
+        bar[0] = '[';
+        memset(bar + 1, '#', full);
+        memset(bar + 1 + full, '.', cells - full);
+        memcpy(bar + 1 + cells, "] ", sizeof "] ");
+    }
+    const bool has_stage = needed <= most;
     char line[CLI_PLAIN_SIZE + 128];
-    const int length = snprintf(line, sizeof line, "%s [%s] %3zu %%  %s  %s", progress->stage, bar,
-                                count_done(progress, 100), estimate, progress->detail);
-    const size_t most = progress->width > 1 ? progress->width - 1 : 79;
+    const int length = snprintf(line, sizeof line, "%s%s%s%s  %s", has_stage ? progress->stage : "",
+                                has_stage ? " " : "", bar, figures, progress->detail);
     if (length > 0 && (size_t)length > most && most < sizeof line)
         line[most] = '\0';
     fprintf(progress->stream, "\r\033[K%s", line);

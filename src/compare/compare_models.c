@@ -208,5 +208,6 @@ enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struc
         return LDNQ_NOMEM;
     ldnq_describe_samples(options->role, diff->samples, on, LDNQ_SAMPLES_TEXT);
     diff->measured_on = on;
+    diff->is_measured_on_fitted = options->role == LDNQ_SAMPLES_OF_FIT;
     return LDNQ_OK;
 }

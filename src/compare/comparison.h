@@ -168,9 +168,20 @@ struct ldnq_diff_goal_step {
 struct ldnq_diff_goal {
     const char *measure; /* "SQNR in dB" */
     double limit;
+    bool is_upper;                     /* the measure may be at most the limit */
     struct ldnq_diff_goal_step *steps; /* the files in the order in which they were tried */
     size_t step_count, chosen;
     const char *measured_on; /* as below */
+};
+
+/* A limit that the caller has set, and the figure that has to keep it. */
+struct ldnq_diff_gate {
+    const char *figure;  /* "SQNR", "agreement", "file size", "top-1 drop" */
+    const char *output;  /* of the networks; NULL where the figure is not one of an output */
+    const char *unit;    /* "dB", "%", "bytes", "points" */
+    bool is_upper;       /* the figure may be at most `limit`; else at least */
+    double limit, value; /* value is NaN where it can't be measured, which fails */
+    bool passes;
 };
 
 struct ldnq_diff {
@@ -182,9 +193,12 @@ struct ldnq_diff {
     size_t removed_count, added_count, changed_count;
     struct ldnq_quantized_tensor *tensors; /* quantized tensors of B */
     size_t tensor_count;
-    size_t samples;          /* 0: structure and weights alone were compared */
-    const char *measured_on; /* what these samples are: "20 held-out samples"; NULL without */
-    double seconds;          /* time that running the samples took */
+    size_t samples;             /* 0: structure and weights alone were compared */
+    const char *measured_on;    /* what these samples are: "20 held-out samples"; NULL without */
+    bool is_measured_on_fitted; /* the weights were fitted to them: errors are too small */
+    const struct ldnq_diff_gate *gates;
+    size_t gate_count;
+    double seconds; /* time that running the samples took */
     struct ldnq_diff_output *outputs;
     size_t output_count;
     const char *bound_reason;                  /* why there is no bound; NULL when there is one */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/mapping.h"
 #include "base/text.h"
 #include "ops/norm/batchnormalization_training.h"
@@ -26,6 +27,17 @@ static bool matches_any_pattern(const struct ldnq_node *node, const char *const 
     return false;
 }
 
+/* Memory that is out costs the proposal alone. */
+static const char *find_nearest_label(const struct ldnq_selection *all, const char *pattern)
+{
+    const char **labels = ldnq_calloc(all->count + 1, sizeof *labels);
+    for (size_t i = 0; labels && i < all->count; i++)
+        labels[i] = all->layers[i].node->label;
+    const char *nearest = labels ? ldnq_nearest_name(pattern, labels) : NULL;
+    ldnq_free(labels);
+    return nearest;
+}
+
 static enum ldnq_status check_pattern(const struct ldnq_graph *graph, const char *option,
                                       const char *pattern, const struct ldnq_selection *all,
                                       struct ldnq_error *err)
@@ -33,6 +45,10 @@ static enum ldnq_status check_pattern(const struct ldnq_graph *graph, const char
     for (size_t i = 0; i < all->count; i++)
         if (ldnq_select_matches(all->layers[i].node, pattern))
             return LDNQ_OK;
+    const char *nearest = find_nearest_label(all, pattern);
+    if (nearest)
+        return ldnq_fail(err, LDNQ_USAGE, "%s: %s '%s' matches no layer; did you mean '%s'?",
+                         graph->file, option, pattern, nearest);
     return ldnq_fail(err, LDNQ_USAGE, "%s: %s '%s' matches no layer; inspect lists them",
                      graph->file, option, pattern);
 }

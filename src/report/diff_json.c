@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/json_add.h"
+#include "report/verdict.h"
 
 /* ---- values -------------------------------------------------------------------------- */
 
@@ -254,14 +255,42 @@ static bool add_outputs_json(cJSON *root, const struct ldnq_diff *diff)
     return array != NULL;
 }
 
+static bool add_gates_json(cJSON *root, const struct ldnq_diff *diff)
+{
+    cJSON *array = cJSON_AddArrayToObject(root, "gates");
+    for (size_t i = 0; array && i < diff->gate_count; i++) {
+        const struct ldnq_diff_gate *gate = &diff->gates[i];
+        cJSON *item = append_json_object(array);
+        if (!item || !ldnq_json_add_text(item, "figure", gate->figure) ||
+            !ldnq_json_add_text(item, "output", gate->output) ||
+            !ldnq_json_add_text(item, "unit", gate->unit) ||
+            !add_json_bool(item, "upper", gate->is_upper) ||
+            !ldnq_json_add_number(item, "limit", gate->limit) ||
+            !ldnq_json_add_number(item, "value", gate->value) ||
+            !add_json_bool(item, "passes", gate->passes))
+            return false;
+    }
+    return array != NULL;
+}
+
+static bool add_verdict_json(cJSON *root, const struct ldnq_diff *diff)
+{
+    const struct ldnq_verdict verdict = ldnq_diff_judge(diff);
+    cJSON *item = cJSON_AddObjectToObject(root, "verdict");
+    return item && ldnq_json_add_text(item, "level", ldnq_verdict_name(verdict.level)) &&
+           ldnq_json_add_text(item, "words", ldnq_verdict_words(verdict.level)) &&
+           ldnq_json_add_text(item, "reason", verdict.reason);
+}
+
 /* ---- all ----------------------------------------------------------------------------- */
 
 static bool add_diff_json(cJSON *root, const struct ldnq_diff *diff)
 {
     return ldnq_json_add_text(root, "format", "ldnq-diff") &&
            ldnq_json_add_number(root, "version", 3) &&
-           ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) &&
-           add_file_summary(root, "a", &diff->a) && add_file_summary(root, "b", &diff->b) &&
+           ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) && add_verdict_json(root, diff) &&
+           add_gates_json(root, diff) && add_file_summary(root, "a", &diff->a) &&
+           add_file_summary(root, "b", &diff->b) &&
            add_json_count(root, "paired_nodes", diff->paired) &&
            add_json_count(root, "paired_layers", diff->paired_layers) &&
            add_layers_json(root, diff) &&

@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import subprocess
+import termios
 
 import jsonschema
 import numpy as np
@@ -61,6 +62,11 @@ def test_help_of_a_command_should_show_usage_example_and_options(command, word):
     assert done.stdout.startswith(f"usage: ldnq {command} {first}") and done.stderr == ""
     assert f"  ldnq {command} " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_with_a_command_should_be_the_help_of_the_command(command):
+    assert support.succeed("help", command).stdout == support.succeed(command, "--help").stdout
 
 
 def options_of(command):
@@ -158,6 +164,12 @@ def test_an_unknown_command_should_be_named(word):
     assert_usage_error(support.ldnq(word), f"'{word}'", "--help")
 
 
+@pytest.mark.parametrize("word, nearest", [("quantise", "quantize"), ("dif", "diff")])
+def test_the_nearest_command_should_be_proposed(word, nearest):
+    for line in ([word], ["help", word]):
+        assert_usage_error(support.ldnq(*line), f"'{word}'; did you mean {nearest}?")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_option_should_be_named(command):
     for option in ("--nonsense", "--thread", "-x", "--nonsense=3"):
@@ -175,6 +187,12 @@ def test_the_nearest_option_should_be_proposed(option, nearest):
 def test_the_nearest_value_should_be_proposed(tmp_path):
     done = support.ldnq(*quantize(tmp_path / "q.onnx", "--weights", "ternay"))
     assert_usage_error(done, "--weights 'ternay' is not known; did you mean ternary?")
+
+
+@pytest.mark.parametrize("option", ["--skip", "--only"])
+def test_the_nearest_layer_should_be_proposed(option, tmp_path):
+    done = support.ldnq(*quantize(tmp_path / "q.onnx", option, "/res1/res1.0/Con"))
+    assert_usage_error(done, "matches no layer; did you mean '/res1/res1.0/Conv'?")
 
 
 def test_help_json_should_hold_the_options_of_every_command():
@@ -522,6 +540,53 @@ def test_a_file_should_not_take_the_place_of_a_closed_stdout(tmp_path):
     assert not out.exists() or out.read_bytes() == (tmp_path / "want.onnx").read_bytes()
 
 
+# ---- standard input and output
+
+
+def piped(*arguments, file=None):
+    with open(file or os.devnull, "rb") as source:
+        return subprocess.run([support.LDNQ, *map(str, arguments)], stdin=source,
+                              capture_output=True, timeout=60, check=False)
+
+
+def test_a_dash_should_be_standard_input_and_standard_output(tmp_path):
+    line = ["--calib", CALIB, *support.WEIGHTS_ALONE, "--weights", "int4", "--solver", "rtn"]
+    support.succeed("quantize", MODEL, "-o", tmp_path / "q.onnx", *line)
+    done = piped("quantize", "-", "-o", "-", *line, file=MODEL)
+    assert done.returncode == OK and done.stdout == (tmp_path / "q.onnx").read_bytes()
+    page = piped("diff", MODEL, "-", "--html", "-", file=tmp_path / "q.onnx")
+    assert page.returncode == OK and page.stdout.startswith(b"<!DOCTYPE html>")
+    assert page.stdout.rstrip().endswith(b"</html>")
+
+
+@pytest.mark.parametrize("line, status, words", [
+    (["inspect", "-"], IO, "standard input is empty"),
+    (["diff", "-", "-"], USAGE, "has one model"),
+    (["diff", MODEL, MODEL, "--html", "-", "--json"], USAGE, "where the JSON goes"),
+    (["quantize", MODEL, "--calib", CALIB, "-o", "-", "--report", "-"], USAGE, "another output"),
+    (["quantize", MODEL, "--calib", CALIB, "-o", "q", "--log", "-"], USAGE, "takes a path"),
+])
+def test_a_dash_should_be_refused_where_it_has_no_meaning(line, status, words):
+    done = piped(*line, file=None if line[:2] == ["inspect", "-"] else MODEL)
+    assert done.returncode == status and words in done.stderr.decode()
+
+
+# ---- failures for programs
+
+
+@pytest.mark.parametrize("line, status, code", [
+    (["inspect", "nosuch.onnx"], "io", IO), (["inspect", MODEL, "--nonsense"], "usage", USAGE),
+    (["eval", MODEL], "usage", USAGE), (["nonsense"], "usage", USAGE),
+    (["quantize", MODEL, "-o", "q", "--calib", "nosuch"], "io", IO),
+])
+def test_json_should_say_why_there_is_no_result(line, status, code):
+    done = support.ldnq(*line, "--json")
+    said = json.loads(done.stdout)
+    assert (said["status"], said["exit_code"], done.returncode) == (status, code, code)
+    assert done.stderr == f"ldnq: {said['message']}\n"
+    assert support.ldnq(*line).stdout == ""
+
+
 # ---- progress
 
 
@@ -541,11 +606,13 @@ def long_work(tmp_path, samples=60):
             "-o", tmp_path / "q.onnx", "--calib", calib]
 
 
-def on_terminal(arguments):
+def on_terminal(arguments, columns=None, **environment):
     """(exit code, all that stderr got) with stderr on a terminal."""
     ours, theirs = pty.openpty()
+    if columns:
+        termios.tcsetwinsize(theirs, (24, columns))
     with subprocess.Popen([support.LDNQ, *map(str, arguments)], stdout=subprocess.DEVNULL,
-                          stderr=theirs) as child:
+                          stderr=theirs, env={**os.environ, **environment}) as child:
         os.close(theirs)
         text = b""
         while select.select([ours], [], [], 60)[0]:
@@ -574,6 +641,27 @@ def test_a_terminal_should_show_a_bar_with_the_time_left(tmp_path):
     assert "\n" not in without_memory_line(text)
 
 
+@pytest.mark.parametrize("columns", [20, 30, 40])
+def test_a_narrow_terminal_should_keep_percent_and_time(columns, tmp_path):
+    bars = []
+    for samples in (60, 300, 1200):
+        text = on_terminal(long_work(tmp_path, samples), columns)[1]
+        bars = re.findall(r"\r\x1b\[K([^\r\n\x1b]*left[^\r\n\x1b]*)", text)
+        if bars:
+            break
+    assert bars and all(len(bar) < columns for bar in bars)
+    assert all(re.search(r"\d+ %  [\d:]+ (s|min|h) left", bar) for bar in bars)
+    assert columns < 40 or all(re.search(r"^quantize \[[#.]{4,}\] ", bar) for bar in bars)
+
+
+def test_colours_should_be_for_terminals_that_want_them():
+    code, text = on_terminal(["inspect", "nosuch.onnx"], TERM="xterm", NO_COLOR="")
+    assert code == IO and text.startswith("\x1b[1;31mldnq:\x1b[0m nosuch.onnx")
+    for environment in ({"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb", "NO_COLOR": ""}):
+        assert "\x1b" not in on_terminal(["inspect", "nosuch.onnx"], **environment)[1]
+    assert "\x1b" not in support.ldnq("inspect", "nosuch.onnx").stderr
+
+
 def test_quiet_should_keep_the_bar_off_a_terminal(tmp_path):
     assert on_terminal([*long_work(tmp_path), "--quiet"]) == (OK, "")
 
@@ -585,7 +673,7 @@ def test_an_error_should_stand_on_a_line_of_its_own_on_a_terminal(tmp_path):
     np.save(tmp_path / "calib.npy", data)
     code, text = on_terminal(arguments)
     assert code == support.DATA
-    assert re.search(r"(^|\x1b\[K)ldnq: [^\r\n]*calib\.npy\[55\][^\r\n]*\r\n$", text)
+    assert re.search(r"(^|\x1b\[K)(?:\x1b\[1;31m)?ldnq:(?:\x1b\[0m)? [^\r\n]*calib\.npy\[55\][^\r\n]*\r\n$", text)
 
 
 def test_without_a_terminal_there_should_be_no_control_characters(tmp_path):

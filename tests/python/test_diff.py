@@ -1,6 +1,7 @@
 """`ldnq diff`: what it says of two files against what numpy and ONNX Runtime say, and that
 it finds each node again whichever tool wrote the other file."""
 
+import json
 import re
 
 import diffed_torch
@@ -503,6 +504,13 @@ def test_gates_should_have_an_exit_code_and_say_by_how_much(tmp_path):
     done = outcome(*failed)
     assert done.returncode == GATE and len(done.stderr.splitlines()) == 1
     assert done.stderr.count("; ") == 2
+    said = support.ldnq("diff", source, quantized, *data, "--json", *failed[:2], *passed[2:])
+    told = json.loads(said.stdout)
+    assert said.returncode == GATE and told["verdict"]["level"] == "bad"
+    assert [(gate["figure"], gate["passes"]) for gate in told["gates"]] == [
+        ("SQNR", False), ("agreement", True), ("file size", True)]
+    told = diff(source, quantized, *data, *passed)
+    assert told["verdict"]["level"] == "good" and all(gate["passes"] for gate in told["gates"])
     for gate in ("--fail-below-sqnr", "--fail-below-agreement"):
         refused = support.ldnq("diff", source, quantized, gate, 3)
         assert refused.returncode == USAGE and "--data" in refused.stderr

@@ -212,12 +212,10 @@ def open_folder(folder):
     ("-o " + 300 * "q", support.IO, "name too long"),
     ("-o " + 250 * "q", support.IO, "name too long"),  # that of the temporary file
     ("-o pipe", support.IO, "is a named pipe"), ("-o socket", support.IO, "is a socket"),
-    ("-o -", USAGE, "takes a path, not '-'"),
     ("-o /dev/stdout", USAGE, "standard output"), ("-o /dev/fd/1", USAGE, "standard output"),
     ("-o /dev/stderr", USAGE, "standard error"),
     ("-o q --report ro/r.html", support.IO, "Permission denied"),
     ("-o q --report sub", support.IO, "is a folder"),
-    ("-o q --report -", USAGE, "--report takes a path, not '-'"),
     ("-o q --report /dev/stdout", USAGE, "standard output"),
     ("-o q --report pipe", support.IO, "is a named pipe"),
     ("-o q --log ro/l", support.IO, "Permission denied"),

@@ -1,7 +1,7 @@
 /* The name that a misspelled one may have meant. */
 #include "test.h"
 
-#include "api/nearest_name.h"
+#include "ldnq.h"
 
 static const char *const names[] = { "weights", "solver", "skip", "crop", NULL };
 

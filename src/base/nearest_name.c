@@ -1,4 +1,4 @@
-#include "api/nearest_name.h"
+#include "ldnq.h"
 
 #include <string.h>
 
