@@ -93,6 +93,57 @@ static enum ldnq_status write_fused_matmul(const struct ldnq_import *import,
     return *text ? LDNQ_OK : LDNQ_NOMEM;
 }
 
+/* ---- DynamicQuantizeLSTM ------------------------------------------------------------------ */
+
+#define FLOAT_LSTM_INPUTS 8
+
+/* The operator with float weights rounds the states; here are its weights and its rounded input.
+ * Weights are (directions, inputs, 4 hidden), with a scale per direction or per column. */
+static enum ldnq_status write_dynamic_lstm(const struct ldnq_import *import,
+                                           const Onnx__NodeProto *node, const char **text,
+                                           struct ldnq_error *err)
+{
+    static const char weight[] = "  $_codes = Cast <to = 1> ($)\n"
+                                 "  $_zeros = Cast <to = 1> ($_zero)\n"
+                                 "  $_zero3 = Reshape ($_zeros, columns)\n"
+                                 "  $_scale3 = Reshape ($_scale, columns)\n"
+                                 "  $_moved = Sub ($_codes, $_zero3)\n"
+                                 "  $_floats = Mul ($_moved, $_scale3)\n"
+                                 "  $_rows = Transpose <perm = [0, 2, 1]> ($_floats)\n";
+    struct ldnq_arena *arena = import->all->arena;
+    const struct ldnq_tensor *scale = find_constant(import, node, FLOAT_LSTM_INPUTS);
+    if (node->n_input <= FLOAT_LSTM_INPUTS || !scale)
+        return LDNQ_OK;
+    const long long directions = scale->shape.rank > 0 ? scale->shape.dim[0] : 1;
+    const char *w = ldnq_contributed_insert_name(arena, weight, "W", err);
+    const char *r = ldnq_contributed_insert_name(arena, weight, "R", err);
+    if (!w || !r)
+        return LDNQ_NOMEM;
+    *text = ldnq_arena_printf(
+        arena, err,
+        "DynamicQuantizeLSTM (X, W, R, B, lengths, h, c, P, W_scale, W_zero, R_scale, R_zero) => "
+        "(Y, Y_h, Y_c)\n"
+        "  columns = Constant <value_ints = [%lld, 1, -1]> ()\n"
+        "%s%s"
+        /* What follows the longest sequence does not count for the range. */
+        "  if lengths:\n"
+        "    first = Constant <value_ints = [0]> ()\n"
+        "    longest = ReduceMax (lengths)\n"
+        "    end = Cast <to = 7> (longest)\n"
+        "    used = Slice (X, first, end)\n"
+        "  end\n"
+        "  unless lengths: used = Identity (X)\n"
+        "  used_codes, x_scale, x_zero = DynamicQuantizeLinear (used)\n"
+        "  x_codes = QuantizeLinear (X, x_scale, x_zero)\n"
+        "  x = DequantizeLinear (x_codes, x_scale, x_zero)\n"
+        "  Y, Y_h, Y_c = com.microsoft.DynamicQuantizeLSTM <hidden_size = @hidden_size, direction "
+        "= @direction, activations = @activations, activation_alpha = @activation_alpha, "
+        "activation_beta = @activation_beta, clip = @clip, input_forget = @input_forget> (x, "
+        "W_rows, R_rows, B?, lengths?, h?, c?, P?)\n",
+        directions, w, r);
+    return *text ? LDNQ_OK : LDNQ_NOMEM;
+}
+
 /* ---- packed codes ------------------------------------------------------------------------ */
 
 /* Codes of 2, 4 or 8 bits, the first one in a byte's lowest bits. */
@@ -319,6 +370,7 @@ enum ldnq_status ldnq_contributed_write(const struct ldnq_import *import,
         enum ldnq_status (*write)(const struct ldnq_import *import, const Onnx__NodeProto *node,
                                   const char **text, struct ldnq_error *err);
     } table[] = {
+        { "DynamicQuantizeLSTM", write_dynamic_lstm },
         { "FusedMatMul", write_fused_matmul },
         { "GroupQueryAttention", ldnq_contributed_write_gqa },
         { "QLinearConcat", write_concat },

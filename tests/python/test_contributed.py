@@ -224,6 +224,19 @@ def packed_codes(channels=None, mask=None, past=None, outputs=("y",), **attribut
     return Network("QAttention", inputs, outputs, num_heads=HEADS, **attributes)
 
 
+def dynamic_lstm(directions=1, columns=False, lengths=None, **attributes):
+    """As quantize_dynamic writes it."""
+    hidden, width = 6, 24
+    inputs = [given(floats(4, 1, 5))]
+    inputs += [codes(directions, size, width, dtype=np.int8) for size in (5, hidden)]
+    inputs += [floats(directions, 2 * width, scale=.1), lengths, None, None, None]
+    for seed in (0, 1):
+        scale = floats(directions, *([width] if columns else []), seed=seed) ** 2 * .003 + .002
+        inputs += [scale, np.zeros(scale.shape, np.int8)]
+    return Network("DynamicQuantizeLSTM", inputs, ("y", "h", "c"), hidden_size=hidden,
+                   **attributes)
+
+
 INTEGER = {
     "QLinearAdd": lambda: Network("QLinearAdd", [A, AS, AZ, B, BS, BZ, YS, YZ]),
     "QLinearMul": lambda: Network("QLinearMul", [A, AS, AZ, B, BS, BZ, YS, YZ]),
@@ -256,6 +269,12 @@ INTEGER = {
     "QAttention causal": lambda: packed_codes(mask=given(MASK), unidirectional=1),
     "QAttention past": lambda: packed_codes(
         past=given(floats(2, BATCH, HEADS, 3, HIDDEN // HEADS, seed=5)), outputs=("y", "p")),
+    "DynamicQuantizeLSTM": lambda: dynamic_lstm(),
+    "DynamicQuantizeLSTM both ways": lambda: dynamic_lstm(
+        directions=2, columns=True, direction="bidirectional"),
+    # With more samples, ONNX Runtime's threads quantize the states of some of them each.
+    "DynamicQuantizeLSTM reverse": lambda: dynamic_lstm(
+        lengths=given(np.array([3], np.int32)), direction="reverse"),
     "DynamicQuantizeMatMul": lambda: Network(
         "DynamicQuantizeMatMul", [given(floats(2, 3, 8)), codes(8, 6, dtype=np.int8), one(.03),
                                   one(3, np.int8), floats(6)]),

@@ -1,18 +1,13 @@
 /* dynamicquantizelinear.c: DynamicQuantizeLinear: uint8 codes, whose scale and zero point
  * follow from the range of the data.
- *
- * Computes scale = (max - min) / 255 with max >= 0 and min <= 0,
- *          zero = clamp(round(-min / scale)), y = clamp(round(x / scale) + zero)
- * Source   onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html
  */
 #include "ops/op.h"
-
-#include <math.h>
+#include "ops/quantized/dynamic_codes.h"
 
 struct dynamic_quantize {
     const float *x;
     uint8_t *y;
-    float scale, zero;
+    struct ldnq_dynamic_codes codes;
 };
 
 static enum ldnq_status dynamicquantizelinear_infer_shape(struct ldnq_op_call *call,
@@ -30,33 +25,22 @@ static enum ldnq_status dynamicquantizelinear_infer_shape(struct ldnq_op_call *c
 static void quantize_range(const void *ctx, size_t first, size_t last)
 {
     const struct dynamic_quantize *q = ctx;
-    for (size_t i = first; i < last; i++) {
-        float v = rintf(q->x[i] / q->scale) + q->zero;
-        v = v > 0.0f ? v : 0.0f;
-        q->y[i] = (uint8_t)(v < 255.0f ? v : 255.0f);
-    }
+    for (size_t i = first; i < last; i++)
+        q->y[i] = ldnq_round_to_dynamic_code(&q->codes, q->x[i]);
 }
 
 static enum ldnq_status dynamicquantizelinear_forward(const struct ldnq_op_call *call,
                                                       struct ldnq_error *err)
 {
     struct dynamic_quantize q = { .x = call->in[0]->data, .y = call->out[0].data };
-    size_t count = ldnq_tensor_count(call->in[0]);
-    float low = 0.0f, high = 0.0f;
+    const size_t count = ldnq_tensor_count(call->in[0]);
     (void)err;
-    for (size_t i = 0; i < count; i++) {
-        low = q.x[i] < low ? q.x[i] : low;
-        high = q.x[i] > high ? q.x[i] : high;
-    }
-    q.scale = high == low ? 1.0f : (high - low) / 255.0f;
-    /* If the range is not finite, -low / scale may be NaN; the zero point is then 0. */
-    float zero = rintf(-low / q.scale);
-    q.zero = zero > 0.0f ? (zero < 255.0f ? zero : 255.0f) : 0.0f;
+    q.codes = ldnq_choose_dynamic_codes(q.x, count);
     ldnq_op_run_ranges(call, count, quantize_range, &q);
     if (call->out_count > 1)
-        *(float *)call->out[1].data = q.scale;
+        *(float *)call->out[1].data = q.codes.scale;
     if (call->out_count > 2)
-        *(uint8_t *)call->out[2].data = (uint8_t)q.zero;
+        *(uint8_t *)call->out[2].data = (uint8_t)q.codes.zero;
     return LDNQ_OK;
 }
 

@@ -1,4 +1,5 @@
-/* lstm.c: LSTM, gates in the order i (input), o (output), f (forget), c (cell).
+/* lstm.c: LSTM, gates in the order i (input), o (output), f (forget), c (cell); and com.microsoft's
+ * DynamicQuantizeLSTM with float weights, which rounds the states that R multiplies.
  *
  * Computes i = F(zi + pi c_prev), f = F(zf + pf c_prev), or f = 1 - i with input_forget,
  *          c = f c_prev + i G(zc), o = F(zo + po c), h = o H(c),
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "linalg/blas.h"
+#include "ops/quantized/dynamic_codes.h"
 #include "ops/sequence/recurrent_weights.h"
 
 static const struct ldnq_activation *find_activation(const struct ldnq_recurrent *r,
@@ -68,11 +70,26 @@ static void compute_gates(const struct ldnq_recurrent *r, const struct ldnq_recu
     ldnq_activation_run(find_activation(r, s, 2), INFINITY, c, g->activated_cell, n);
 }
 
+/* Rounds the rows' states to 8 bits, with one scale and zero point for them, as
+ * DynamicQuantizeLinear does. The temporary memory after the gates' holds the result. */
+static const float *round_states(const struct ldnq_recurrent *r,
+                                 const struct ldnq_recurrent_step *s)
+{
+    const size_t count = s->rows * r->hidden;
+    float *rounded = s->temp + LDNQ_RECURRENT_TEMP * r->hidden;
+    const struct ldnq_dynamic_codes codes = ldnq_choose_dynamic_codes(s->h_prev, count);
+    for (size_t i = 0; i < count; i++)
+        rounded[i] =
+            ((float)ldnq_round_to_dynamic_code(&codes, s->h_prev[i]) - codes.zero) * codes.scale;
+    return rounded;
+}
+
 static void lstm_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
 {
     struct lstm_gates g = assign_gates(r, s);
-    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, r->width, r->hidden, 1.0f, s->h_prev,
-               r->hidden, s->r, r->hidden, 1.0f, s->z, r->width);
+    const float *h_prev = r->attrs->rounds_states ? round_states(r, s) : s->h_prev;
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, r->width, r->hidden, 1.0f, h_prev, r->hidden,
+               s->r, r->hidden, 1.0f, s->z, r->width);
     for (size_t i = 0; i < s->rows; i++) {
         size_t at = i * r->hidden;
         if (!s->active[i]) {
@@ -145,3 +162,34 @@ static const struct ldnq_recurrent_kind lstm_kind = {
 };
 
 LDNQ_RECURRENT_RECORD(lstm, "LSTM", 8, 3, 0xef, 0xff)
+
+static enum ldnq_status dynamicquantizelstm_read_attrs(const struct ldnq_node *node,
+                                                       struct ldnq_arena *arena, const void **attrs,
+                                                       struct ldnq_error *err)
+{
+    struct ldnq_recurrent_attrs *own;
+    LDNQ_TRY(ldnq_recurrent_read_attrs(&lstm_kind, node, arena, attrs, err));
+    own = ldnq_arena_alloc(arena, 1, sizeof *own, err);
+    if (!own)
+        return LDNQ_NOMEM;
+    *own = *(const struct ldnq_recurrent_attrs *)*attrs;
+    own->rounds_states = true;
+    *attrs = own;
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_dynamicquantizelstm = {
+    .domain = "com.microsoft",
+    .type = "DynamicQuantizeLSTM",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 8,
+    .outputs_max = 3,
+    .read_attrs = dynamicquantizelstm_read_attrs,
+    .infer = ldnq_recurrent_infer_shape,
+    .count_operations = ldnq_recurrent_count_operations,
+    .scratch_bytes = ldnq_recurrent_scratch_bytes,
+    .forward = ldnq_recurrent_forward,
+    .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
+};

@@ -81,6 +81,7 @@ struct ldnq_recurrent_attrs {
     size_t directions;
     bool reverse; /* direction 0 runs backwards in time */
     bool batch_first, input_forget, linear_before_reset;
+    bool rounds_states; /* to 8 bits, for the product with R; one scale for a chunk's samples */
     float clip;
     struct ldnq_activation activations[6];
 };
