@@ -314,8 +314,10 @@ def casting(rng):
 @generator
 def pooling(rng):
     axes = int(rng.integers(1, 4))
-    # Lines long enough for blocks of sixteen outputs, and for what is left of them.
-    x = floats(rng, [2, 3, *list_of(rng, axes - 1, 5, 12), int(rng.integers(5, pick(rng, 12, 80)))])
+    # Lines long enough for blocks of sixteen outputs, for what is left of them, and for several
+    # tiles.
+    longest = pick(rng, 12, 80, 80, 450 if axes == 2 else 80)
+    x = floats(rng, [2, 3, *list_of(rng, axes - 1, 5, 12), int(rng.integers(5, longest))])
     attributes = window(rng, axes, ceil_mode=True)
     if rng.random() < 0.5:
         # ONNX Runtime leaves dilations out of what SAME pads.

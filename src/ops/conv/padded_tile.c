@@ -136,6 +136,7 @@ struct phase_rows {
     float *out;
     size_t rows, in_row, out_row;
     size_t planes, in_plane, out_plane;
+    float fill; /* for the padding */
 };
 
 static inline __attribute__((always_inline)) void fill_plane(const float *in, float *out,
@@ -145,14 +146,15 @@ static inline __attribute__((always_inline)) void fill_plane(const float *in, fl
 {
     const size_t first = phase->first, inside = phase->last - first;
     const size_t rest = phase->count - phase->last;
+    const float fill = copy->fill;
     for (size_t row = 0; row < copy->rows; row++, in += copy->in_row, out += copy->out_row) {
         float *to = out;
         for (size_t j = 0; j < first; j++)
-            *to++ = 0.0f;
+            *to++ = fill;
         copy_row(in, stride, to, inside);
         to += inside;
         for (size_t j = 0; j < rest; j++)
-            to[j] = 0.0f;
+            to[j] = fill;
     }
 }
 
@@ -187,6 +189,12 @@ static void add_phase_to_row(const float *in, const struct tile_phase *phase, fl
         out[j * stride] += from[j];
 }
 
+static void fill_floats(float *floats, size_t count, float fill)
+{
+    for (size_t i = 0; i < count; i++)
+        floats[i] = fill;
+}
+
 void ldnq_padded_tile_fill_planes(const struct ldnq_conv_geometry *g,
                                   const struct ldnq_output_tile *tile, const float *planes,
                                   const struct ldnq_padded_tile *padded, size_t count, size_t pitch)
@@ -197,10 +205,10 @@ void ldnq_padded_tile_fill_planes(const struct ldnq_conv_geometry *g,
     size_t end = g->pad_top + g->height > y ? g->pad_top + g->height - y : 0;
     end = ldnq_size_max(ldnq_size_min(end, padded->rows), above);
     for (size_t i = 0; i < count && above > 0; i++)
-        memset(padded->data + i * pitch, 0, above * row_floats * sizeof(float));
+        fill_floats(padded->data + i * pitch, above * row_floats, padded->fill);
     for (size_t i = 0; i < count && end < padded->rows; i++)
-        memset(padded->data + i * pitch + end * row_floats, 0,
-               (padded->rows - end) * row_floats * sizeof(float));
+        fill_floats(padded->data + i * pitch + end * row_floats, (padded->rows - end) * row_floats,
+                    padded->fill);
     if (end == above)
         return;
     struct phase_rows copy = {
@@ -211,6 +219,7 @@ void ldnq_padded_tile_fill_planes(const struct ldnq_conv_geometry *g,
         .planes = count,
         .in_plane = g->height * g->width,
         .out_plane = pitch,
+        .fill = padded->fill,
     };
     for (size_t i = 0; i < padded->phases; i++) {
         struct tile_phase phase = make_phase(g, tile->x * g->stride_w + i, padded->phase_width);
@@ -246,8 +255,7 @@ LDNQ_KEEP_LOOPS static void copy_rows(const float *restrict in, size_t in_ld, fl
                                       size_t rows, size_t count)
 {
     for (size_t row = 0; row < rows; row++, in += in_ld, out += count)
-        for (size_t x = 0; x < count; x++)
-            out[x] = in[x];
+        copy_row(in, 1, out, count);
 }
 
 void ldnq_padded_tile_im2col(const struct ldnq_conv_geometry *g,

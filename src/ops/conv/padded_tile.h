@@ -1,5 +1,5 @@
 /* padded_tile.h: a copy of the input elements that one tile of a convolution's output
- * reads, with zeros for the padding and without horizontal strides.
+ * reads, with zeros (or another number) for the padding and without horizontal strides.
  *
  * The inputs of one kernel tap (kh, kw) for one output row are contiguous in it: output
  * column x reads ldnq_padded_tile_row(padded, row, kh, kw)[x]. With a horizontal stride
@@ -43,6 +43,7 @@ struct ldnq_padded_tile {
     size_t phases, phase_width; /* phases of an input row; floats per phase */
     size_t stride_w, stride_h, dilation_w, dilation_h;
     float *data;
+    float fill; /* in the padding: 0 unless the caller changes it */
 };
 
 /* Computes the sizes for a tile. `data` has room for ldnq_padded_tile_count_floats; NULL to

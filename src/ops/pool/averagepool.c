@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ops/pool/pooling_blocks.h"
+#include "ops/pool/pooling_tiles.h"
 
 /* Taps of output o that are counted along one axis. */
 static size_t count_taps(const struct ldnq_pooling_axis *axis, size_t o, bool include_pad)
@@ -26,6 +27,7 @@ static size_t count_taps(const struct ldnq_pooling_axis *axis, size_t o, bool in
 #define ADD(acc, v, bits) acc += v
 #define ADD_ONE(acc, v) acc += v
 LDNQ_POOLING_ROW(sum_row, 0.0f, ADD, ADD_ONE)
+LDNQ_POOLING_TILE(sum_tile, 0.0f, ADD)
 
 /* Divides the outputs at one end of a row, whose windows may have fewer counted taps along
  * W; `rows` is the number of counted taps along D and H. Stops at the first full window,
@@ -74,6 +76,34 @@ static void average_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
+/* y (OH, OW) of sums becomes averages; rows (OH) and columns (OW) have the numbers of counted
+ * taps along each axis. */
+LDNQ_MULTIVERSION
+static void divide_plane(float *y, size_t height, size_t width, const float *rows,
+                         const float *columns)
+{
+    for (size_t oh = 0; oh < height; oh++)
+        for (size_t i = 0; i < width; i++, y++) {
+            const float count = rows[oh] * columns[i];
+            *y = count > 0 ? *y / count : 0.0f;
+        }
+}
+
+static void average_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct ldnq_pooling *p = ctx;
+    const struct ldnq_pooling_axis *h = &p->axis[1], *w = &p->axis[2];
+    float rows[LDNQ_POOLING_TILE_SIDE], columns[LDNQ_POOLING_TILE_SIDE];
+    for (size_t x = 0; x < w->out; x++)
+        columns[x] = (float)count_taps(w, x, p->include_pad);
+    for (size_t oh = 0; oh < h->out; oh++)
+        rows[oh] = (float)count_taps(h, oh, p->include_pad);
+    for (size_t plane = first; plane < last; plane++) {
+        ldnq_pooling_run_tiles(p, plane, plane + 1, sum_tile, 0.0f);
+        divide_plane((float *)p->y + plane * h->out * w->out, h->out, w->out, rows, columns);
+    }
+}
+
 static enum ldnq_status averagepool_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_pooling_infer_shape(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
@@ -81,7 +111,13 @@ static enum ldnq_status averagepool_infer_shape(struct ldnq_op_call *call, struc
 
 static enum ldnq_status averagepool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_pooling_run_rows(call, average_rows, err);
+    struct ldnq_pooling pooling;
+    LDNQ_TRY(ldnq_pooling_make_forward(call, &pooling, err));
+    if (ldnq_pooling_fits_tiles(&pooling))
+        ldnq_pooling_run_planes(call, &pooling, average_planes, &pooling);
+    else
+        ldnq_pooling_run_rows(call, &pooling, average_rows);
+    return LDNQ_OK;
 }
 
 /* ---- backward ----------------------------------------------------------------------- */

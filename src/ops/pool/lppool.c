@@ -86,7 +86,10 @@ static void compute_row_norms(const void *ctx, size_t first, size_t last)
 
 static enum ldnq_status lppool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_pooling_run_rows(call, compute_row_norms, err);
+    struct ldnq_pooling pooling;
+    LDNQ_TRY(ldnq_pooling_make_forward(call, &pooling, err));
+    ldnq_pooling_run_rows(call, &pooling, compute_row_norms);
+    return LDNQ_OK;
 }
 
 /* dx = dy (|x| / y)^(p-1) sign(x), the gradient of a p-norm y; 0 where y = 0. */

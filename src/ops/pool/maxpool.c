@@ -5,6 +5,7 @@
  */
 #include "ops/pool/maxpool_indices.h"
 #include "ops/pool/pooling_blocks.h"
+#include "ops/pool/pooling_tiles.h"
 
 #include <math.h>
 #include <string.h>
@@ -19,12 +20,18 @@
     } while (0)
 #define GREATER_ONE(acc, v) acc = v > acc ? v : acc
 LDNQ_POOLING_ROW(max_row, -INFINITY, GREATER, GREATER_ONE)
+LDNQ_POOLING_TILE(max_tile, -INFINITY, GREATER)
 
 static void maxpool_float(const void *ctx, size_t first, size_t last)
 {
     const struct ldnq_pooling *p = ctx;
     for (size_t row = first; row < last; row++)
         max_row(p, ldnq_pooling_find_row(p, row), (float *)p->y + row * p->axis[2].out);
+}
+
+static void maxpool_planes(const void *ctx, size_t first, size_t last)
+{
+    ldnq_pooling_run_tiles(ctx, first, last, max_tile, -INFINITY);
 }
 
 /* Integers: for each tap, the output row becomes the maximum of itself and the input row. */
@@ -99,7 +106,12 @@ static enum ldnq_status maxpool_forward(const struct ldnq_op_call *call, struct 
     ldnq_range_fn *run = dtype == LDNQ_FLOAT  ? maxpool_float
                          : dtype == LDNQ_INT8 ? maxpool_int8
                                               : maxpool_uint8;
-    LDNQ_TRY(ldnq_pooling_run_rows(call, run, err));
+    struct ldnq_pooling pooling;
+    LDNQ_TRY(ldnq_pooling_make_forward(call, &pooling, err));
+    if (dtype == LDNQ_FLOAT && ldnq_pooling_fits_tiles(&pooling))
+        ldnq_pooling_run_planes(call, &pooling, maxpool_planes, &pooling);
+    else
+        ldnq_pooling_run_rows(call, &pooling, run);
     return call->out_count > 1 ? ldnq_maxpool_indices(call, err) : LDNQ_OK;
 }
 

@@ -60,9 +60,11 @@ enum ldnq_status ldnq_maxpool_indices(const struct ldnq_op_call *call, struct ld
     enum ldnq_dtype dtype = call->in[0]->dtype;
     indices.out = call->out + 1;
     indices.out_count = 1;
-    return ldnq_pooling_run_rows(&indices,
-                                 dtype == LDNQ_FLOAT  ? find_float
-                                 : dtype == LDNQ_INT8 ? find_int8
-                                                      : find_uint8,
-                                 err);
+    struct ldnq_pooling pooling;
+    LDNQ_TRY(ldnq_pooling_make_forward(&indices, &pooling, err));
+    ldnq_pooling_run_rows(&indices, &pooling,
+                          dtype == LDNQ_FLOAT  ? find_float
+                          : dtype == LDNQ_INT8 ? find_int8
+                                               : find_uint8);
+    return LDNQ_OK;
 }

@@ -153,16 +153,20 @@ size_t ldnq_pooling_count_operations(const struct ldnq_op_call *call)
     return ldnq_operations_multiply(factors, 1 + LDNQ_WINDOW_AXES);
 }
 
-enum ldnq_status ldnq_pooling_run_rows(const struct ldnq_op_call *call, ldnq_range_fn *run,
-                                       struct ldnq_error *err)
+enum ldnq_status ldnq_pooling_make_forward(const struct ldnq_op_call *call,
+                                           struct ldnq_pooling *pooling, struct ldnq_error *err)
 {
-    struct ldnq_pooling pooling;
-    LDNQ_TRY(ldnq_pooling_make(call, &pooling, err));
-    pooling.x = call->in[0]->data;
-    pooling.y = call->out[0].data;
-    ldnq_op_run_rows(call, count_planes(call) * ldnq_pooling_rows(&pooling),
-                     pooling.axis[2].out * count_taps(&pooling), run, &pooling);
+    LDNQ_TRY(ldnq_pooling_make(call, pooling, err));
+    pooling->x = call->in[0]->data;
+    pooling->y = call->out[0].data;
     return LDNQ_OK;
+}
+
+void ldnq_pooling_run_rows(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,
+                           ldnq_range_fn *run)
+{
+    ldnq_op_run_rows(call, count_planes(call) * ldnq_pooling_rows(pooling),
+                     pooling->axis[2].out * count_taps(pooling), run, pooling);
 }
 
 void ldnq_pooling_run_planes(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,

@@ -50,12 +50,14 @@ enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldn
 /* The geometry of a call; x and y are left NULL. */
 enum ldnq_status ldnq_pooling_make(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
                                    struct ldnq_error *err);
-/* Runs `run` over all output rows, counted over (N*C, OD, OH); its ctx is the call's
- * struct ldnq_pooling, with x and y. */
-enum ldnq_status ldnq_pooling_run_rows(const struct ldnq_op_call *call, ldnq_range_fn *run,
-                                       struct ldnq_error *err);
+/* Makes the geometry of a call with its x and y. */
+enum ldnq_status ldnq_pooling_make_forward(const struct ldnq_op_call *call,
+                                           struct ldnq_pooling *pooling, struct ldnq_error *err);
+/* Runs `run` over all output rows, counted over (N*C, OD, OH); its ctx is `pooling`. */
+void ldnq_pooling_run_rows(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,
+                           ldnq_range_fn *run);
 
-/* Runs `run` over all planes (N*C), for gradients. */
+/* Runs `run` over all planes (N*C). */
 void ldnq_pooling_run_planes(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,
                              ldnq_range_fn *run, const void *ctx);
 /* D*H*W and OD*OH: elements of an input plane and output rows of a plane. */
