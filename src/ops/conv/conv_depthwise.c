@@ -121,12 +121,13 @@ static void compute_plane_by_row_blocks(const struct depthwise_implementation *i
     }
 }
 
-/* The kernel side 3 or 5 for which output rows share the loads of input rows; otherwise 0. */
+/* The kernel side 3, 5 or 7 for which output rows share the loads of input rows; otherwise 0. */
 static size_t find_shared_side(const struct ldnq_conv_geometry *g)
 {
     bool is_dense = g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 &&
                     g->dilation_w == 1 && g->kernel_h == g->kernel_w;
-    return is_dense && (g->kernel_h == 3 || g->kernel_h == 5) ? g->kernel_h : 0;
+    bool is_shared = g->kernel_h == 3 || g->kernel_h == 5 || g->kernel_h == 7;
+    return is_dense && is_shared ? g->kernel_h : 0;
 }
 
 static void fill_offsets(const struct ldnq_conv_geometry *g, const struct ldnq_padded_tile *padded,

@@ -116,6 +116,8 @@ static void SUMS(run_rows)(const struct depthwise_plane *d, const float *in, flo
             SUMS(run_vector)(d, in + at, y + at, rows, 3, &extent);
         else if (d->shared == 5)
             SUMS(run_vector)(d, in + at, y + at, rows, 5, &extent);
+        else if (d->shared == 7)
+            SUMS(run_vector)(d, in + at, y + at, rows, 7, &extent);
         else
             SUMS(run_vector)(d, in + at, y + at, rows, 0, &extent);
     }

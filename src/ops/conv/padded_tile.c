@@ -91,6 +91,15 @@ LDNQ_LANES(lanes_16, 16)
     __builtin_shufflevector(*(const lanes_8 *)(in), *(const lanes_8 *)((in) + 7), 0, 2, 4, 6, 9,   \
                             11, 13, 15)
 
+/* The same of in[0 .. 6]. */
+#define EVERY_SECOND_OF_7(in)                                                                      \
+    __builtin_shufflevector(*(const lanes_4 *)(in), *(const lanes_4 *)((in) + 3), 0, 2, 5, 7)
+
+static inline __attribute__((always_inline)) void copy_4(const float *in, size_t stride, float *out)
+{
+    *(lanes_4 *)out = stride == 1 ? *(const lanes_4 *)in : EVERY_SECOND_OF_7(in);
+}
+
 static inline __attribute__((always_inline)) void copy_8(const float *in, size_t stride, float *out)
 {
     *(lanes_8 *)out = stride == 1 ? *(const lanes_8 *)in : EVERY_SECOND(in);
@@ -120,9 +129,9 @@ static inline __attribute__((always_inline)) void copy_row(const float *restrict
     } else if (stride <= 2 && count >= 8) {
         copy_8(in, stride, out);
         copy_8(in + (count - 8) * stride, stride, out + count - 8);
-    } else if (stride == 1 && count >= 4) {
-        *(lanes_4 *)out = *(const lanes_4 *)in;
-        *(lanes_4 *)(out + count - 4) = *(const lanes_4 *)(in + count - 4);
+    } else if (stride <= 2 && count >= 4) {
+        copy_4(in, stride, out);
+        copy_4(in + (count - 4) * stride, stride, out + count - 4);
     } else {
         for (size_t j = 0; j < count; j++)
             out[j] = in[j * stride];
@@ -147,14 +156,18 @@ static inline __attribute__((always_inline)) void fill_plane(const float *in, fl
     const size_t first = phase->first, inside = phase->last - first;
     const size_t rest = phase->count - phase->last;
     const float fill = copy->fill;
+    const bool has_short_ends = first <= 4 && rest <= 4 && phase->count >= 4;
     for (size_t row = 0; row < copy->rows; row++, in += copy->in_row, out += copy->out_row) {
-        float *to = out;
-        for (size_t j = 0; j < first; j++)
-            *to++ = fill;
-        copy_row(in, stride, to, inside);
-        to += inside;
-        for (size_t j = 0; j < rest; j++)
-            to[j] = fill;
+        /* Short ends are vectors, which the copied elements overwrite in part. */
+        if (has_short_ends) {
+            *(lanes_4 *)out = (lanes_4){ fill, fill, fill, fill };
+            *(lanes_4 *)(out + phase->count - 4) = (lanes_4){ fill, fill, fill, fill };
+        }
+        for (size_t j = 0; j < first && !has_short_ends; j++)
+            out[j] = fill;
+        copy_row(in, stride, out + first, inside);
+        for (size_t j = phase->last; j < phase->count && !has_short_ends; j++)
+            out[j] = fill;
     }
 }
 
