@@ -11,7 +11,7 @@
 #define MAX_RUNS 4
 #define MIN_ROWS ((size_t)8)
 #define MIN_CHANNELS ((size_t)16)
-#define MAX_PADDED_FLOATS ((size_t)48 << 10)
+#define MAX_PADDED_FLOATS ((size_t)112 << 10)
 #define MAX_ROW_FLOATS ((size_t)1024)
 #define MAX_TAPS ((size_t)16384)
 

@@ -5,8 +5,10 @@
 #include "base/size.h"
 #include "linalg/gemm_tiled.h"
 #include "ops/conv/padded_tile.h"
+#include "ops/conv/conv_choice.h"
 #include "ops/conv/conv_depthwise.h"
 #include "ops/conv/conv_direct.h"
+#include "ops/conv/conv_few_positions.h"
 #include "ops/shared/product.h"
 
 /* The im2col columns of a tile should stay in the L2 cache together with its output, the
@@ -14,6 +16,8 @@
 #define COLUMN_FLOATS ((size_t)64 << 10)
 #define MIN_POSITIONS ((size_t)128)
 #define PADDED_FLOATS ((size_t)6 << 10)
+/* Floats of a vector of a product: with AVX-512, so that the choice is the same everywhere. */
+#define VECTOR ((size_t)16)
 /* Multiplications in a chunk of depthwise planes: some microseconds. */
 #define MIN_PRODUCTS ((size_t)64 << 10)
 
@@ -30,21 +34,7 @@ static size_t count_positions(const struct ldnq_conv_job *job)
 
 static bool is_depthwise(const struct ldnq_conv_job *job)
 {
-    return job->geometry.channels == 1 && job->outputs <= 4 && job->groups > 1 &&
-           job->geometry.kernel_h * job->geometry.kernel_w <= LDNQ_DEPTHWISE_TAPS;
-}
-
-/* Whether the kernel is 1x1 without stride or pad, so that x itself is the matrix of columns. */
-static bool is_pointwise(const struct ldnq_conv_job *job)
-{
-    const struct ldnq_conv_geometry *g = &job->geometry;
-    return g->kernel_h == 1 && g->kernel_w == 1 && g->stride_h == 1 && g->stride_w == 1 &&
-           g->out_h == g->height && g->out_w == g->width;
-}
-
-static bool uses_direct_convolution(const struct ldnq_conv_job *job)
-{
-    return !is_depthwise(job) && !is_pointwise(job) && ldnq_conv_direct_fits(job);
+    return ldnq_conv_choose_implementation(job) == LDNQ_CONV_DEPTHWISE;
 }
 
 /* ---- tiles ------------------------------------------------------------------------- */
@@ -56,19 +46,44 @@ static size_t choose_depthwise_rows(const struct ldnq_conv_geometry *g, size_t c
     return fitting_rows > extent ? (fitting_rows - extent) / g->stride_h + 1 : 1;
 }
 
-static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_job *job)
+/* Vectors of a product's columns, with `rows` output rows per tile. */
+static size_t count_product_vectors(const struct ldnq_conv_geometry *g, size_t rows)
+{
+    size_t rest = g->out_h % rows * g->out_w;
+    return g->out_h / rows * ldnq_size_ceil_div(rows * g->out_w, VECTOR) +
+           ldnq_size_ceil_div(rest, VECTOR);
+}
+
+/* From some rows to twice as many, those whose columns fill vectors best. */
+static size_t choose_product_rows(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t positions = COLUMN_FLOATS / ldnq_size_max(1, count_cols(job));
+    if (g->out_w > LDNQ_CONV_MAX_COLUMNS)
+        return 1; /* a product writes its tile as one run */
+    size_t least = ldnq_size_max(1, ldnq_size_max(positions, MIN_POSITIONS) / g->out_w);
+    size_t best = ldnq_size_min(least, g->out_h), most = ldnq_size_min(2 * least, g->out_h);
+    for (size_t rows = best; rows <= most; rows++)
+        if (count_product_vectors(g, rows) < count_product_vectors(g, best))
+            best = rows;
+    return best;
+}
+
+static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
     struct ldnq_conv_tiling tiling = { .columns = ldnq_size_min(g->out_w, LDNQ_CONV_MAX_COLUMNS) };
-    if (is_depthwise(job))
+    switch (ldnq_conv_choose_implementation(job)) {
+    case LDNQ_CONV_DEPTHWISE:
         tiling.rows = choose_depthwise_rows(g, tiling.columns);
-    else if (uses_direct_convolution(job))
+        break;
+    case LDNQ_CONV_DIRECT:
         tiling.rows = ldnq_conv_direct_choose_rows(job);
-    else if (tiling.columns < g->out_w)
-        tiling.rows = 1; /* a product writes its tile as one run */
-    else
-        tiling.rows = ldnq_size_max(positions, MIN_POSITIONS) / tiling.columns;
+        break;
+    default:
+        tiling.rows = choose_product_rows(job);
+        break;
+    }
     tiling.rows = ldnq_size_min(ldnq_size_max(tiling.rows, 1), g->out_h);
     tiling.down = ldnq_size_ceil_div(g->out_h, tiling.rows);
     tiling.across = ldnq_size_ceil_div(g->out_w, tiling.columns);
@@ -160,7 +175,7 @@ static void multiply_tile_columns(void *argument, size_t chunk, size_t thread)
     size_t first = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
     const float *x = job->x + image_group * g->channels * g->height * g->width;
     float *y = job->y + image_group * job->outputs * plane + first;
-    bool pointwise = is_pointwise(job);
+    bool pointwise = ldnq_conv_is_pointwise(job);
     const float *columns =
         pointwise ? x + first : fill_tile_columns(job, &tiling, &tile, x, thread);
     struct ldnq_gemm gemm = {
@@ -223,6 +238,13 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
         (float *)job->scratch + thread * ldnq_conv_direct_scratch_floats(job));
 }
 
+static void run_few_positions(void *argument, size_t chunk, size_t thread)
+{
+    const struct ldnq_conv_job *job = argument;
+    float *scratch = (float *)job->scratch + thread * ldnq_conv_few_positions_scratch_floats(job);
+    ldnq_conv_few_positions_compute_chunk(job, chunk, scratch);
+}
+
 /* ---- depthwise ------------------------------------------------------------------------ */
 
 /* A chunk of planes, all tiles of each, and all outputs that read them. */
@@ -255,15 +277,25 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
 
 size_t ldnq_conv_scratch_bytes(const struct ldnq_conv_job *job, size_t threads)
 {
-    size_t bytes, padded_at, floats;
-    /* A convolution that is both depthwise and pointwise runs as depthwise. */
-    if (count_positions(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
+    size_t bytes, padded_at, floats = 0;
+    bool counted = true;
+    if (count_positions(job) == 0)
         return 0;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    if (uses_direct_convolution(job)) /* ldnq_conv_direct_fits bounds the size: no overflow */
-        return threads * ldnq_conv_direct_scratch_floats(job) * sizeof(float);
-    bool counted = count_thread_scratch_floats(job, &tiling, &padded_at, &floats) &&
-                   ldnq_size_mul(floats, threads * sizeof(float), &bytes);
+    switch (ldnq_conv_choose_implementation(job)) {
+    case LDNQ_CONV_POINTWISE:
+        break;
+    case LDNQ_CONV_DIRECT:
+        floats = ldnq_conv_direct_scratch_floats(job);
+        break;
+    case LDNQ_CONV_FEW_POSITIONS:
+        floats = ldnq_conv_few_positions_scratch_floats(job);
+        break;
+    default:
+        counted = count_thread_scratch_floats(job, &tiling, &padded_at, &floats);
+        break;
+    }
+    counted = counted && ldnq_size_mul(floats, threads * sizeof(float), &bytes);
     return counted ? bytes : SIZE_MAX;
 }
 
@@ -273,15 +305,26 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
     if (count_positions(job) == 0 || images == 0)
         return;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    size_t tiles = tiling.down * tiling.across;
-    if (is_depthwise(job))
-        ldnq_pool_run(pool, ldnq_size_ceil_div(images, choose_planes_per_chunk(job)), run_depthwise,
-                      (void *)job);
-    else if (is_pointwise(job) && job->groups == 1)
+    size_t tiles = tiling.down * tiling.across, chunks = images * tiles;
+    ldnq_chunk_fn *run = multiply_tile_columns;
+    switch (ldnq_conv_choose_implementation(job)) {
+    case LDNQ_CONV_POINTWISE:
         multiply_pointwise_tile(job, pool);
-    else if (uses_direct_convolution(job))
-        ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_choose_channel_parts(job, tiles),
-                      run_direct, (void *)job);
-    else
-        ldnq_pool_run(pool, images * tiles, multiply_tile_columns, (void *)job);
+        return;
+    case LDNQ_CONV_DEPTHWISE:
+        chunks = ldnq_size_ceil_div(images, choose_planes_per_chunk(job));
+        run = run_depthwise;
+        break;
+    case LDNQ_CONV_DIRECT:
+        chunks *= ldnq_conv_direct_choose_channel_parts(job, tiles);
+        run = run_direct;
+        break;
+    case LDNQ_CONV_FEW_POSITIONS:
+        chunks = ldnq_conv_few_positions_count_chunks(job);
+        run = run_few_positions;
+        break;
+    case LDNQ_CONV_PRODUCT:
+        break;
+    }
+    ldnq_pool_run(pool, chunks, run, (void *)job);
 }

@@ -6,11 +6,12 @@
  * Owns     nothing; `scratch` has ldnq_conv_scratch_bytes bytes, 64-byte aligned
  * Threads  one pool call; the tiles depend on the sizes alone, and so do the results
  *
- * One of four implementations runs, by the sizes:
- *   depthwise  C = 1 and few outputs: sums in registers (conv_depthwise.h)
- *   pointwise  1x1, stride 1: a matrix product with x itself
- *   direct     small C*KH*KW: sums in registers (conv_direct.h)
- *   product    everything else: im2col, then a matrix product
+ * One of five implementations runs, by the sizes (conv_choice.h):
+ *   depthwise      C = 1 and few outputs: sums in registers (conv_depthwise.h)
+ *   pointwise      1x1, stride 1: a matrix product with x itself
+ *   direct         sums in registers (conv_direct.h)
+ *   few positions  the transposed product (conv_few_positions.h)
+ *   product        everything else: im2col, then a matrix product
  */
 #ifndef LDNQ_OPS_CONV_KERNELS_H
 #define LDNQ_OPS_CONV_KERNELS_H

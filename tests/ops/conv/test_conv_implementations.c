@@ -9,8 +9,10 @@
 
 #include "base/rng.h"
 #include "base/size.h"
+#include "linalg/gemm_tiled.h"
 #include "ops/conv/conv_depthwise.h"
 #include "ops/conv/conv_direct.h"
+#include "ops/conv/conv_few_positions.h"
 
 #define GUARD 7777.0f
 
@@ -79,8 +81,9 @@ static void finish_geometry(struct ldnq_conv_geometry *g, struct ldnq_rng *rng)
 {
     size_t high = (g->kernel_h - 1) * g->dilation_h + 1;
     size_t wide = (g->kernel_w - 1) * g->dilation_w + 1;
-    g->pad_top = ldnq_rng_below(rng, g->kernel_h + 1);
-    g->pad_left = ldnq_rng_below(rng, g->kernel_w + 1);
+    /* With padding, a kernel of one tap has an output outside of the input. */
+    g->pad_top = high > 1 ? ldnq_rng_below(rng, g->kernel_h + 1) : 0;
+    g->pad_left = wide > 1 ? ldnq_rng_below(rng, g->kernel_w + 1) : 0;
     g->height = (g->out_h - 1) * g->stride_h + high - ldnq_size_min(g->pad_top, high - 1);
     g->width = (g->out_w - 1) * g->stride_w + wide - ldnq_size_min(g->pad_left, wide - 1);
 }
@@ -219,6 +222,36 @@ static void large_tiles_should_sum_one_chain(void **state)
     }
 }
 
+/* ---- few positions ------------------------------------------------------------------- */
+
+static void check_few_positions(struct ldnq_conv_geometry g, size_t outputs, struct ldnq_rng *rng)
+{
+    struct conv_memory p = make(g, 1 + ldnq_rng_below(rng, 2), outputs, rng);
+    p.scratch =
+        aligned_alloc(64, ldnq_conv_few_positions_scratch_floats(&p.job) * sizeof *p.scratch + 64);
+    fill_expected(&p);
+    guard(&p);
+    for (size_t i = 0; i < ldnq_conv_few_positions_count_chunks(&p.job); i++)
+        ldnq_conv_few_positions_compute_chunk(&p.job, i, p.scratch);
+    check_result(&p, ldnq_gemm_count_implementations() > 1);
+    destroy(&p);
+}
+
+/* In one part of up to 384 taps; pointwise ones and those of one position among them. */
+static void few_positions_should_sum_one_chain_for_any_geometry(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 7 };
+    for (size_t round = 0; round < 200; round++) {
+        struct ldnq_conv_geometry g = random_geometry(1 + ldnq_rng_below(&rng, round % 2 ? 7 : 1),
+                                                      1 + ldnq_rng_below(&rng, round % 2 ? 20 : 1),
+                                                      1 + ldnq_rng_below(&rng, 40), &rng);
+        if (round % 4 < 2)
+            g.kernel_h = g.kernel_w = g.stride_h = g.stride_w = 1;
+        check_few_positions(g, 1 + ldnq_rng_below(&rng, round % 3 ? 70 : 300), &rng);
+    }
+}
+
 /* ---- depthwise ----------------------------------------------------------------------- */
 
 /* Tiles of up to `rows` rows and all columns, for `planes` planes at a time. */
@@ -277,7 +310,8 @@ static void shared_rows_should_not_change_the_chain(void **state)
     (void)state;
     struct ldnq_rng rng = { 5 };
     for (size_t round = 0; round < 200; round++) {
-        const size_t side = round % 2 ? 3 : 5;
+        static const size_t sides[] = { 3, 5, 7 };
+        const size_t side = sides[round % 3];
         struct ldnq_conv_geometry g =
             random_geometry(1 + round / 2 % 20, 1 + ldnq_rng_below(&rng, 70), 1, &rng);
         g.kernel_h = g.kernel_w = side;
@@ -329,6 +363,7 @@ int main(void)
         cmocka_unit_test(small_convolutions_should_sum_one_chain_for_any_geometry),
         cmocka_unit_test(short_rows_should_sum_one_chain),
         cmocka_unit_test(large_tiles_should_sum_one_chain),
+        cmocka_unit_test(few_positions_should_sum_one_chain_for_any_geometry),
         cmocka_unit_test(depthwise_should_sum_one_chain_for_any_geometry),
         cmocka_unit_test(shared_rows_should_not_change_the_chain),
         cmocka_unit_test(unused_lanes_should_read_no_stale_memory),
