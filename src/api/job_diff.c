@@ -1,6 +1,7 @@
 /* job_diff.c: what quantization did to a network: two models, side by side. */
 #include <string.h>
 
+#include "api/diff_facts.h"
 #include "api/diff_gates.h"
 #include "api/job.h"
 #include "api/output_files.h"
@@ -46,6 +47,9 @@ static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_
     };
     LDNQ_TRY(ldnq_diff_create(&options, job->arena, &found, err));
     LDNQ_TRY(ldnq_diff_judge_gates(job->options, job->arena, found, err));
+    const char *const names[] = { ldnq_onnx_name(a), ldnq_onnx_name(b) };
+    LDNQ_TRY(ldnq_diff_state_facts("diff", names, 2, job->options, diff->b.model, job->arena, found,
+                                   err));
     const char *page = ldnq_option_text(job->options, OPTION_HTML);
     if (ldnq_page_is_wanted(job->options, page)) {
         LDNQ_TRY(ldnq_page_render(found, result, err));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/default_inputs.h"
+#include "api/diff_facts.h"
 #include "api/diff_gates.h"
 #include "api/output_files.h"
 #include "base/clock.h"
@@ -191,6 +192,9 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
     LDNQ_TRY(fill_diff_wide_values(quantize->quantization, quantize->job.arena, diff, err));
     LDNQ_TRY(ldnq_job_goal_fill_diff(&quantize->goal, &quantize->job, diff, err));
     LDNQ_TRY(ldnq_diff_judge_gates(NULL, quantize->job.arena, diff, err));
+    const char *const name = ldnq_onnx_name(quantize->onnx);
+    LDNQ_TRY(ldnq_diff_state_facts("quantize", &name, 1, quantize->job.options, b->model,
+                                   quantize->job.arena, diff, err));
     return ldnq_page_render(diff, result, err);
 }
 

@@ -184,8 +184,16 @@ struct ldnq_diff_gate {
     bool passes;
 };
 
+/* What the quantized file was made of: "seed", "model" ... */
+struct ldnq_diff_fact {
+    const char *name, *text;
+};
+
 struct ldnq_diff {
     struct ldnq_diff_file a, b;
+    const char *command; /* that makes the quantized file or this comparison; NULL: not known */
+    const struct ldnq_diff_fact *facts;
+    size_t fact_count;
     struct ldnq_diff_layer *layers; /* layers in A's order of execution */
     size_t layer_count, paired_layers;
     size_t paired; /* nodes of A with a match; layers included, Q/DQ nodes not */

@@ -46,14 +46,16 @@ static void write_header(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_html_write_text(out, ldnq_html_file_name(diff->b.path));
     ldnq_buffer_append_text(out, "</h1>\n<nav aria-label=\"Sections\">\n");
     const bool has_notes = diff->removed_count + diff->added_count + diff->changed_count > 0;
-    write_link(out, "summary", "Summary", true);
-    write_link(out, "network", "Along the network", diff->layer_count > 0);
+    write_link(out, "verdict", "Verdict", true);
+    write_link(out, "strip", "Graph", diff->layer_count > 0);
     write_link(out, "layers", "Layers", diff->layer_count > 0);
-    write_link(out, "details", "Layer by layer", diff->layer_count > 0);
+    write_link(out, "network", "Along the network", diff->layer_count > 0);
+    write_link(out, "summary", "Outputs and files", true);
     write_link(out, "tensors", "Quantized tensors", diff->tensor_count > 0);
     write_link(out, "float", "Computed in float", diff->float_node_count > 0);
     write_link(out, "wide", "Codes of 16 bits", diff->wide_value_count > 0);
     write_link(out, "graph", "Changes to the graph", has_notes);
+    write_link(out, "reproduce", "Reproduce", diff->command != NULL);
     ldnq_buffer_append_text(out, "</nav>\n</header>\n<main>\n");
 }
 
@@ -61,14 +63,16 @@ void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     write_head(out, diff);
     write_header(out, diff);
-    ldnq_html_write_summary(out, diff);
-    ldnq_html_write_network(out, diff);
+    ldnq_html_write_verdict(out, diff);
+    ldnq_html_write_strip(out, diff);
     ldnq_html_write_layers(out, diff);
-    ldnq_html_write_details(out, diff);
+    ldnq_html_write_network(out, diff);
+    ldnq_html_write_summary(out, diff);
     ldnq_html_write_tensors(out, diff);
     ldnq_html_write_float_nodes(out, diff);
     ldnq_html_write_wide_values(out, diff);
     ldnq_html_write_changes(out, diff);
+    ldnq_html_write_reproduction(out, diff);
     ldnq_buffer_append_text(out, "</main>\n<footer>Written by ldnq " LDNQ_VERSION
                                  ".</footer>\n<script>\n");
     ldnq_buffer_append_text(out, ldnq_page_js);

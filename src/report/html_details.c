@@ -6,6 +6,7 @@
 #include "report/html_figure.h"
 #include "report/html_page.h"
 #include "report/html_write.h"
+#include "report/layer_cost.h"
 
 /* ---- facts --------------------------------------------------------------------------- */
 
@@ -90,7 +91,6 @@ static void write_shape(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
 
 static void write_layer_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
-    ldnq_buffer_append_text(out, "<dl class=\"facts\">\n");
     if (layer->match && strcmp(layer->match, layer->node) != 0)
         write_name(out, "In the quantized file", layer->match);
     if (!layer->match) {
@@ -185,29 +185,26 @@ static void write_convergence_chart(struct ldnq_buffer *out, const struct ldnq_d
 
 /* ---- the panel of a layer ------------------------------------------------------------ */
 
-static void write_summary(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer,
-                          size_t number)
+static void write_step_fact(struct ldnq_buffer *out, const struct ldnq_diff *diff,
+                            const struct ldnq_diff_layer *layer)
 {
-    ldnq_buffer_append_format(out, "<summary><span class=\"number\">%zu</span> ", number);
-    ldnq_html_write_label(out, layer->node);
-    ldnq_buffer_append_text(out, " <span class=\"op\">");
-    ldnq_html_write_text(out, layer->op);
-    ldnq_buffer_append_format(out, "</span><span class=\"figure\">%s",
-                              layer->match ? ldnq_html_weight_type(layer) : "no match");
-    const bool measured = !isnan(layer->isolated.sqnr);
-    const double sqnr = measured ? layer->isolated.sqnr : layer->weight_sqnr;
-    if (!isnan(sqnr)) {
-        ldnq_buffer_append_text(out, " \xc2\xb7 "); /* a middle dot */
-        ldnq_html_write_number(out, LDNQ_HTML_SQNR, sqnr);
-        ldnq_buffer_append_text(out, isfinite(sqnr) ? " dB" : "");
-    }
-    ldnq_buffer_append_text(out, "</span></summary>\n");
+    const struct ldnq_layer_step step = ldnq_layer_step_up(diff, layer);
+    if (!step.codebook)
+        return;
+    open_fact_html(out, "One step up");
+    ldnq_html_write_step(out, &step);
+    close_fact_html(out);
 }
 
-static void write_layer(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer, size_t number)
+void ldnq_html_write_layer_details(struct ldnq_buffer *out, const void *rows, size_t index)
 {
-    ldnq_buffer_append_format(out, "<details class=\"layer\" id=\"layer-%zu\">", number);
-    write_summary(out, layer, number);
+    const struct ldnq_diff *diff = rows;
+    const struct ldnq_diff_layer *layer = &diff->layers[index];
+    ldnq_buffer_append_format(
+        out, "<details class=\"layer\" id=\"layer-%zu\"><summary>Details of layer %zu</summary>\n",
+        index + 1, index + 1);
+    ldnq_buffer_append_text(out, "<dl class=\"facts\">\n");
+    write_step_fact(out, diff, layer);
     write_layer_facts(out, layer);
     ldnq_buffer_append_text(out, "<div class=\"figures\">\n");
     write_weight_histogram(out, layer);
@@ -215,14 +212,4 @@ static void write_layer(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     write_code_count_chart(out, layer);
     write_convergence_chart(out, layer);
     ldnq_buffer_append_text(out, "</div></details>\n");
-}
-
-void ldnq_html_write_details(struct ldnq_buffer *out, const struct ldnq_diff *diff)
-{
-    if (diff->layer_count == 0)
-        return;
-    ldnq_buffer_append_text(out, "<section id=\"details\"><h2>Layer by layer</h2>\n");
-    for (size_t i = 0; i < diff->layer_count; i++)
-        write_layer(out, &diff->layers[i], i + 1);
-    ldnq_buffer_append_text(out, "</section>\n");
 }

@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "report/html_figure.h"
 #include "report/html_page.h"
@@ -77,10 +78,19 @@ static void write_size_chart(struct ldnq_buffer *out, const struct ldnq_diff *di
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
+static bool has_several_types(const struct ldnq_diff *diff)
+{
+    for (size_t i = 1; i < diff->layer_count; i++)
+        if (strcmp(ldnq_html_weight_type(&diff->layers[i]),
+                   ldnq_html_weight_type(&diff->layers[0])) != 0)
+            return true;
+    return false;
+}
+
 static void write_bits_chart(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_init_bits_per_weight(diff, &plot))
+    if (!has_several_types(diff) || !ldnq_plot_init_bits_per_weight(diff, &plot))
         return;
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
     for (size_t i = 0; i < diff->layer_count; i++)
@@ -187,11 +197,11 @@ void ldnq_html_write_network(struct ldnq_buffer *out, const struct ldnq_diff *di
         return;
     ldnq_buffer_append_text(out, "<section id=\"network\"><h2>Along the network</h2>\n"
                                  "<div class=\"figures\">\n");
+    write_goal_chart(out, diff);
     write_error_chart(out, diff);
     write_size_chart(out, diff);
     write_bits_chart(out, diff);
     write_estimate_chart(out, diff);
-    write_goal_chart(out, diff);
     write_convergence_chart(out, diff);
     ldnq_buffer_append_text(out, "</div></section>\n");
 }

@@ -7,14 +7,21 @@
 
 #include "report/buffer.h"
 
-/* Writes the results in a few large numbers, the outputs, the worst layers and the files. */
+/* Writes whether the quantized network can be shipped, in words, with what that rests on: the
+ * limits, a few large numbers and the layers that cost most. */
+void ldnq_html_write_verdict(struct ldnq_buffer *out, const struct ldnq_diff *diff);
+/* Writes the outputs and the files. */
 void ldnq_html_write_summary(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the charts over all layers. */
 void ldnq_html_write_network(struct ldnq_buffer *out, const struct ldnq_diff *diff);
+/* Writes the layers and quantizers as a strip of pictures that link to the table. */
+void ldnq_html_write_strip(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the table of layers. */
 void ldnq_html_write_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff);
-/* Writes one panel per layer. */
-void ldnq_html_write_details(struct ldnq_buffer *out, const struct ldnq_diff *diff);
+/* Writes what a layer's row unfolds to; `rows` is the comparison. */
+void ldnq_html_write_layer_details(struct ldnq_buffer *out, const void *rows, size_t index);
+/* Writes the command, versions and hashes that make the quantized file again. */
+void ldnq_html_write_reproduction(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the table of quantized tensors. */
 void ldnq_html_write_tensors(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the nodes that the target computes in float, each with the reason. */
@@ -28,6 +35,9 @@ void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 
 /* ---- texts that several sections share ---- */
 
+struct ldnq_layer_step;
+/* Writes "int8: +27 kB, output +0.4 dB". */
+void ldnq_html_write_step(struct ldnq_buffer *out, const struct ldnq_layer_step *step);
 /* The type of B's weight: "int4", or "float". */
 const char *ldnq_html_weight_type(const struct ldnq_diff_layer *layer);
 /* The part of the path after the last slash. */

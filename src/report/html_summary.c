@@ -3,81 +3,6 @@
 #include "report/html_page.h"
 #include "report/html_write.h"
 
-#define WORST 5
-#define ARROW " <span class=\"arrow\">\xe2\x86\x92</span> "
-#define TIMES "\xc3\x97"
-
-/* ---- large numbers ------------------------------------------------------------------- */
-
-static void open_tile_html(struct ldnq_buffer *out, const char *term)
-{
-    ldnq_buffer_append_format(out, "<div><dt>%s</dt><dd><b>", term);
-}
-
-/* Ends the large number; the rest of the tile is small. */
-static void close_large_number(struct ldnq_buffer *out)
-{
-    ldnq_buffer_append_text(out, "</b><span>");
-}
-
-static void close_tile_html(struct ldnq_buffer *out)
-{
-    ldnq_buffer_append_text(out, "</span></dd></div>\n");
-}
-
-/* Writes "8.1x smaller". */
-static void write_ratio(struct ldnq_buffer *out, double before, double after)
-{
-    if (before <= 0 || after <= 0 || before == after) {
-        ldnq_buffer_append_text(out, "unchanged");
-        return;
-    }
-    const double ratio = before > after ? before / after : after / before;
-    ldnq_buffer_append_format(out, ratio < 9.995 ? "%.2f" : "%.1f", ratio);
-    ldnq_buffer_append_format(out, TIMES "<small>%s</small>",
-                              before > after ? "smaller" : "larger");
-}
-
-static void write_size_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
-{
-    const struct ldnq_diff_file *a = &diff->a, *b = &diff->b;
-    open_tile_html(out, "File");
-    write_ratio(out, (double)a->bytes, (double)b->bytes);
-    close_large_number(out);
-    ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)a->bytes);
-    ldnq_buffer_append_text(out, ARROW);
-    ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)b->bytes);
-    if (a->data_bytes || b->data_bytes)
-        ldnq_buffer_append_text(out, ", data files included");
-    close_tile_html(out);
-    if (a->weights == 0 || b->weights == 0)
-        return;
-    open_tile_html(out, "Bits per weight");
-    ldnq_html_write_number(out, LDNQ_HTML_BITS, 8.0 * (double)b->weight_bytes / (double)b->weights);
-    close_large_number(out);
-    ldnq_html_write_number(out, LDNQ_HTML_BITS, 8.0 * (double)a->weight_bytes / (double)a->weights);
-    ldnq_buffer_append_text(out, " before");
-    close_tile_html(out);
-}
-
-static void write_pairing_tile(struct ldnq_buffer *out, const struct ldnq_diff *diff)
-{
-    if (diff->layer_count == 0)
-        return;
-    open_tile_html(out, "Layers paired");
-    ldnq_buffer_append_format(out, "%zu<small>of %zu</small>", diff->paired_layers,
-                              diff->layer_count);
-    close_large_number(out);
-    ldnq_buffer_append_format(out, "%zu nodes paired", diff->paired);
-    close_tile_html(out);
-}
-
-/* A noise-to-signal ratio in dB. */
-static double compute_sqnr(double noise_to_signal)
-{
-    return -10 * log10(noise_to_signal);
-}
-
 /* Writes "76.4 to 99.1 %", with a dash of its own where there is no agreement. */
 static void write_agreement_interval(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
 {
@@ -86,45 +11,6 @@ static void write_agreement_interval(struct ldnq_buffer *out, const struct ldnq_
     else
         ldnq_buffer_append_format(out, "%.1f to %.1f\xc2\xa0%%", 100 * output->agreement_low,
                                   100 * output->agreement_high);
-}
-
-static void write_estimate_tile(struct ldnq_buffer *out, const struct ldnq_diff_estimate *estimate)
-{
-    if (!estimate || isnan(estimate->error))
-        return;
-    open_tile_html(out, "Estimated SQNR");
-    ldnq_html_write_number(out, LDNQ_HTML_SQNR, compute_sqnr(estimate->error));
-    ldnq_buffer_append_text(out, "<small>dB</small>");
-    close_large_number(out);
-    ldnq_buffer_append_text(out, "measured: ");
-    ldnq_html_write_number(out, LDNQ_HTML_SQNR, compute_sqnr(estimate->measured));
-    ldnq_buffer_append_text(out, " dB");
-    close_tile_html(out);
-}
-
-/* Tiles for the first output; the table lists all outputs. */
-static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
-{
-    if (diff->samples == 0 || diff->output_count == 0)
-        return;
-    const struct ldnq_diff_output *output = &diff->outputs[0];
-    if (!isnan(output->error.sqnr)) {
-        open_tile_html(out, "Output SQNR");
-        ldnq_html_write_number(out, LDNQ_HTML_SQNR, output->error.sqnr);
-        ldnq_buffer_append_text(out, isfinite(output->error.sqnr) ? "<small>dB</small>" : "");
-        close_large_number(out);
-        ldnq_html_write_name(out, output->name);
-        close_tile_html(out);
-    }
-    if (!isnan(output->agreement)) {
-        open_tile_html(out, "Top-1 agreement");
-        ldnq_buffer_append_format(out, "%.1f<small>%%</small>", 100 * output->agreement);
-        close_large_number(out);
-        ldnq_buffer_append_text(out, "95\xc2\xa0% interval<br>");
-        write_agreement_interval(out, output);
-        close_tile_html(out);
-    }
-    write_estimate_tile(out, diff->estimate);
 }
 
 /* What all figures of errors and accuracy on the page were measured on. */
@@ -215,15 +101,23 @@ static void write_output_row(struct ldnq_buffer *out, const struct ldnq_diff_out
     ldnq_buffer_append_text(out, "</tr>\n");
 }
 
-static void write_estimate_explanation(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+/* A noise-to-signal ratio in dB. */
+static double compute_sqnr(double noise_to_signal)
 {
-    if (diff->estimate)
-        ldnq_buffer_append_text(
-            out, "<p class=\"note\"><dfn>The estimate</dfn> is the same sum over the layers as the "
-                 "theorem\xe2\x80\x99s bound, with coefficients that the backward pass measures "
-                 "instead of products of norms: the noise-to-signal ratio that the changes of all "
-                 "layers should cause, as an SQNR. It and the measured value beside it are means "
-                 "over the outputs on the same samples.</p>\n");
+    return -10 * log10(noise_to_signal);
+}
+
+static void write_estimate(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    if (!diff->estimate || isnan(diff->estimate->error))
+        return;
+    ldnq_buffer_append_text(out, "<p class=\"note\"><dfn>Predicted</dfn> from the changes of all "
+                                 "layers by backward passes: an SQNR of ");
+    ldnq_html_write_number(out, LDNQ_HTML_SQNR, compute_sqnr(diff->estimate->error));
+    ldnq_buffer_append_text(out, " dB, the mean over the outputs; measured on the same samples: ");
+    ldnq_html_write_number(out, LDNQ_HTML_SQNR, compute_sqnr(diff->estimate->measured));
+    ldnq_buffer_append_text(out, " dB. The layers\xe2\x80\x99 shares of the noise are from "
+                                 "it.</p>\n");
 }
 
 static bool is_useful_bound(const struct ldnq_diff_output *output)
@@ -280,6 +174,14 @@ static void write_term_explanations(struct ldnq_buffer *out, const struct ldnq_d
     write_bound_footnote(out, diff);
 }
 
+static void write_pairing(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    ldnq_buffer_append_format(out,
+                              "<p class=\"note\">%zu of %zu layers and %zu nodes of the float file "
+                              "were found in the quantized one.</p>\n",
+                              diff->paired_layers, diff->layer_count, diff->paired);
+}
+
 static void write_output_table(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->samples == 0 || diff->output_count == 0)
@@ -299,71 +201,15 @@ static void write_output_table(struct ldnq_buffer *out, const struct ldnq_diff *
         write_output_row(out, &diff->outputs[i], has_bound);
     ldnq_buffer_append_text(out, "</tbody></table></div>\n");
     write_term_explanations(out, diff);
-    write_estimate_explanation(out, diff);
-}
-
-/* ---- the worst layers ---------------------------------------------------------------- */
-
-/* The SQNR that layers are ranked by. */
-static double compute_sqnr_for_ranking(const struct ldnq_diff *diff, size_t index)
-{
-    const struct ldnq_diff_layer *layer = &diff->layers[index];
-    return diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
-}
-
-/* The layer after `last` in ascending SQNR; layer_count for none. */
-static size_t find_next_worst_layer(const struct ldnq_diff *diff, size_t last)
-{
-    size_t best = diff->layer_count;
-    for (size_t i = 0; i < diff->layer_count; i++) {
-        const double value = compute_sqnr_for_ranking(diff, i);
-        if (!isfinite(value))
-            continue;
-        if (last < diff->layer_count) {
-            const double before = compute_sqnr_for_ranking(diff, last);
-            if (value < before || (value == before && i <= last))
-                continue;
-        }
-        if (best == diff->layer_count || value < compute_sqnr_for_ranking(diff, best))
-            best = i;
-    }
-    return best;
-}
-
-static void write_worst_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff)
-{
-    size_t at = find_next_worst_layer(diff, diff->layer_count);
-    if (at == diff->layer_count)
-        return;
-    ldnq_buffer_append_format(
-        out,
-        "<h3>Largest errors</h3>\n<p class=\"lead\">The layers with the lowest "
-        "%s.</p>\n<ol class=\"worst\">\n",
-        diff->samples ? "isolated SQNR: the error that a layer makes by itself" : "weight SQNR");
-    for (size_t i = 0; i < WORST && at < diff->layer_count;
-         i++, at = find_next_worst_layer(diff, at)) {
-        const struct ldnq_diff_layer *layer = &diff->layers[at];
-        ldnq_buffer_append_format(out, "<li><a href=\"#layer-%zu\">", at + 1);
-        ldnq_html_write_label(out, layer->node);
-        ldnq_buffer_append_text(out, "</a> <span class=\"op\">");
-        ldnq_html_write_text(out, layer->op);
-        ldnq_buffer_append_text(out, "</span> <span class=\"figure\">");
-        ldnq_html_write_number(out, LDNQ_HTML_SQNR, compute_sqnr_for_ranking(diff, at));
-        ldnq_buffer_append_text(out, " dB</span></li>\n");
-    }
-    ldnq_buffer_append_text(out, "</ol>\n");
+    write_estimate(out, diff);
 }
 
 void ldnq_html_write_summary(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    ldnq_buffer_append_text(out, "<section id=\"summary\">\n<dl class=\"tiles\">\n");
-    write_size_tiles(out, diff);
-    write_pairing_tile(out, diff);
-    write_output_tiles(out, diff);
-    ldnq_buffer_append_text(out, "</dl>\n");
+    ldnq_buffer_append_text(out, "<section id=\"summary\"><h2>Outputs and files</h2>\n");
     write_measured_on(out, diff);
     write_output_table(out, diff);
-    write_worst_layers(out, diff);
     write_file_table(out, diff);
+    write_pairing(out, diff);
     ldnq_buffer_append_text(out, "</section>\n");
 }

@@ -39,7 +39,7 @@ static const char *find_html_entity(uint32_t code)
     }
 }
 
-void ldnq_html_write_text(struct ldnq_buffer *out, const char *text)
+static void write_escaped(struct ldnq_buffer *out, const char *text, bool breaks_at_slashes)
 {
     if (!text)
         return;
@@ -51,13 +51,20 @@ void ldnq_html_write_text(struct ldnq_buffer *out, const char *text)
         else
             ldnq_buffer_append(out, bytes,
                                ldnq_utf8_encode(replace_invisible_character(code), bytes));
+        if (code == '/' && breaks_at_slashes)
+            ldnq_buffer_append_text(out, "<wbr>");
     }
+}
+
+void ldnq_html_write_text(struct ldnq_buffer *out, const char *text)
+{
+    write_escaped(out, text, false);
 }
 
 void ldnq_html_write_name(struct ldnq_buffer *out, const char *text)
 {
     ldnq_buffer_append_text(out, "<code>");
-    ldnq_html_write_text(out, text);
+    write_escaped(out, text, true);
     ldnq_buffer_append_text(out, "</code>");
 }
 

@@ -12,7 +12,7 @@
  * characters that change the direction of the text after them become U+FFFD, control characters
  * the symbols that Unicode has for them. NULL is "". */
 void ldnq_html_write_text(struct ldnq_buffer *out, const char *text);
-/* Writes the text escaped, inside <code>...</code>. */
+/* Writes the text escaped, inside <code>...</code>; lines may break after a '/'. */
 void ldnq_html_write_name(struct ldnq_buffer *out, const char *text);
 /* The same, for headings and links, which must not be empty: "(unnamed)" for "". */
 void ldnq_html_write_label(struct ldnq_buffer *out, const char *text);

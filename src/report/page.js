@@ -2,6 +2,8 @@
  * the pointer in charts. The page can be read without this script. */
 "use strict";
 
+document.documentElement.classList.add("js");
+
 /* ---- tables ---- */
 
 const cellOf = (row, column) => row.cells[column];
@@ -22,13 +24,21 @@ function compare(a, b) {
   return a.localeCompare(b, "en", { numeric: true });
 }
 
+const rowsOf = (table) => Array.from(table.querySelectorAll("tbody > tr:not(.unfold)"));
+/* What moves with a row: where rows unfold, each has a tbody of its own. */
+const blockOf = (row) => (row.nextElementSibling && row.nextElementSibling.matches(".unfold")
+  ? row.parentElement : row);
+
 /* Missing values come last in both directions; equal ones keep their order. */
-function sortRows(body, column, ascending) {
-  const rows = Array.from(body.rows, (row) => ({ row, key: keyOf(cellOf(row, column)) }));
+function sortRows(table, column, ascending) {
+  const rows = rowsOf(table).map((row) => ({ row, key: keyOf(cellOf(row, column)) }));
   const missing = rows.filter((entry) => entry.key === null);
   const present = rows.filter((entry) => entry.key !== null);
   present.sort((a, b) => (ascending ? 1 : -1) * compare(a.key, b.key));
-  body.append(...present.concat(missing).map((entry) => entry.row));
+  const blocks = present.concat(missing).map((entry) => blockOf(entry.row));
+  if (blocks.length > 0) {
+    blocks[0].parentElement.append(...blocks);
+  }
 }
 
 function makeSortable(table) {
@@ -38,19 +48,66 @@ function makeSortable(table) {
       const ascending = header.getAttribute("aria-sort") !== "ascending";
       headers.forEach((other) => other.setAttribute("aria-sort", "none"));
       header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
-      sortRows(table.tBodies[0], column, ascending);
+      sortRows(table, column, ascending);
     });
   });
 }
 
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 
+/* ---- columns, and what is beyond the edge ---- */
+
+function chooseColumns(choice) {
+  const table = document.getElementById(choice.dataset.for);
+  const keys = Array.from(table.tHead.rows[0].cells, (header) => header.dataset.k);
+  choice.addEventListener("change", (event) => {
+    const column = keys.indexOf(event.target.value);
+    [table.tHead.rows[0], ...rowsOf(table)].forEach((row) => {
+      row.cells[column].hidden = !event.target.checked;
+    });
+    markFrames();
+  });
+}
+
+function markFrame(frame) {
+  const box = frame.firstElementChild;
+  const right = box.scrollWidth - box.clientWidth - box.scrollLeft > 2;
+  const below = box.scrollHeight - box.clientHeight - box.scrollTop > 2;
+  if (right || below) {
+    frame.dataset.more = "more" + (right ? " \u2192" : "") + (below ? " \u2193" : "");
+  } else {
+    delete frame.dataset.more;
+  }
+}
+
+const frames = Array.from(document.querySelectorAll(".scroll"), (box) => {
+  if (box.parentElement.matches(".frame")) {
+    return box.parentElement;
+  }
+  const frame = document.createElement("div");
+  frame.className = "frame";
+  box.replaceWith(frame);
+  frame.append(box);
+  return frame;
+});
+
+function markFrames() {
+  frames.forEach(markFrame);
+}
+
+frames.forEach((frame) => {
+  frame.firstElementChild.addEventListener("scroll", () => markFrame(frame), { passive: true });
+});
+window.addEventListener("resize", markFrames);
+document.querySelectorAll("details.columns").forEach(chooseColumns);
+markFrames();
+
 /* ---- the filter ---- */
 
 const filter = document.getElementById("filter");
 const layerTable = document.getElementById("layer-table");
 /* In order of execution, however the table is sorted. */
-const layerRows = layerTable ? Array.from(layerTable.tBodies[0].rows) : [];
+const layerRows = layerTable ? rowsOf(layerTable) : [];
 
 function nameOf(row) {
   return row.querySelector("th").textContent;
@@ -59,10 +116,9 @@ function nameOf(row) {
 function applyFilter() {
   const wanted = filter.value.toLowerCase();
   let shown = 0;
-  layerRows.forEach((row, i) => {
+  layerRows.forEach((row) => {
     const hidden = !nameOf(row).toLowerCase().includes(wanted);
-    row.hidden = hidden;
-    document.getElementById("layer-" + (i + 1)).hidden = hidden;
+    row.parentElement.hidden = hidden;
     shown += !hidden;
   });
   filter.closest("p").querySelector("output").textContent =
@@ -76,17 +132,49 @@ if (filter && layerRows.length > 8) {
 
 /* ---- panels ---- */
 
+function unfold(panel, isOpen) {
+  const row = panel.closest(".unfold");
+  panel.open = isOpen;
+  row.classList.toggle("open", isOpen);
+  row.parentElement.hidden = false;
+  row.previousElementSibling.querySelector("th a").setAttribute("aria-expanded", isOpen);
+  markFrames();
+}
+
 function openTarget() {
   const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
-  if (target && target.tagName === "DETAILS") {
-    target.hidden = false;
-    target.open = true;
-    target.scrollIntoView();
+  if (target && target.matches("details.layer")) {
+    unfold(target, true);
+    target.closest("tbody").scrollIntoView();
   }
 }
 
+layerRows.forEach((row) => {
+  const link = row.querySelector("th a");
+  const panel = document.getElementById(link.hash.slice(1));
+  link.setAttribute("aria-expanded", "false");
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    unfold(panel, !panel.open);
+  });
+});
 window.addEventListener("hashchange", openTarget);
 openTarget();
+
+/* ---- copying ---- */
+
+document.querySelectorAll(".copy").forEach((button) => {
+  const text = button.parentElement.querySelector("pre");
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    /* A page from a file has no other clipboard in some browsers. */
+    button.textContent = document.execCommand("copy") ? "Copied" : "Press Ctrl+C";
+  });
+});
 
 /* ---- charts by layer ---- */
 

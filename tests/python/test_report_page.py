@@ -108,7 +108,7 @@ def test_schema_notices_what_is_missing_or_too_much(kind, example):
 ROWS = """
 const table = document.getElementById(arguments[0]);
 const keys = Array.from(table.tHead.rows[0].cells, (cell) => cell.dataset.k);
-return Array.from(table.tBodies[0].rows, (row) => Object.fromEntries(
+return Array.from(table.querySelectorAll("tbody > tr:not(.unfold)"), (row) => Object.fromEntries(
     Array.from(row.cells, (cell, i) => [keys[i], cell.classList.contains("n")
         ? cell.dataset.v ?? null : cell.textContent])));
 """
@@ -197,24 +197,41 @@ def test_filter_hides_layers(show):
     field = driver.find_element("id", "filter")
     field.send_keys("LAYER2.1/conv2")
     shown = driver.execute_script(
-        "return Array.from(document.querySelectorAll('#layer-table tbody tr'))"
-        ".filter((row) => !row.hidden).map((row) => row.querySelector('th').textContent)")
+        "return Array.from(document.querySelectorAll('#layer-table tbody:not([hidden])'))"
+        ".map((block) => block.querySelector('th').textContent)")
     assert shown and all("layer2.1/conv2" in name for name in shown)
     panels = driver.execute_script(
-        "return document.querySelectorAll('details.layer:not([hidden])').length")
+        "return document.querySelectorAll('tbody:not([hidden]) details.layer').length")
     assert panels == len(shown)
     assert driver.find_element("css selector", ".filter output").text == f"{len(shown)} of 300"
 
 
+def test_a_name_unfolds_its_row_and_folds_it_again(show):
+    driver = show("full")
+    link = driver.find_element("css selector", "#layer-table a[href='#layer-2']")
+    row = driver.find_element("css selector", ".unfold:has(#layer-2)")
+    seen = []
+    for _ in range(3):
+        seen.append((row.is_displayed(), link.get_attribute("aria-expanded")))
+        link.click()
+    assert seen == [(False, "false"), (True, "true"), (False, "false")]
+
+
 def test_links_open_their_panel(show):
     driver = show("full")
+    driver.find_element("css selector", "#strip a[href='#layer-7']").click()
+    assert driver.execute_script("""
+        return new Promise((done) => setTimeout(() => {
+            const panel = document.getElementById("layer-7");
+            done(panel.open && panel.getBoundingClientRect().top < innerHeight);
+        }, 300));""")
     assert not driver.execute_script("return document.getElementById('layer-12').open")
     driver.execute_script("document.getElementById('layer-table').scrollIntoView()")
     driver.find_element("css selector", "#layer-table a[href='#layer-12']").click()
     assert driver.execute_script("""
         return new Promise((done) => setTimeout(() => {
             const panel = document.getElementById("layer-12");
-            done(panel.open && panel.getBoundingClientRect().top < innerHeight);
+            done(panel.open && panel.getBoundingClientRect().height > 100);
         }, 300));""")
 
 
@@ -230,11 +247,127 @@ def test_charts_name_the_layer_under_the_pointer(show):
     assert text.startswith("28 /layer3/layer3.1/conv1/Conv: ") and "isolated" in text
 
 
+# ---- the decision
+
+
+def text_of(driver, selector):
+    return driver.find_element("css selector", selector).text
+
+
+@pytest.mark.parametrize("kind, words, level", [
+    ("full", "Do not ship:", "bad"), ("one", "Ready to ship:", "good"),
+    ("still", "Not measured:", "unmeasured"), ("bare", "Not measured:", "unmeasured")])
+def test_page_begins_with_its_verdict(kind, words, level, show, example):
+    driver = show(kind)
+    said = json.loads((example(kind) / "diff.json").read_text(encoding="utf-8"))["verdict"]
+    first = text_of(driver, "main > :first-child > :first-child")
+    assert first == f"{words} {said['reason']}." and said["level"] == level
+    assert driver.find_element("css selector", f"#verdict.{level} p.verdict").is_displayed()
+    assert "bound" not in text_of(driver, "#verdict").lower()
+
+
+def test_limits_say_pass_or_fail(show):
+    driver = show("full")
+    lines = text_of(driver, ".gates").splitlines()
+    assert [line.split()[0] for line in lines] == ["PASS", "FAIL"]
+    assert "97.46 %, at least 95.00 %" in lines[0]
+    assert re.search(r"2.00\sMB, at most 1.00\sMB", lines[1])
+
+
+def test_costly_layers_say_what_a_step_up_costs_and_gains(show):
+    driver = show("full")
+    rows = driver.execute_script(
+        "return Array.from(document.querySelectorAll('.costly tbody tr'),"
+        " (row) => Array.from(row.cells, (cell) => cell.textContent))")
+    assert len(rows) == 5
+    shares = [int(share.split()[0]) for _, _, share, _ in rows]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 0
+    steps = {"int2": "int4", "int4": "int8", "int8": "float"}
+    for _, kind, _, step in rows:
+        assert re.fullmatch(rf"{steps[kind]}: \+[\d.]+\s?k?M?B, layer (\+\d+ dB|exact)", step)
+    rules = text_of(driver, "#verdict pre")
+    assert rules.count("--layer '") == 5
+
+
+def test_six_columns_are_shown_and_the_others_by_choice(show):
+    driver = show("full")
+    shown = ("return Array.from(document.querySelectorAll('#layer-table thead th'))"
+             ".filter((cell) => cell.offsetWidth > 0).map((cell) => cell.dataset.k)")
+    six = ["number", "node", "type", "bytes_b", "isolated", "share"]
+    assert driver.execute_script(shown) == six
+    assert driver.execute_script(
+        "const box = document.querySelector('#layers .scroll');"
+        "return box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight")
+    choice = driver.find_element("css selector", "#layers .columns")
+    choice.find_element("css selector", "summary").click()
+    choice.find_element("css selector", "input[value=macs]").click()
+    assert driver.execute_script(shown) == [*six, "macs"]
+    choice.find_element("css selector", "input[value=macs]").click()
+    assert driver.execute_script(shown) == six
+
+
+UNSIGNED = """
+return Array.from(document.querySelectorAll(".scroll")).filter((box) => {
+    const right = box.scrollWidth - box.clientWidth > 2;
+    const below = box.scrollHeight - box.clientHeight > 2;
+    const sign = box.parentElement.dataset.more ?? "";
+    return right !== sign.includes("\u2192") || below !== sign.includes("\u2193");
+}).length;
+"""
+
+
+@pytest.mark.parametrize("width", [1280, PHONE])
+def test_nothing_is_hidden_without_a_sign(width, show):
+    driver = show("full", width)
+    assert driver.execute_script(UNSIGNED) == 0
+    assert driver.execute_script("return document.querySelectorAll('[data-more]').length") > 0
+    assert driver.execute_script(
+        "return Array.from(document.querySelectorAll('.strip a')).every((box) =>"
+        " box.getBoundingClientRect().right <= innerWidth)")
+
+
+def test_graph_has_a_box_for_each_layer_in_its_colour(show, example):
+    driver = show("full")
+    layers = json.loads((example("full") / "diff.json").read_text(encoding="utf-8"))["layers"]
+
+    def band(layer):
+        value = layer["isolated"]["sqnr_db"]
+        if layer["isolated"]["exact"]:
+            return "exact"
+        return ("unknown" if value is None else "high" if value >= 30 else "fair" if value >= 20
+                else "low" if value >= 10 else "noise")
+
+    boxes = driver.execute_script(
+        "return Array.from(document.querySelectorAll('.strip a'), (a) => [a.className,"
+        " a.querySelectorAll('.quantizer').length, getComputedStyle(a.querySelector('.box')).fill])")
+    assert [name for name, *_ in boxes] == [band(layer) for layer in layers]
+    assert [count for _, count, _ in boxes] == [int(x["input_tensor"] is not None) for x in layers]
+    assert len({fill for *_, fill in boxes}) == len({name for name, *_ in boxes}) > 2
+
+
+def test_reproduction_can_be_copied(show):
+    driver = show("full")
+    block = text_of(driver, "#reproduction")
+    assert block.startswith("ldnq quantize 'models/resnet <50>.onnx'") and "# seed: 3" in block
+    button = driver.find_element("css selector", "#reproduce .copy")
+    button.click()
+    assert button.text in ("Copied", "Press Ctrl+C")
+    assert driver.execute_script("return getSelection().toString()").strip() == block.strip()
+
+
+def test_names_break_after_slashes(show, example):
+    show("full")
+    text = (example("full") / "page.html").read_text(encoding="utf-8")
+    names = re.findall(r"<code>(/<wbr>layer1/.*?)</code>", text)
+    assert names and all(re.fullmatch(r"(?:[^/<]|/<wbr>)+", name) for name in names)
+
+
 # ---- pictures
 
 PICTURES = """
 const done = arguments[arguments.length - 1];
 document.querySelectorAll("details").forEach((panel) => { panel.open = true; });
+document.querySelectorAll(".unfold").forEach((row) => { row.classList.add("open"); });
 async function look(image) {
     image.loading = "eager";
     await image.decode();
@@ -262,7 +395,7 @@ async function look(image) {
 
 
 @pytest.mark.parametrize("kind, width, count", [
-    ("full", 1280, 4 + 4 * 50), ("one", PHONE, 8), ("float", 1280, 3)])
+    ("full", 1280, 4 + 4 * 50), ("one", PHONE, 7), ("float", 1280, 2)])
 def test_pictures_are_drawn(kind, width, count, show):
     pictures = show(kind, width).execute_async_script(PICTURES)
     assert len(pictures) == count, pictures
@@ -319,6 +452,7 @@ function background(element) {
     throw new Error("no background");
 }
 document.querySelectorAll("details").forEach((panel) => { panel.open = true; });
+document.querySelectorAll(".unfold").forEach((row) => { row.classList.add("open"); });
 const worst = [];
 const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 let seen = 0;

@@ -264,6 +264,21 @@ static void sample_outputs(struct ldnq_arena *arena, struct ldnq_diff *diff, dou
     };
 }
 
+/* Limits, of which one is not kept, and what made the file. */
+static void sample_decision(struct ldnq_diff *diff)
+{
+    static const struct ldnq_diff_gate gates[] = {
+        { "agreement", "logits<1000>", "%", false, 95, 97.4609, true },
+        { "file size", NULL, "bytes", true, 1e6, 2e6, false },
+    };
+    static const struct ldnq_diff_fact facts[] = { { "seed", "3" }, { "kernels", "<none>" } };
+    diff->gates = gates;
+    diff->gate_count = 2;
+    diff->command = "ldnq quantize 'models/resnet <50>.onnx' --output out/resnet-int4.onnx";
+    diff->facts = facts;
+    diff->fact_count = 2;
+}
+
 static struct ldnq_diff *sample_diff(struct ldnq_arena *arena, const struct sample_options *options)
 {
     struct ldnq_rng rng = { 20 + options->layers };
@@ -308,6 +323,8 @@ static struct ldnq_diff *sample_diff(struct ldnq_arena *arena, const struct samp
         sample_notes(arena, diff, options->layers);
     if (options->samples)
         sample_outputs(arena, diff, accumulated);
+    if (options->traces && options->layers > 1)
+        sample_decision(diff);
     return diff;
 }
 

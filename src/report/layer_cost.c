@@ -1,0 +1,92 @@
+#include "report/layer_cost.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+
+#define DB_PER_BIT 6.0206
+
+static bool has_estimate(const struct ldnq_diff *diff)
+{
+    for (size_t i = 0; i < diff->layer_count; i++)
+        if (diff->layers[i].output_estimate > 0)
+            return true;
+    return false;
+}
+
+/* The noise that the layer adds; NaN where it was not measured. */
+static double measure_noise(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer)
+{
+    if (has_estimate(diff))
+        return layer->output_estimate;
+    const double sqnr = diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
+    return pow(10, -sqnr / 10);
+}
+
+/* Parts that compensate each other are larger than their sum. */
+static double sum_noise(const struct ldnq_diff *diff)
+{
+    double sum = 0;
+    for (size_t i = 0; i < diff->layer_count; i++) {
+        const double noise = measure_noise(diff, &diff->layers[i]);
+        sum += noise > 0 ? noise : 0;
+    }
+    return has_estimate(diff) && diff->estimate && diff->estimate->error > sum
+               ? diff->estimate->error
+               : sum;
+}
+
+double ldnq_layer_noise_share(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer)
+{
+    const double sum = sum_noise(diff);
+    return sum > 0 ? measure_noise(diff, layer) / sum : NAN;
+}
+
+static struct ldnq_layer_step choose_step(const struct ldnq_diff_layer *layer)
+{
+    const struct ldnq_quantized_tensor *codes = layer->weight;
+    const double weights = (double)layer->weights;
+    const bool is_wide = strstr(codes->type, "16") != NULL || strstr(codes->type, "32") != NULL;
+    const int stored = strstr(codes->type, "2") ? 2 : strstr(codes->type, "4") ? 4 : 8;
+    const double levels = (double)(codes->code_max - codes->code_min) + 1;
+    const double bits = levels > 1 ? log2(levels) : 1;
+    if (is_wide || stored == 8)
+        return (struct ldnq_layer_step){ "float", (double)layer->bytes_a - (double)layer->bytes_b,
+                                         INFINITY, NAN };
+    const int next = 2 * stored;
+    return (struct ldnq_layer_step){ next == 4 ? "int4" : "int8", weights * (next - stored) / 8,
+                                     DB_PER_BIT * fmax(next - bits, 1), NAN };
+}
+
+struct ldnq_layer_step ldnq_layer_step_up(const struct ldnq_diff *diff,
+                                          const struct ldnq_diff_layer *layer)
+{
+    if (!layer->weight || layer->weight->count == 0)
+        return (struct ldnq_layer_step){ NULL, 0, NAN, NAN };
+    struct ldnq_layer_step step = choose_step(layer);
+    const double share = ldnq_layer_noise_share(diff, layer);
+    if (has_estimate(diff) && share >= 0)
+        step.output_gain =
+            -10 * log10(fmax(1 - share * (1 - pow(10, -step.layer_gain / 10)), 1e-3));
+    return step;
+}
+
+size_t ldnq_layers_find_worst(const struct ldnq_diff *diff, size_t *worst, size_t most)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < diff->layer_count; i++) {
+        const double noise = measure_noise(diff, &diff->layers[i]);
+        if (!diff->layers[i].weight || !(noise > 0))
+            continue;
+        size_t at = count;
+        while (at > 0 && measure_noise(diff, &diff->layers[worst[at - 1]]) < noise)
+            at--;
+        if (at == most)
+            continue;
+        count = ldnq_size_min(count + 1, most);
+        memmove(&worst[at + 1], &worst[at], (count - 1 - at) * sizeof *worst);
+        worst[at] = i;
+    }
+    return count;
+}
