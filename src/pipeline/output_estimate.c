@@ -12,10 +12,18 @@
 #define QUICK_MACS 5e9
 #define MOST_DRAWS 256.0
 
-/* Where on the way to the quantized network the Jacobian is taken: the nodes of Gauss's rule, which
- * have equal weights. */
+/* Where on the way to the quantized network the Jacobian is taken: the two nodes of Gauss's rule,
+ * and where these disagree the three that Kronrod adds to them. */
 #define NODES 2
-static const double nodes[NODES] = { 0.21132486540518712, 0.78867513459481288 };
+#define MOST_NODES 5
+static const double nodes[MOST_NODES] = { 0.21132486540518712, 0.78867513459481288, 0.5,
+                                          0.03708995011372428, 0.96291004988627572 };
+static const double node_weights[MOST_NODES] = { 0.5, 0.5, 14.0 / 45, 49.0 / 495, 49.0 / 495 };
+/* The weight of Gauss's nodes among all five, in parts of their own. */
+#define GAUSS_PART (27.0 / 55)
+/* The nodes disagree where half of their difference has more than this part of their mean's power.
+ */
+#define MOST_DISAGREEMENT 0.25
 
 /* To whom a changed value counts, besides the layers. */
 #define OF_ACTIVATIONS SIZE_MAX
@@ -31,7 +39,9 @@ struct output_estimator {
     const struct ldnq_value **values; /* values of `middle` */
     size_t *owner;                    /* by value: a layer, OF_ACTIVATIONS or OF_NORMS */
     const struct ldnq_placed_activation **rounded; /* by value; NULL: a changed constant */
-    double *terms;  /* (draws, values) u' J d, the mean over the nodes */
+    double *terms;  /* (draws, values) u' J d, the weighted sum over the nodes */
+    double *first;  /* (draws) the sum over the values at the first node */
+    size_t node;    /* the current one */
     size_t draw;    /* of the current node */
     double squares; /* the mean of (u'd)^4 */
 };
@@ -204,7 +214,7 @@ static enum ldnq_status add_draw(void *ctx, const struct ldnq_projection *projec
         LDNQ_TRY(ldnq_exec_run(estimator->exec, projection->inputs, err));
     double *terms = estimator->terms + estimator->draw++ * estimator->count;
     for (size_t i = 0; i < estimator->count; i++)
-        terms[i] += project_change(estimator, projection, i) / NODES;
+        terms[i] += node_weights[estimator->node] * project_change(estimator, projection, i);
     if (estimator->exec)
         ldnq_exec_reset(estimator->exec);
     return LDNQ_OK;
@@ -235,15 +245,20 @@ static void add_squares(struct output_estimator *estimator, const double *terms,
         estimate->layers[i] += by_layer[i] * by_layer[i] / draws;
 }
 
-/* ---- the estimate --------------------------------------------------------------------------- */
+/* ---- the nodes ------------------------------------------------------------------------------ */
 
-static enum ldnq_status estimate_in_arena(struct output_estimator *estimator,
-                                          struct ldnq_error *err)
+static double sum_terms(const struct output_estimator *estimator, size_t draw)
+{
+    double sum = 0;
+    for (size_t i = 0; i < estimator->count; i++)
+        sum += estimator->terms[draw * estimator->count + i];
+    return sum;
+}
+
+static enum ldnq_status add_node(struct output_estimator *estimator, size_t node,
+                                 struct ldnq_error *err)
 {
     const struct ldnq_estimate_inputs *inputs = estimator->inputs;
-    LDNQ_TRY(ldnq_ops_clone_graph(inputs->reference, estimator->arena, &estimator->middle, err));
-    LDNQ_TRY(list_changed_values(estimator, err));
-    LDNQ_TRY(create_executor(estimator, err));
     const struct ldnq_projection_options options = {
         .values = estimator->values,
         .value_count = estimator->count,
@@ -253,12 +268,56 @@ static enum ldnq_status estimate_in_arena(struct output_estimator *estimator,
         .max_bytes = inputs->options->max_bytes,
         .pool = inputs->options->pool,
     };
-    for (size_t node = 0; node < NODES; node++) {
-        set_constants(estimator, nodes[node]);
-        estimator->draw = 0;
-        LDNQ_TRY(ldnq_project_outputs(estimator->middle, inputs->samples, &options, add_draw,
-                                      estimator, err));
+    set_constants(estimator, nodes[node]);
+    estimator->node = node;
+    estimator->draw = 0;
+    return ldnq_project_outputs(estimator->middle, inputs->samples, &options, add_draw, estimator,
+                                err);
+}
+
+/* Whether the Jacobian changes so much on the way that two nodes do not say what it does. */
+static bool do_nodes_disagree(const struct output_estimator *estimator)
+{
+    double difference = 0, mean = 0;
+    for (size_t d = 0; d < estimator->estimate->draws; d++) {
+        const double both = sum_terms(estimator, d), half = 2 * estimator->first[d] - both;
+        difference += half * half;
+        mean += both * both;
     }
+    return difference > MOST_DISAGREEMENT * mean;
+}
+
+static enum ldnq_status add_all_nodes(struct output_estimator *estimator, struct ldnq_error *err)
+{
+    const size_t draws = estimator->estimate->draws;
+    LDNQ_TRY(add_node(estimator, 0, err));
+    for (size_t d = 0; d < draws; d++)
+        estimator->first[d] = sum_terms(estimator, d);
+    for (size_t node = 1; node < NODES; node++)
+        LDNQ_TRY(add_node(estimator, node, err));
+    if (!do_nodes_disagree(estimator))
+        return LDNQ_OK;
+    for (size_t i = 0; i < draws * estimator->count; i++)
+        estimator->terms[i] *= GAUSS_PART;
+    for (size_t node = NODES; node < MOST_NODES; node++)
+        LDNQ_TRY(add_node(estimator, node, err));
+    return LDNQ_OK;
+}
+
+/* ---- the estimate --------------------------------------------------------------------------- */
+
+static enum ldnq_status estimate_in_arena(struct output_estimator *estimator,
+                                          struct ldnq_error *err)
+{
+    const struct ldnq_estimate_inputs *inputs = estimator->inputs;
+    LDNQ_TRY(ldnq_ops_clone_graph(inputs->reference, estimator->arena, &estimator->middle, err));
+    LDNQ_TRY(list_changed_values(estimator, err));
+    LDNQ_TRY(create_executor(estimator, err));
+    estimator->first = ldnq_arena_alloc(estimator->arena, estimator->estimate->draws,
+                                        sizeof *estimator->first, err);
+    if (!estimator->first)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(add_all_nodes(estimator, err));
     double *by_layer =
         ldnq_arena_alloc(estimator->arena, inputs->network->count, sizeof *by_layer, err);
     if (!by_layer)

@@ -8,8 +8,8 @@
  *          An activation with a Q/DQ pair has such a term as well, d its rounding
  * Source   the paper bounds the error of the outputs by a linear combination of the layers'
  *          errors. This is that combination with measured coefficients in place of products of
- *          norms, the mean of those at two points between the float network and the quantized
- *          one: along the way the network is not linear, and its ends say little of the middle
+ *          norms, the mean of those at two or five points between the float network and the
+ * quantized one: along the way the network is not linear, and its ends say little of the middle
  */
 #ifndef LDNQ_PIPELINE_OUTPUT_ESTIMATE_H
 #define LDNQ_PIPELINE_OUTPUT_ESTIMATE_H

@@ -201,7 +201,7 @@ struct ldnq_output_estimate {
     double *layers;     /* by layer: error of the outputs by the change of this layer alone */
     double *inputs;     /* by layer: error by the rounding of its input alone */
     double activations; /* error by the rounding of all activations alone */
-    size_t draws;       /* random projections, of one sample and two backward passes each */
+    size_t draws;       /* random projections, of one sample and two or five backward passes each */
     double seconds;
 };
 

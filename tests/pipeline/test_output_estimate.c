@@ -39,6 +39,42 @@ static void estimate_should_be_the_error_of_a_product_of_two_weights(void **stat
     build_free(graph);
 }
 
+/* A square weight whose first input is never anything but 0: the scale is that row's, so that the
+ * codes of all others become 0. */
+static struct ldnq_value *build_vanishing_weight(struct ldnq_graph *graph, unsigned seed)
+{
+    struct ldnq_value *w = build_weight(graph, "", SHAPE(5, 5), seed);
+    float *data = (float *)(uintptr_t)w->constant->data;
+    for (size_t i = 0; i < 5; i++)
+        data[5 * i] = 0;
+    for (size_t i = 0; i < 5; i++)
+        data[i] = 100;
+    return w;
+}
+
+/* A product whose five last weights vanish with (1 - t)^5 on the way: two nodes find .93 of the
+ * error, five all of it. */
+static void estimate_should_follow_a_jacobian_that_changes_on_the_way(void **state)
+{
+    (void)state;
+    struct ldnq_quantization *result;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    struct ldnq_value *v = build_weight(graph, "v", SHAPE(144, 5), 1);
+    for (size_t i = 0; i < 144; i++)
+        ((float *)(uintptr_t)v->constant->data)[5 * i] = 0;
+    struct ldnq_value *y = NODE(graph, "MatMul", "first", NODE(graph, "Flatten", "flat", x), v);
+    for (unsigned i = 0; i < 5; i++)
+        y = NODE(graph, "MatMul", "", y, build_vanishing_weight(graph, 2 + i));
+    build_output(graph, NODE(graph, "MatMul", "last", y, build_weight(graph, "w", SHAPE(5, 1), 7)));
+    assert_ok(ldnq_passes_run(graph, &err));
+    const struct ldnq_quantize_options options = estimating("int4", SAMPLES);
+    assert_ok(quantize(graph, &options, &result));
+    assert_true(fabs(result->accuracy.noise_to_signal - 1) < 1e-3);
+    assert_true(fabs(result->output_estimate.error - 1) < 1e-2);
+    build_free(graph);
+}
+
 /* x (V + dV - V) (W + dW / 2): the part of the first layer. */
 static void part_of_a_layer_should_be_its_change_through_the_mean_of_the_others(void **state)
 {
@@ -160,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(estimate_should_be_the_error_of_a_product_of_two_weights),
+        cmocka_unit_test(estimate_should_follow_a_jacobian_that_changes_on_the_way),
         cmocka_unit_test(part_of_a_layer_should_be_its_change_through_the_mean_of_the_others),
         cmocka_unit_test(estimate_should_predict_the_error_of_a_network_of_all_layers),
         cmocka_unit_test(estimate_should_not_depend_on_the_threads),
