@@ -10,6 +10,7 @@
 #include "api/picture_options.h"
 #include "base/alloc.h"
 #include "base/json_add.h"
+#include "emit/rewrite_lookups.h"
 #include "linalg/blas.h"
 #include "linalg/blas_buffers.h"
 #include "passes/passes.h"
@@ -123,6 +124,19 @@ enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_mod
         return LDNQ_OK;
     LDNQ_TRY(ldnq_cut_foreign_nodes(loaded->graph, &job->sink, &is_empty, err));
     return is_empty ? import_graph(job, loaded, err) : LDNQ_OK;
+}
+
+enum ldnq_status ldnq_job_rewrite_lookups(const struct ldnq_job *job, struct ldnq_job_model *loaded,
+                                          struct ldnq_error *err)
+{
+    if (!ldnq_model_has_operator(loaded->model, "GatherND"))
+        return LDNQ_OK;
+    LDNQ_TRY(import_graph(job, loaded, err));
+    /* Nodes that can't be executed are named later; shapes of the others are known. */
+    const enum ldnq_status status = ldnq_pass_bind_and_fold(loaded->graph, err);
+    if (status != LDNQ_OK && status != LDNQ_UNSUPPORTED && status != LDNQ_MODEL)
+        return status;
+    return ldnq_emit_rewrite_lookups(loaded->model, loaded->graph, err);
 }
 
 enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onnx *onnx,

@@ -41,6 +41,10 @@ void ldnq_job_finish(struct ldnq_job *job);
 /* Loads and imports. The caller destroys loaded->model, also after an error. */
 enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onnx *onnx,
                                struct ldnq_job_model *loaded, struct ldnq_error *err);
+/* Rewrites lookups of a loaded model whose tables can be quantized in another form only
+ * (emit/rewrite_lookups.h); the graph is made after it. Errors: NOMEM, and those of an import. */
+enum ldnq_status ldnq_job_rewrite_lookups(const struct ldnq_job *job, struct ldnq_job_model *loaded,
+                                          struct ldnq_error *err);
 /* Makes the graph of a loaded model, with the option "dim" applied. */
 enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_model *loaded,
                                  struct ldnq_error *err);

@@ -17,6 +17,14 @@ struct diff_job {
     struct ldnq_output_files files;
 };
 
+static enum ldnq_status load_model(const struct ldnq_job *job, const struct ldnq_onnx *onnx,
+                                   struct ldnq_job_model *loaded, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_onnx_load(onnx, &loaded->model, err));
+    LDNQ_TRY(ldnq_job_rewrite_lookups(job, loaded, err));
+    return ldnq_job_import(job, loaded, err);
+}
+
 static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_onnx *a,
                                        const struct ldnq_onnx *b,
                                        const struct ldnq_dataset *samples,
@@ -26,8 +34,8 @@ static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_
     struct ldnq_diff *found;
     job->form = LDNQ_FORM_PAIRS;
     job->cuts_foreign = true;
-    LDNQ_TRY(ldnq_job_load(job, a, &diff->a, err));
-    LDNQ_TRY(ldnq_job_load(job, b, &diff->b, err));
+    LDNQ_TRY(load_model(job, a, &diff->a, err));
+    LDNQ_TRY(load_model(job, b, &diff->b, err));
     LDNQ_TRY(ldnq_output_files_check_model(&diff->files, a, diff->a.model, err));
     LDNQ_TRY(ldnq_output_files_check_model(&diff->files, b, diff->b.model, err));
     if (samples) {

@@ -66,6 +66,7 @@ static enum ldnq_status read_model(struct inspection *found, const struct ldnq_o
     job->form = LDNQ_FORM_PAIRS;
     LDNQ_TRY(ldnq_onnx_load(onnx, &found->loaded.model, err));
     LDNQ_TRY(ldnq_model_inline_functions(found->loaded.model, err));
+    LDNQ_TRY(ldnq_job_rewrite_lookups(job, &found->loaded, err));
     LDNQ_TRY(ldnq_job_import(job, &found->loaded, err));
     const bool bound = bind_batch(found->loaded.graph);
     enum ldnq_status status = ldnq_compute_view_init(&found->nodes, found->loaded.graph, job->arena,

@@ -283,6 +283,7 @@ static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_
     const struct ldnq_activation_options *activations = &quantize->options.activations;
     bool changed;
     LDNQ_TRY(remove_codes(quantize, err));
+    LDNQ_TRY(ldnq_job_rewrite_lookups(&quantize->job, loaded, err));
     LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
     LDNQ_TRY(ldnq_passes_run_in_float32(loaded->graph, err));
     if (!activations->target || activations->dtype == LDNQ_UNDEFINED)

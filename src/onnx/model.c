@@ -73,6 +73,16 @@ int ldnq_model_opset(const struct ldnq_model *model)
     return ldnq_find_onnx_opset(model->proto->opset_import, model->proto->n_opset_import);
 }
 
+bool ldnq_model_has_operator(const struct ldnq_model *model, const char *op_type)
+{
+    const Onnx__GraphProto *graph = model->proto->graph;
+    for (size_t n = 0; n < graph->n_node; n++)
+        if (ldnq_is_onnx_domain(graph->node[n]->domain) &&
+            strcmp(ldnq_or_empty(graph->node[n]->op_type), op_type) == 0)
+            return true;
+    return false;
+}
+
 /* ---- IR version --------------------------------------------------------------------- */
 
 /* The first IR version whose initializers need not be graph inputs. */

@@ -106,6 +106,51 @@ def assert_runs_alike(path, calib, tmp_path, activations=False):
     return plain
 
 
+# ---- lookups in another form
+
+
+@pytest.mark.parametrize("opset", [12, 17])
+@pytest.mark.parametrize("unsqueezed", [True, False])
+def test_lookup_by_tuples_of_one_index_should_become_a_gather(opset, unsqueezed, tmp_path, calib):
+    """As torch's newer exporter writes table[ids]."""
+    axes = {"axes": [-1]} if opset < 13 else {}
+    tuples = node("Unsqueeze", "ids" if axes else "ids last", "tuples", **axes)
+    nodes = [*([tuples] if unsqueezed else []),
+             node("GatherND", "table tuples" if unsqueezed else "table ids", "e", name="embed"),
+             node("MatMul", "e w", "y", name="head")]
+    values = {"table": weights(ROWS, WIDTH), "w": weights(WIDTH, 5, seed=2)}
+    if unsqueezed and not axes:
+        values["last"] = np.array([-1])
+    shape = ("n", 6) if unsqueezed else ("n", 6, 1)
+    source = save(ids_model(nodes, values, shape=shape, opset=opset), tmp_path / "m.onnx")
+    if not unsqueezed:
+        np.savez(calib, ids=np.load(calib)["ids"][..., None])
+    assert [layer["quantizable"] for layer in support.answer("inspect", source)["layers"]] == [
+        True, True]
+    out = tmp_path / "q.onnx"
+    said = quantize(source, out, calib, "int8", "weights", *GPTQ)
+    assert [layer["node"] for layer in said["layers"]] == ["embed", "head"]
+    table = dequantized(out)
+    exact = support.ort_run(source, feeds(calib))["y"]
+    found = assert_runs_alike(out, calib, tmp_path)["y"]
+    assert np.abs(table - values["table"]).max() < 0.01
+    assert np.abs(found - exact).max() < 0.02 * np.abs(exact).max()
+    pairs = support.answer("diff", source, out, "--data", calib)["layers"]
+    assert [pair["node"] for pair in pairs] == ["embed", "head"]
+
+
+def test_lookup_by_tuples_of_two_indices_should_stay(tmp_path):
+    nodes = [node("GatherND", "table ids", "e"), node("Unsqueeze", "e last", "x"),
+             node("MatMul", "x w", "y", name="head")]
+    values = {"table": weights(30, 20), "last": np.array([-1]), "w": weights(1, 5, seed=2)}
+    source = save(ids_model(nodes, values, shape=("n", 6, 2), opset=17), tmp_path / "m.onnx")
+    np.savez(tmp_path / "ids.npz", ids=np.random.default_rng(0).integers(0, 20, (8, 6, 2)))
+    out = tmp_path / "q.onnx"
+    assert [layer["node"] for layer in quantize(source, out, tmp_path / "ids.npz", "int8")["layers"]
+            ] == ["head"]
+    assert "GatherND" in [each.op_type for each in onnx.load(out).graph.node]
+
+
 # ---- the form
 
 
