@@ -285,3 +285,24 @@ def test_weights_in_float8_should_be_dequantized_and_counted(dtype, tmp_path):
     assert_same_as_runtime(path, RNG.normal(size=(5, 24)).astype(np.float32), tmp_path / "r", 1e-5)
     seen = support.answer("inspect", path)["layers"][0]
     assert seen["bytes"] == 24 * 16 + 4 and seen["type"].startswith("float8")
+
+
+def test_infinities_of_float64_should_be_found(tmp_path, calib):
+    """T5 in float16 asks for them before it clamps, and torch asks in float64."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"], "first"),
+             helper.make_node("Cast", ["a"], ["wide"], to=TensorProto.DOUBLE),
+             helper.make_node("IsInf", ["wide"], ["infinite"]),
+             helper.make_node("IsNaN", ["wide"], ["undefined"]),
+             helper.make_node("Or", ["infinite", "undefined"], ["bad"]),
+             helper.make_node("Where", ["bad", "zero", "a"], ["y"])]
+    weight = RNG.normal(size=(24, 6))
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", HALF, ["n", 24])],
+        [helper.make_tensor_value_info("y", HALF, ["n", 6])],
+        [tensor("w", weight, HALF), tensor("zero", 0.0, HALF)])
+    proto = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    source, out = save(proto, tmp_path / "m.onnx"), tmp_path / "q.onnx"
+    assert not quantize(source, out, calib)["not_quantized"]
+    x = np.load(calib).astype(np.float16)
+    x[0, 0], x[1, 1] = np.inf, np.nan
+    assert (assert_same_as_runtime(out, x, tmp_path / "r")["y"][:2] == 0).all()
