@@ -4,25 +4,7 @@
 
 #include "base/growing_list.h"
 #include "ops/op.h"
-
-/* The tensors of a sequence: either a list of values, or pieces of one tensor along an axis. */
-struct sequence {
-    bool is_known;
-    struct ldnq_value **items; /* (count) NULL: pieces of `whole` */
-    size_t count;              /* 0 for pieces of equal size, whose number is not known */
-    struct ldnq_value *whole;
-    int64_t axis;
-    int64_t size;         /* of each piece */
-    const int64_t *sizes; /* (count) of the pieces, where they differ; NULL */
-    bool drops_axis;      /* pieces of size 1 come without the axis */
-};
-
-struct replacement {
-    struct ldnq_graph *graph;
-    struct sequence *sequences; /* by value */
-    struct ldnq_node **nodes;   /* the new list */
-    size_t count, capacity;
-};
+#include "passes/sequence_nodes.h"
 
 /* ---- constants --------------------------------------------------------------------------- */
 
@@ -43,9 +25,9 @@ static bool read_integer(const struct ldnq_value *value, int64_t *out)
     return read_integers(value, out, 1, &count) && count == 1;
 }
 
-static enum ldnq_status add_integers(struct replacement *replacement, const int64_t *values,
-                                     size_t count, bool is_scalar, struct ldnq_value **out,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_sequence_add_integers(struct sequence_replacement *replacement,
+                                            const int64_t *values, size_t count, bool is_scalar,
+                                            struct ldnq_value **out, struct ldnq_error *err)
 {
     const struct ldnq_shape shape = { is_scalar ? 0 : 1, { (int64_t)count } };
     struct ldnq_tensor *tensor;
@@ -56,8 +38,8 @@ static enum ldnq_status add_integers(struct replacement *replacement, const int6
 
 /* ---- new nodes ---------------------------------------------------------------------------- */
 
-static enum ldnq_status append_to_list(struct replacement *replacement, struct ldnq_node *node,
-                                       struct ldnq_error *err)
+enum ldnq_status ldnq_sequence_append_to_list(struct sequence_replacement *replacement,
+                                              struct ldnq_node *node, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_list_reserve(replacement->graph->arena, &replacement->nodes, replacement->count,
                                &replacement->capacity, sizeof *replacement->nodes, err));
@@ -65,11 +47,11 @@ static enum ldnq_status append_to_list(struct replacement *replacement, struct l
     return LDNQ_OK;
 }
 
-/* Appends a node in place of `old`, whose name it has in messages. It is in no file. */
-static enum ldnq_status append_node(struct replacement *replacement, const struct ldnq_node *old,
-                                    const char *op_type, struct ldnq_value **inputs,
-                                    size_t input_count, const struct ldnq_attr *axis,
-                                    struct ldnq_value *output, struct ldnq_error *err)
+enum ldnq_status ldnq_sequence_append_node(struct sequence_replacement *replacement,
+                                           const struct ldnq_node *old, const char *op_type,
+                                           struct ldnq_value **inputs, size_t input_count,
+                                           const struct ldnq_attr *attr, struct ldnq_value *output,
+                                           struct ldnq_error *err)
 {
     struct ldnq_arena *arena = replacement->graph->arena;
     struct ldnq_node *node = ldnq_arena_alloc(arena, 1, sizeof *node, err);
@@ -80,8 +62,8 @@ static enum ldnq_status append_node(struct replacement *replacement, const struc
         return LDNQ_NOMEM;
     memcpy(copies, inputs, input_count * sizeof *copies);
     outputs[0] = output;
-    if (axis)
-        attrs[0] = *axis;
+    if (attr)
+        attrs[0] = *attr;
     *node = (struct ldnq_node){ .name = "",
                                 .label = old->label,
                                 .op_type = op_type,
@@ -92,12 +74,12 @@ static enum ldnq_status append_node(struct replacement *replacement, const struc
                                 .output_count = 1,
                                 .inputs = copies,
                                 .outputs = outputs,
-                                .attr_count = axis ? 1 : 0,
+                                .attr_count = attr ? 1 : 0,
                                 .attrs = attrs,
                                 .within = "a sequence" };
     output->producer = node;
     output->is_no_tensor = false;
-    return append_to_list(replacement, node, err);
+    return ldnq_sequence_append_to_list(replacement, node, err);
 }
 
 static struct ldnq_attr make_axis(int64_t axis)
@@ -107,8 +89,9 @@ static struct ldnq_attr make_axis(int64_t axis)
 
 /* ---- what a sequence holds ---------------------------------------------------------------- */
 
-static enum ldnq_status read_split(struct replacement *replacement, const struct ldnq_node *node,
-                                   struct sequence *out, struct ldnq_error *err)
+static enum ldnq_status read_split(struct sequence_replacement *replacement,
+                                   const struct ldnq_node *node, struct sequence *out,
+                                   struct ldnq_error *err)
 {
     const struct ldnq_value *split = node->input_count > 1 ? node->inputs[1] : NULL;
     *out = (struct sequence){ .whole = node->inputs[0],
@@ -123,6 +106,8 @@ static enum ldnq_status read_split(struct replacement *replacement, const struct
         return LDNQ_OK;
     if (split->constant->shape.rank == 0) {
         out->is_known = read_integer(split, &out->size) && out->size > 0;
+        /* ONNX has no keepdims beside a split, but torch writes unbind so, and runtimes do it. */
+        out->drops_axis = out->size == 1 && ldnq_attr_int(node, "keepdims", 1) == 0;
         return LDNQ_OK;
     }
     const size_t count = ldnq_tensor_count(split->constant);
@@ -145,15 +130,17 @@ static enum ldnq_status read_construct(const struct ldnq_node *node, struct sequ
 /* ---- what readers become -------------------------------------------------------------------- */
 
 /* Writes a piece of a tensor to `output`. */
-static enum ldnq_status append_piece(struct replacement *replacement, const struct ldnq_node *old,
-                                     const struct sequence *sequence, int64_t index,
-                                     struct ldnq_value *output, struct ldnq_error *err)
+static enum ldnq_status append_piece(struct sequence_replacement *replacement,
+                                     const struct ldnq_node *old, const struct sequence *sequence,
+                                     int64_t index, struct ldnq_value *output,
+                                     struct ldnq_error *err)
 {
     struct ldnq_value *inputs[4] = { sequence->whole };
     if (!sequence->sizes && sequence->size == 1) {
         const struct ldnq_attr axis = make_axis(sequence->axis);
-        LDNQ_TRY(add_integers(replacement, &index, 1, sequence->drops_axis, &inputs[1], err));
-        return append_node(replacement, old, "Gather", inputs, 2, &axis, output, err);
+        LDNQ_TRY(ldnq_sequence_add_integers(replacement, &index, 1, sequence->drops_axis,
+                                            &inputs[1], err));
+        return ldnq_sequence_append_node(replacement, old, "Gather", inputs, 2, &axis, output, err);
     }
     int64_t start = index * sequence->size, end = start + sequence->size;
     if (sequence->sizes) {
@@ -162,10 +149,10 @@ static enum ldnq_status append_piece(struct replacement *replacement, const stru
             start += sequence->sizes[i];
         end = start + sequence->sizes[index];
     }
-    LDNQ_TRY(add_integers(replacement, &start, 1, false, &inputs[1], err));
-    LDNQ_TRY(add_integers(replacement, &end, 1, false, &inputs[2], err));
-    LDNQ_TRY(add_integers(replacement, &sequence->axis, 1, false, &inputs[3], err));
-    return append_node(replacement, old, "Slice", inputs, 4, NULL, output, err);
+    LDNQ_TRY(ldnq_sequence_add_integers(replacement, &start, 1, false, &inputs[1], err));
+    LDNQ_TRY(ldnq_sequence_add_integers(replacement, &end, 1, false, &inputs[2], err));
+    LDNQ_TRY(ldnq_sequence_add_integers(replacement, &sequence->axis, 1, false, &inputs[3], err));
+    return ldnq_sequence_append_node(replacement, old, "Slice", inputs, 4, NULL, output, err);
 }
 
 static bool has_item(const struct sequence *sequence, int64_t *index)
@@ -179,7 +166,7 @@ static bool has_item(const struct sequence *sequence, int64_t *index)
     return *index >= 0 && *index < count;
 }
 
-static enum ldnq_status replace_at(struct replacement *replacement, struct ldnq_node *node,
+static enum ldnq_status replace_at(struct sequence_replacement *replacement, struct ldnq_node *node,
                                    bool *is_replaced, struct ldnq_error *err)
 {
     const struct sequence *sequence = &replacement->sequences[node->inputs[0]->index];
@@ -189,29 +176,32 @@ static enum ldnq_status replace_at(struct replacement *replacement, struct ldnq_
     if (!*is_replaced)
         return LDNQ_OK;
     if (sequence->items)
-        return append_node(replacement, node, "Identity", &sequence->items[index], 1, NULL,
-                           node->outputs[0], err);
+        return ldnq_sequence_append_node(replacement, node, "Identity", &sequence->items[index], 1,
+                                         NULL, node->outputs[0], err);
     return append_piece(replacement, node, sequence, index, node->outputs[0], err);
 }
 
 /* Appends an Unsqueeze of one item, for a new axis. */
-static enum ldnq_status append_unsqueeze(struct replacement *replacement,
+static enum ldnq_status append_unsqueeze(struct sequence_replacement *replacement,
                                          const struct ldnq_node *old, struct ldnq_value **item,
                                          int64_t axis, struct ldnq_error *err)
 {
     struct ldnq_value *inputs[2] = { *item }, *output;
-    LDNQ_TRY(add_integers(replacement, &axis, 1, false, &inputs[1], err));
+    LDNQ_TRY(ldnq_sequence_add_integers(replacement, &axis, 1, false, &inputs[1], err));
     LDNQ_TRY(ldnq_graph_add_value(replacement->graph, "", &output, err));
     *item = output;
-    return append_node(replacement, old, "Unsqueeze", inputs, 2, NULL, output, err);
+    return ldnq_sequence_append_node(replacement, old, "Unsqueeze", inputs, 2, NULL, output, err);
 }
 
-static enum ldnq_status replace_concat(struct replacement *replacement, struct ldnq_node *node,
-                                       bool *is_replaced, struct ldnq_error *err)
+static enum ldnq_status replace_concat(struct sequence_replacement *replacement,
+                                       struct ldnq_node *node, bool *is_replaced,
+                                       struct ldnq_error *err)
 {
     const struct sequence *sequence = &replacement->sequences[node->inputs[0]->index];
     const bool has_new_axis = ldnq_attr_int(node, "new_axis", 0) != 0;
     const struct ldnq_attr axis = make_axis(ldnq_attr_int(node, "axis", 0));
+    if (sequence->is_known && sequence->count == 0 && sequence->drops_axis && sequence->axis == 0)
+        return ldnq_sequence_concat_stacked(replacement, node, sequence, is_replaced, err);
     /* Unsqueeze has its axes as an input from opset 13 on. */
     *is_replaced =
         sequence->is_known && sequence->count > 0 && (!has_new_axis || node->opset >= 13);
@@ -231,61 +221,89 @@ static enum ldnq_status replace_concat(struct replacement *replacement, struct l
         if (has_new_axis)
             LDNQ_TRY(append_unsqueeze(replacement, node, &items[i], axis.i, err));
     }
-    return append_node(replacement, node, "Concat", items, sequence->count, &axis, node->outputs[0],
-                       err);
+    return ldnq_sequence_append_node(replacement, node, "Concat", items, sequence->count, &axis,
+                                     node->outputs[0], err);
 }
 
-static enum ldnq_status replace_length(struct replacement *replacement, struct ldnq_node *node,
-                                       bool *is_replaced, struct ldnq_error *err)
+static enum ldnq_status replace_length(struct sequence_replacement *replacement,
+                                       struct ldnq_node *node, bool *is_replaced,
+                                       struct ldnq_error *err)
 {
     const struct sequence *sequence = &replacement->sequences[node->inputs[0]->index];
-    struct ldnq_value *length;
+    struct ldnq_value *length, *inputs[2];
     const int64_t count = (int64_t)sequence->count;
-    *is_replaced = sequence->is_known && count > 0;
+    const bool is_axis = sequence->is_known && count == 0 && sequence->size == 1;
+    const struct ldnq_attr first = make_axis(0);
+    *is_replaced = is_axis || (sequence->is_known && count > 0);
     if (!*is_replaced)
         return LDNQ_OK;
-    LDNQ_TRY(add_integers(replacement, &count, 1, true, &length, err));
-    return append_node(replacement, node, "Identity", &length, 1, NULL, node->outputs[0], err);
+    if (is_axis) {
+        LDNQ_TRY(ldnq_graph_add_value(replacement->graph, "", &inputs[0], err));
+        LDNQ_TRY(
+            ldnq_sequence_add_integers(replacement, &sequence->axis, 1, true, &inputs[1], err));
+        LDNQ_TRY(ldnq_sequence_append_node(replacement, node, "Shape",
+                                           (struct ldnq_value *[]){ sequence->whole }, 1, NULL,
+                                           inputs[0], err));
+        return ldnq_sequence_append_node(replacement, node, "Gather", inputs, 2, &first,
+                                         node->outputs[0], err);
+    }
+    LDNQ_TRY(ldnq_sequence_add_integers(replacement, &count, 1, true, &length, err));
+    return ldnq_sequence_append_node(replacement, node, "Identity", &length, 1, NULL,
+                                     node->outputs[0], err);
 }
 
 /* ---- the pass -------------------------------------------------------------------------------- */
 
-static bool is_of_type(const struct ldnq_node *node, const char *op_type)
+bool ldnq_sequence_is_node(const struct ldnq_node *node, const char *op_type)
 {
     return *node->domain == '\0' && strcmp(node->op_type, op_type) == 0 && node->input_count > 0 &&
            node->inputs[0] && node->output_count == 1 && node->outputs[0];
 }
 
-static enum ldnq_status visit_node(struct replacement *replacement, struct ldnq_node *node,
+/* Of a type that an Einsum moves. */
+static bool is_empty_sequence(const struct ldnq_node *node)
+{
+    const int64_t dtype = ldnq_attr_int(node, "dtype", 1);
+    return *node->domain == '\0' && strcmp(node->op_type, "SequenceEmpty") == 0 &&
+           node->output_count == 1 && node->outputs[0] &&
+           (dtype == 1 || dtype == 10 || dtype == 16);
+}
+
+static enum ldnq_status visit_node(struct sequence_replacement *replacement, struct ldnq_node *node,
                                    struct ldnq_error *err)
 {
     bool is_replaced = false;
-    if (is_of_type(node, "SplitToSequence"))
+    if (ldnq_sequence_is_node(node, "SplitToSequence"))
         LDNQ_TRY(
             read_split(replacement, node, &replacement->sequences[node->outputs[0]->index], err));
-    else if (is_of_type(node, "SequenceConstruct"))
+    else if (ldnq_sequence_is_node(node, "SequenceConstruct"))
         LDNQ_TRY(read_construct(node, &replacement->sequences[node->outputs[0]->index]));
-    else if (is_of_type(node, "SequenceAt"))
+    else if (is_empty_sequence(node))
+        replacement->sequences[node->outputs[0]->index].is_empty = true;
+    else if (*node->domain == '\0' && strcmp(node->op_type, "Loop") == 0)
+        LDNQ_TRY(ldnq_sequence_replace_in_loop(replacement, node, err));
+    else if (ldnq_sequence_is_node(node, "SequenceAt"))
         LDNQ_TRY(replace_at(replacement, node, &is_replaced, err));
-    else if (is_of_type(node, "ConcatFromSequence"))
+    else if (ldnq_sequence_is_node(node, "ConcatFromSequence"))
         LDNQ_TRY(replace_concat(replacement, node, &is_replaced, err));
-    else if (is_of_type(node, "SequenceLength"))
+    else if (ldnq_sequence_is_node(node, "SequenceLength"))
         LDNQ_TRY(replace_length(replacement, node, &is_replaced, err));
-    return is_replaced ? LDNQ_OK : append_to_list(replacement, node, err);
+    return is_replaced ? LDNQ_OK : ldnq_sequence_append_to_list(replacement, node, err);
 }
 
 static bool has_sequences(const struct ldnq_graph *graph)
 {
     for (size_t n = 0; n < graph->node_count; n++)
-        if (is_of_type(graph->nodes[n], "SplitToSequence") ||
-            is_of_type(graph->nodes[n], "SequenceConstruct"))
+        if (ldnq_sequence_is_node(graph->nodes[n], "SplitToSequence") ||
+            ldnq_sequence_is_node(graph->nodes[n], "SequenceConstruct") ||
+            is_empty_sequence(graph->nodes[n]))
             return true;
     return false;
 }
 
 enum ldnq_status ldnq_pass_replace_sequences(struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    struct replacement replacement = { .graph = graph };
+    struct sequence_replacement replacement = { .graph = graph };
     if (!has_sequences(graph))
         return LDNQ_OK;
     /* By values of the file: those of new nodes are no sequences. */

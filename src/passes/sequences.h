@@ -2,8 +2,9 @@
  *
  * TorchScript writes x.split(n)[i] as SplitToSequence and SequenceAt, torch.cat of a list as
  * SequenceConstruct and ConcatFromSequence. Where it is known which tensors a sequence holds, its
- * readers become Slice, Gather, Concat and Unsqueeze in the graph, and no sequence is left. The
- * file keeps its nodes.
+ * readers become Slice, Gather, Concat and Unsqueeze in the graph, and no sequence is left. A list
+ * that a Loop appends to becomes one of its stacked outputs (loop_sequences.c). The file keeps its
+ * nodes.
  */
 #ifndef LDNQ_PASSES_SEQUENCES_H
 #define LDNQ_PASSES_SEQUENCES_H

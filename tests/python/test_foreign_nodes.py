@@ -204,3 +204,69 @@ def test_sequences_should_be_executed_and_quantized(form, tmp_path, calib):
         support.check(tmp_path / "q.onnx")
         support.assert_close(support.run(tmp_path / "q.onnx", {"x": x}, tmp_path),
                              support.ort_run(tmp_path / "q.onnx", {"x": x}), 1e-2)
+
+
+def test_pieces_of_one_should_come_without_their_axis_where_torch_wants_that(tmp_path, calib):
+    """ONNX knows keepdims only without a size; torch writes both, and ONNX Runtime obeys."""
+    nodes = [helper.make_node("Reshape", ["h", "shape"], ["r"]),
+             split("r", "one", axis=1, keepdims=0), at("s", "one", "z")]
+    source = sequences(tmp_path / "m.onnx", nodes, shape=[0, 2, 8], one=1)
+    x = np.load(calib)[:5]
+    support.assert_close(support.run(source, {"x": x}, tmp_path), support.ort_run(source, {"x": x}))
+
+
+# ---- sequences around a loop
+
+JOINED = [(1, 0), (1, 1), (1, 2), (1, -1), (1, -2), (0, 0), (0, 1), (0, -1), (0, -2)]
+
+
+def collecting(path, after=()):
+    """As torch scripts a loop over x.unbind(1) that appends to a list: read by each form of
+    stack and cat, and by `after`."""
+    body = helper.make_graph(
+        [at("s", "i", "xi"), helper.make_node("Add", ["xi", "before"], ["t"]),
+         product("t", "u", "inside", "m"), helper.make_node("Tanh", ["u"], ["state"]),
+         helper.make_node("SequenceInsert", ["list", "state"], ["longer"]),
+         helper.make_node("Identity", ["go"], ["go_on"])], "body",
+        [support.info("i", [], onnx.TensorProto.INT64),
+         support.info("go", [], onnx.TensorProto.BOOL), support.info("before", ["N", 4]),
+         helper.make_tensor_sequence_value_info("list", 1, ["N", 4])],
+        [support.info("go_on", [], onnx.TensorProto.BOOL), support.info("state", ["N", 4]),
+         helper.make_tensor_sequence_value_info("longer", 1, ["N", 4])],
+        [support.tensor("m", support.weights(4, 4, seed=3))])
+    nodes = [helper.make_node("Reshape", ["h", "shape"], ["r"]),
+             split("r", axis=1, keepdims=0),
+             helper.make_node("SequenceLength", ["s"], ["n"]),
+             helper.make_node("Gather", ["r", "zero"], ["g"], axis=1),
+             helper.make_node("SequenceEmpty", [], ["e"]),
+             helper.make_node("Loop", ["n", "", "g", "e"], ["g4", "list_all"], "loop", body=body),
+             *(helper.make_node("ConcatFromSequence", ["list_all"], [f"joined{i}"], axis=axis,
+                                new_axis=new) for i, (new, axis) in enumerate(JOINED)),
+             helper.make_node("Slice", ["joined6", "from", "to", "axes"], ["z"]), *after]
+    sequences(path, nodes, shape=[0, 4, 4], one=1, zero=0, axes=[1], to=[8], **{"from": [0]})
+    proto = onnx.load(path)
+    proto.graph.output.extend(support.info(f"joined{i}", [f"joined{i}_{k}" for k in range(2 + new)])
+                              for i, (new, _) in enumerate(JOINED))
+    return support.save(proto, path)
+
+
+def test_list_that_a_loop_appends_to_should_be_executed_and_quantized(tmp_path, calib):
+    source = collecting(tmp_path / "m.onnx")
+    x = np.load(calib)[:5]
+    support.assert_close(support.run(source, {"x": x}, tmp_path), support.ort_run(source, {"x": x}))
+    result = quantize(tmp_path, source, calib, "--target", "weights", "--weights", "int8",
+                      "--solver", "gptq")
+    assert [layer["node"] for layer in result["layers"]] == ["first", "loop/body/inside", "last"]
+    support.check(tmp_path / "q.onnx")
+    found = support.run(tmp_path / "q.onnx", {"x": x}, tmp_path)
+    support.assert_close(found, support.ort_run(tmp_path / "q.onnx", {"x": x}))
+
+
+def test_list_of_a_loop_that_is_read_otherwise_should_be_named(tmp_path, calib):
+    source = collecting(tmp_path / "m.onnx", [at("list_all", "one", "a")])
+    np.save(tmp_path / "x.npy", np.load(calib)[:5])
+    proto = onnx.load(source)
+    proto.graph.output.append(support.info("a", None))
+    done = support.ldnq("run", support.save(proto, source), "--input", tmp_path / "x.npy",
+                        "--output", tmp_path / "out")
+    assert done.returncode == support.UNSUPPORTED and "SequenceInsert" in done.stderr
