@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+EXPORTERS = "ts11", "ts13", "ts17", "dynamo"  # TorchScript at an opset; dynamo at its default
 SPECIES = {}
 
 
@@ -20,8 +21,12 @@ class Species:
     name: str
     build: Callable[[], nn.Module]
     layers: int  # nodes that multiply by a constant weight, and can be quantized
-    inputs: dict  # {name of forward's argument: function of (rng, batch)}
+    inputs: dict  # {name: function of (rng, batch, more)}, in the order of forward's arguments
     open_batch: bool  # exported with a batch of any size; else of one sample
+    exporters: tuple  # of EXPORTERS; "-half" is in float16
+    axes: dict  # {name of an input: {axis: name}}, of any size as well
+    float_share: float  # most of its weights that may stay float: small tables, fixed places
+    selects: bool  # its outputs have rows that its values select
 
     @property
     def seed(self):
@@ -36,29 +41,41 @@ class Species:
                 settle(part)
         return made.eval()
 
-    def feeds(self, batch, seed=0):
-        """{name: array}, the batch along axis 0."""
+    def feeds(self, batch, seed=0, half=False, more=0):
+        """{name: array}, the batch along axis 0. `more`: how much longer open axes are."""
         rng = np.random.default_rng([self.seed, seed])
-        return {name: draw(rng, batch) for name, draw in self.inputs.items()}
+        made = {name: draw(rng, batch, more if name in self.axes else 0)
+                for name, draw in self.inputs.items()}
+        return {name: array.astype(np.float16) if half and array.dtype == np.float32 else array
+                for name, array in made.items()}
 
 
-def species(name, build, layers, open_batch=True, **inputs):
+def species(name, build, layers, open_batch=True, exporters=EXPORTERS, axes=None, float_share=0.05,
+            selects=False, **inputs):
     assert name not in SPECIES
-    SPECIES[name] = Species(name, build, layers, inputs, open_batch)
+    SPECIES[name] = Species(name, build, layers, inputs, open_batch, exporters, axes or {},
+                            float_share, selects)
 
 
 def floats(*shape):
     """Not centred, as activations are not."""
-    return lambda rng, batch: (rng.standard_normal((batch, *shape)) + 0.3).astype(np.float32)
+    return lambda rng, batch, more: (
+        rng.standard_normal((batch, shape[0] + more, *shape[1:])) + 0.3).astype(np.float32)
 
 
 def ids(length, vocabulary):
-    return lambda rng, batch: rng.integers(0, vocabulary, (batch, length))
+    return lambda rng, batch, more: rng.integers(0, vocabulary, (batch, length + more))
 
 
-def mask(length):
+def mask(length, dtype=bool):
     """True where there is text: at least two tokens of each row."""
-    return lambda rng, batch: np.arange(length) < rng.integers(2, length + 1, (batch, 1))
+    return lambda rng, batch, more: (
+        np.arange(length + more) < rng.integers(2, length + more + 1, (batch, 1))).astype(dtype)
+
+
+def ones(length):
+    """A mask that hides nothing."""
+    return lambda rng, batch, more: np.ones((batch, length + more), np.int64)
 
 
 def settle(part):

@@ -170,10 +170,11 @@ class FusedAttention(nn.Module):
         return self.ways[3](y.transpose(1, 2).reshape(n, t, c))
 
 
-species("encoder-torch", TorchEncoder, 9, tokens=ids(9, 30))
+species("encoder-torch", TorchEncoder, 9, float_share=0.13, tokens=ids(9, 30))
 species("encoder-torch-prenorm", lambda: TorchEncoder(norm_first=True), 9, open_batch=False,
-        tokens=ids(9, 30))
-species("encoder-masked", Masked, 6, tokens=ids(8, 30), kinds=ids(8, 2), mask=mask(8))
+        float_share=0.13, tokens=ids(9, 30))
+species("encoder-masked", Masked, 6, float_share=0.2, tokens=ids(8, 30), kinds=ids(8, 2),
+        mask=mask(8))
 species("decoder-cross", CrossAttention, 9, open_batch=False, target=floats(6, 5),
         memory=floats(9, 12))
 species("attention-fused", FusedAttention, 5, x=floats(6, 7))
@@ -367,10 +368,11 @@ class Conformer(nn.Module):
         return self.head(x)
 
 
-species("attention-einsum", Einsums, 4, x=floats(7, 12))
-species("swin", swin, 15, image=floats(3, 32, 32))
+species("attention-einsum", Einsums, 4, float_share=0.23, x=floats(7, 12))
+species("swin", swin, 15, float_share=0.15, image=floats(3, 32, 32))
 species("mlp-mixer", mixer, 10, image=floats(3, 32, 32))
-species("rotary-decoder", lambda: Rotary(RootMeanSquare), 7, tokens=ids(8, 33))
-species("rotary-decoder-fused-norm", lambda: Rotary(nn.RMSNorm), 7, open_batch=False,
+species("rotary-decoder", lambda: Rotary(RootMeanSquare), 7, float_share=0.22,
         tokens=ids(8, 33))
+species("rotary-decoder-fused-norm", lambda: Rotary(nn.RMSNorm), 7, open_batch=False,
+        float_share=0.22, tokens=ids(8, 33))
 species("conformer", Conformer, 10, spectrogram=floats(1, 12, 20))

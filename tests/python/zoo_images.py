@@ -295,8 +295,8 @@ class Yolo(nn.Module):
 
 def contrasts(*shape):
     """Noise of another strength in each sample: its boxes would be alike otherwise."""
-    return lambda rng, batch: (floats(*shape)(rng, batch) *
-                               rng.uniform(0, 4, (batch, 1, 1, 1))).astype("float32")
+    return lambda rng, batch, more: (floats(*shape)(rng, batch, more) *
+                                     rng.uniform(0, 4, (batch, 1, 1, 1))).astype("float32")
 
 
 species("yolo", Yolo, 31, image=contrasts(3, 32, 32))
