@@ -341,8 +341,8 @@ static bool has_codes_gather(const struct ldnq_graph *graph)
     return false;
 }
 
-enum ldnq_status ldnq_table_forms_rewrite(struct ldnq_graph *graph, size_t *removed,
-                                          struct ldnq_error *err)
+static enum ldnq_status rewrite_graph(struct ldnq_graph *graph, size_t *removed,
+                                      struct ldnq_error *err)
 {
     struct form_rewriter rewriter = { .graph = graph };
     struct table_form form;
@@ -362,4 +362,15 @@ enum ldnq_status ldnq_table_forms_rewrite(struct ldnq_graph *graph, size_t *remo
     graph->node_count = kept;
     *removed = count - kept;
     return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_table_forms_rewrite(struct ldnq_graph *graph, size_t *removed,
+                                          struct ldnq_error *err)
+{
+    size_t ignored;
+    for (size_t n = 0; n < graph->node_count; n++)
+        for (size_t k = 0; k < graph->nodes[n]->attr_count; k++)
+            if (graph->nodes[n]->attrs[k].kind == LDNQ_ATTR_GRAPH)
+                LDNQ_TRY(ldnq_table_forms_rewrite(graph->nodes[n]->attrs[k].g, &ignored, err));
+    return rewrite_graph(graph, removed, err);
 }

@@ -451,11 +451,14 @@ static enum ldnq_status write_bias(struct emitter *emitter,
 static enum ldnq_status remove_folded_nodes(struct emitter *emitter, const struct ldnq_node *node,
                                             struct ldnq_error *err)
 {
-    for (size_t i = 0; i < node->merged_count; i++)
-        ldnq_edit_remove_node(emitter->model, node->merged[i]->origin);
     if (node->merged_count == 0)
         return LDNQ_OK;
-    return ldnq_edit_set_output(emitter->model, node->origin, 0, node->outputs[0]->name, err);
+    /* In a body, the value may have another name than in the file. */
+    const char *output =
+        ldnq_edit_find_output(emitter->model, find_origin(node->merged[node->merged_count - 1]), 0);
+    for (size_t i = 0; i < node->merged_count; i++)
+        ldnq_edit_remove_node(emitter->model, find_origin(node->merged[i]));
+    return ldnq_edit_set_output(emitter->model, find_origin(node), 0, output, err);
 }
 
 static enum ldnq_status write_layer_metadata(struct emitter *emitter,

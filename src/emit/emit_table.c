@@ -5,6 +5,12 @@
 /* Added to codes of 4 bits, so that they are not negative. */
 #define CODE_OFFSET 8
 
+/* The handle of the table's node, which may be in a body. */
+static const void *find_origin(const struct ldnq_layer *layer)
+{
+    return layer->node->origin ? layer->node->origin : layer->node->body_origin;
+}
+
 struct table_emitter {
     struct ldnq_model *model;
     const struct ldnq_quantized_layer *quantized;
@@ -143,7 +149,7 @@ static enum ldnq_status insert_node(struct table_emitter *emitter, const char *o
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_edit_unique_name(emitter->model, layer->weight_name, suffix, &name, err));
     LDNQ_TRY(ldnq_edit_unique_name(emitter->model, name, "_output", output, err));
-    return ldnq_edit_insert_node(emitter->model, layer->node->origin, op_type, name, inputs,
+    return ldnq_edit_insert_node(emitter->model, find_origin(layer), op_type, name, inputs,
                                  b ? 2 : 1, *output, attr, attr ? 1 : 0, err);
 }
 
@@ -181,8 +187,8 @@ static enum ldnq_status add_joined_shape(struct table_emitter *emitter, const ch
 static enum ldnq_status insert_nodes(struct table_emitter *emitter,
                                      const struct ldnq_table_names *names, struct ldnq_error *err)
 {
-    const struct ldnq_node *node = emitter->quantized->layer.node;
-    const char *ids = ldnq_edit_find_input(emitter->model, node->origin, 1);
+    const void *origin = find_origin(&emitter->quantized->layer);
+    const char *ids = ldnq_edit_find_input(emitter->model, origin, 1);
     const struct ldnq_edit_int_attr to_float = { .name = "to",
                                                  .value = emitter->quantized->layer.dtype };
     const char *value, *last[2];
@@ -192,10 +198,10 @@ static enum ldnq_status insert_nodes(struct table_emitter *emitter,
     if (ldnq_emit_table_bits(emitter->quantized) == 4)
         LDNQ_TRY(insert_unpacking(emitter, &last[0], err));
     if (!emitter->quantized->block_index)
-        return ldnq_edit_replace_node(emitter->model, node->origin, "Mul", last, 2, NULL, 0, err);
+        return ldnq_edit_replace_node(emitter->model, origin, "Mul", last, 2, NULL, 0, err);
     LDNQ_TRY(insert_node(emitter, "Mul", last[0], last[1], NULL, &last[0], err));
     LDNQ_TRY(add_joined_shape(emitter, &last[1], err));
-    return ldnq_edit_replace_node(emitter->model, node->origin, "Reshape", last, 2, NULL, 0, err);
+    return ldnq_edit_replace_node(emitter->model, origin, "Reshape", last, 2, NULL, 0, err);
 }
 
 enum ldnq_status ldnq_emit_table(struct ldnq_model *model,

@@ -35,12 +35,21 @@ static enum ldnq_status check_weight(struct ldnq_layer *layer, const struct ldnq
     return LDNQ_OK;
 }
 
-/* A node of a function is in no graph of the file, so that the emitter can't change it. In a body,
- * a table would need nodes for its rows, and merged nodes could not be removed. */
+/* Whether the nodes that were merged into the layer can be removed with it: they are in its body.
+ */
+static bool has_merged_nodes_of_body(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->merged_count; i++)
+        if (!node->merged[i]->body_origin || node->merged[i]->within != node->within)
+            return false;
+    return true;
+}
+
+/* A node of a function is in no graph of the file, so that the emitter can't change it. */
 static enum ldnq_status refuse_inner_layer(struct ldnq_layer *layer, struct ldnq_arena *arena,
                                            struct ldnq_error *err)
 {
-    if (layer->node->body_origin && !ldnq_layer_is_table(layer) && layer->node->merged_count == 0)
+    if (layer->node->body_origin && has_merged_nodes_of_body(layer->node))
         return LDNQ_OK;
     layer->refusal = ldnq_arena_printf(arena, err, "it is part of %s, which is left as it is",
                                        layer->node->within);

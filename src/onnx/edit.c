@@ -277,10 +277,11 @@ bool ldnq_edit_has_node(const struct ldnq_model *model, const void *origin)
 
 void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin)
 {
-    Onnx__GraphProto *graph = model->proto->graph;
-    size_t at = find_node_index(model, origin);
-    if (at == graph->n_node)
+    struct ldnq_graph_path path;
+    size_t at;
+    if (!ldnq_find_graph_of_node(model->proto->graph, origin, &path, &at))
         return;
+    Onnx__GraphProto *graph = path.graphs[path.count - 1];
     for (size_t i = 0; i < graph->node[at]->n_output; i++)
         mark_name_as_removed(model, graph->node[at]->output[i]);
     memmove(graph->node + at, graph->node + at + 1, (graph->n_node - at - 1) * sizeof *graph->node);

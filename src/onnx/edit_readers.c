@@ -3,17 +3,19 @@
 
 #include <string.h>
 
+#include "onnx/edit_bodies.h"
 #include "onnx/model.h"
 #include "onnx/uses.h"
 
+/* In the main graph, or in a body. */
 static const Onnx__NodeProto *find_node_of_origin(const struct ldnq_model *model,
                                                   const void *origin)
 {
-    const Onnx__GraphProto *graph = model->proto->graph;
-    for (size_t n = 0; n < graph->n_node; n++)
-        if (graph->node[n] == origin)
-            return graph->node[n];
-    return NULL;
+    struct ldnq_graph_path path;
+    size_t at;
+    return ldnq_find_graph_of_node(model->proto->graph, origin, &path, &at)
+               ? path.graphs[path.count - 1]->node[at]
+               : NULL;
 }
 
 static bool is_operator(const Onnx__NodeProto *node, const char *op_type)

@@ -213,64 +213,85 @@ static bool only_moves_elements(const struct ldnq_node *node)
             strcmp(node->op_type, "Identity") == 0);
 }
 
-/* The value of the file that has the elements of this one. */
-static const struct ldnq_value *find_stored_value(const struct ldnq_value *value)
+/* The tensor of the file that has the elements of this value; NULL: none. */
+static const struct ldnq_tensor *find_stored_tensor(const struct ldnq_value *value)
 {
     while (value->folded_from && only_moves_elements(value->folded_from) &&
            value->folded_from->inputs[0])
         value = value->folded_from->inputs[0];
-    return value;
+    return value->constant;
 }
 
-static void count_reads_of_node(const struct ldnq_node *node, size_t *reads)
+/* A node with bodies has what they read as its last inputs. */
+static size_t count_reads_of_node(const struct ldnq_node *node, const struct ldnq_tensor *tensor)
 {
-    for (size_t i = 0; i < node->input_count; i++)
-        if (node->inputs[i])
-            reads[find_stored_value(node->inputs[i])->index]++;
+    size_t count = 0, inputs = node->input_count;
+    for (size_t a = 0; a < node->attr_count; a++)
+        if (node->attrs[a].kind == LDNQ_ATTR_GRAPH)
+            inputs = node->input_count - node->capture_count;
+    for (size_t i = 0; i < inputs; i++)
+        count += node->inputs[i] && find_stored_tensor(node->inputs[i]) == tensor;
+    return count;
 }
 
-/* Counts what reads each value of the file, nodes included that folding has computed: they are in
- * the file still. */
-static void count_reads(const struct ldnq_graph *graph, size_t *reads)
+static bool is_captured(const struct ldnq_graph *body, const struct ldnq_value *value)
 {
-    for (size_t n = 0; n < graph->node_count; n++)
-        count_reads_of_node(graph->nodes[n], reads);
+    for (size_t i = 0; i < body->capture_count; i++)
+        if (body->captures[i].inner == value)
+            return true;
+    return false;
+}
+
+/* Counts what reads the tensor in the graph and its bodies, nodes included that folding has
+ * computed: they are in the file still. */
+static size_t count_reads(const struct ldnq_graph *graph, const struct ldnq_tensor *tensor)
+{
+    size_t count = 0;
+    for (size_t n = 0; n < graph->node_count; n++) {
+        const struct ldnq_node *node = graph->nodes[n];
+        count += count_reads_of_node(node, tensor);
+        for (size_t a = 0; a < node->attr_count; a++)
+            if (node->attrs[a].kind == LDNQ_ATTR_GRAPH)
+                count += count_reads(node->attrs[a].g, tensor);
+    }
     for (size_t v = 0; v < graph->value_count; v++) {
         const struct ldnq_node *folded = graph->values[v]->folded_from;
-        if (folded && !only_moves_elements(folded))
-            count_reads_of_node(folded, reads);
+        if (folded && !only_moves_elements(folded) && !is_captured(graph, graph->values[v]))
+            count += count_reads_of_node(folded, tensor);
     }
     for (size_t o = 0; o < graph->output_count; o++)
-        reads[find_stored_value(graph->outputs[o])->index]++;
+        count += find_stored_tensor(graph->outputs[o]) == tensor;
+    return count;
 }
 
-static size_t find_weight_index(const struct ldnq_layer *layer)
+static const struct ldnq_tensor *find_table_tensor(const struct ldnq_layer *layer)
 {
-    return find_stored_value(layer->node->inputs[layer->weight_input])->index;
+    return find_stored_tensor(layer->node->inputs[layer->weight_input]);
+}
+
+/* Whether all that reads the table in the file is a layer that will have its codes. */
+static bool is_read_as_codes(const struct ldnq_graph *graph, const struct ldnq_layer *table,
+                             const struct ldnq_layer *layers, size_t count)
+{
+    const struct ldnq_tensor *tensor = find_table_tensor(table);
+    size_t readers = 0;
+    for (size_t i = 0; i < count; i++)
+        readers += !layers[i].refusal && find_table_tensor(&layers[i]) == tensor;
+    return count_reads(graph, tensor) == readers;
 }
 
 /* A table that something reads in float stays: the file would have its codes besides it. */
-static enum ldnq_status refuse_tables(const struct ldnq_graph *graph, struct ldnq_layer *layers,
-                                      size_t count, struct ldnq_arena *arena,
-                                      struct ldnq_error *err)
+static void refuse_tables(const struct ldnq_graph *graph, struct ldnq_layer *layers, size_t count)
 {
-    size_t *reads = ldnq_arena_alloc(arena, graph->value_count, sizeof *reads, err);
-    if (!reads)
-        return LDNQ_NOMEM;
     /* Infinities are a mask's, which has to have them exactly. */
     for (size_t i = 0; i < count; i++)
         if (!layers[i].refusal && ldnq_layer_is_table(&layers[i]) &&
             !ldnq_tensor_is_finite(layers[i].weight, NULL))
             layers[i].refusal = "its table has elements that are not finite";
-    count_reads(graph, reads);
-    for (size_t i = 0; i < count; i++)
-        if (!layers[i].refusal)
-            reads[find_weight_index(&layers[i])]--;
     for (size_t i = 0; i < count; i++)
         if (!layers[i].refusal && ldnq_layer_is_table(&layers[i]) &&
-            reads[find_weight_index(&layers[i])] > 0)
+            !is_read_as_codes(graph, &layers[i], layers, count))
             layers[i].refusal = "another reader of its table stays float";
-    return LDNQ_OK;
 }
 
 /* ---- layers that pay in float ------------------------------------------------------------------
@@ -507,7 +528,7 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         add_decided_layer(&flow, &all[i], options);
     }
     accept_rather_than_nothing(all, count);
-    LDNQ_TRY(refuse_tables(graph, all, count, arena, err));
+    refuse_tables(graph, all, count);
     for (size_t i = 0; i < count; i++) {
         if (!all[i].refusal)
             selection->layers[selection->count++] = all[i];

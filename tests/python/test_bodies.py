@@ -202,6 +202,99 @@ def test_a_layer_in_a_loop_should_be_dequantized_outside_of_it(kind, tmp_path):
     assert len(said["layers"]) == 3 and not said["changed"]
 
 
+# ---- tables and merged nodes
+
+
+def decoder(own_table, float_reader=False):
+    """Each of four steps looks up a row, which depends on the state; the table may be that of the
+    main graph, which looks up a row of it too."""
+    nodes = [node("Gather", ["table", "ids"], ["row"], name="lookup"),
+             node("Add", ["hin", "row"], ["a"]), node("MatMul", ["a", "lw"], ["b"], name="rec"),
+             node("Tanh", ["b"], ["hout"]), node("Identity", ["cin"], ["cout"])]
+    table = tensor("table", weights(300, 32))
+    body = helper.make_graph(
+        nodes, "body",
+        [info("i", [], TensorProto.INT64), info("cin", [], TensorProto.BOOL), info("hin", None)],
+        [info("cout", [], TensorProto.BOOL), info("hout", None)],
+        [tensor("lw", weights(32, 32, seed=3)), *([table] if own_table else [])])
+    main = [node("Loop", ["n", "", "x"], ["h"], name="loop", body=body),
+            node("MatMul", ["h", "w1"], ["y"], name="head")]
+    outputs = [info("y", ["n", 6])]
+    if not own_table:
+        main.append(node("Gather", ["table", "ids"], ["rows"], name="first"))
+        outputs.append(info("rows", ["n", 32]))
+    if float_reader:
+        main.append(node("ReduceMean", ["table"], ["mean"]))
+        outputs.append(info("mean", [1, 1]))
+    values = [tensor("n", np.int64(4)), tensor("w1", weights(32, 6, seed=2)),
+              *([] if own_table else [table])]
+    graph = helper.make_graph(main, "g", [info("x", ["n", 32]), info("ids", ["n"], TensorProto.INT64)],
+                              outputs, values)
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)])
+
+
+def sentences(count):
+    return {"x": RNG.normal(size=(count, 32)).astype(np.float32),
+            "ids": RNG.integers(0, 300, count)}
+
+
+def quantize_decoder(folder, *options, **model):
+    source, out = save(decoder(**model), folder / "m.onnx"), folder / "q.onnx"
+    np.savez(folder / "x.npz", **sentences(40))
+    return source, out, quantize(source, out, folder / "x.npz", *options)
+
+
+@pytest.mark.parametrize("codebook, options", [
+    ("int8", ()), ("int4", ()), ("int4", ("--granularity", "block", "--block-size", 16))])
+def test_a_table_in_a_body_should_be_looked_up_in_codes(codebook, options, tmp_path):
+    source, out, said = quantize_decoder(tmp_path, "--weights", codebook, *options, own_table=True)
+    assert not said["not_quantized"] and len(said["layers"]) == 3
+    assert not bodies(out)["body"].initializer
+    assert_same(out, tmp_path / "r", sentences(2))
+    tables = [layer for layer in support.answer("inspect", out)["layers"]
+              if layer["node"] == "loop/body/lookup"]
+    assert [table["type"] for table in tables] == [codebook]
+    paired = {layer["node"]: layer for layer in support.answer("diff", source, out)["layers"]}
+    assert paired["loop/body/lookup"]["weight_error"]["sqnr_db"] > (38 if codebook == "int8" else 15)
+
+
+def test_a_table_of_the_graph_and_a_body_should_be_stored_once(tmp_path):
+    _, out, said = quantize_decoder(tmp_path, own_table=False)
+    assert not said["not_quantized"] and len(said["layers"]) == 4
+    tables = [t for t in onnx.load(out).graph.initializer if t.dims and t.dims[0] == 300]
+    assert sorted(t.data_type for t in tables) == [TensorProto.FLOAT, TensorProto.INT8]
+    assert all(t.data_type == TensorProto.INT8 or t.dims[1] == 1 for t in tables)  # scales
+    assert_same(out, tmp_path / "r", sentences(2))
+
+
+def test_a_table_that_something_else_reads_should_stay_in_the_body_too(tmp_path):
+    _, _, said = quantize_decoder(tmp_path, own_table=False, float_reader=True)
+    kept = {layer["node"]: layer["reason"] for layer in said["not_quantized"]}
+    assert set(kept) == {"first", "loop/body/lookup"}
+    assert all("stays float" in reason for reason in kept.values())
+
+
+def test_a_normalization_in_a_branch_that_is_always_taken_should_be_merged(tmp_path):
+    model = detector(condition=True)
+    for attribute in model.graph.node[0].attribute:
+        graph, rate = attribute.g, attribute.g.name
+        names = [f"{name}{rate}" for name in ("bs", "bb", "bm", "bv")]
+        for i, name in enumerate(names):
+            graph.initializer.append(tensor(name, np.abs(weights(16, seed=i)) + .5))
+        at = next(i for i, item in enumerate(graph.node) if item.name == "conv")
+        graph.node[at].output[0] = f"raw{rate}"
+        graph.node.insert(at + 1, node("BatchNormalization", [f"raw{rate}", *names], [f"c{rate}"],
+                                       name="norm"))
+    source, out = save(model, tmp_path / "m.onnx"), tmp_path / "q.onnx"
+    np.save(tmp_path / "x.npy", RNG.normal(size=(40, 64)).astype(np.float32))
+    said = quantize(source, out, tmp_path / "x.npy")
+    assert not said["not_quantized"] and len(said["layers"]) == 4
+    assert "BatchNormalization" not in [n.op_type for n in bodies(out)["then_branch"].node]
+    feeds = {"x": RNG.normal(size=(2, 64)).astype(np.float32)}
+    assert_same(out, tmp_path / "r", feeds)
+    support.assert_close(support.ort_run(out, feeds), support.ort_run(source, feeds), .02)
+
+
 # ---- what leaves them as they are
 
 
