@@ -184,6 +184,20 @@ struct ldnq_diff_gate {
     bool passes;
 };
 
+#define LDNQ_DIFF_MOST_SAMPLES ((size_t)24)
+#define LDNQ_DIFF_SAMPLE_VALUES ((size_t)8)
+
+/* A sample whose largest score is of another class in B. */
+struct ldnq_diff_sample {
+    const char *name;   /* its file, or "x.npy[3]" */
+    const char *output; /* the scores; name in A */
+    size_t class_a, class_b;
+    size_t width, height;  /* 0 where no input is a picture */
+    const uint8_t *pixels; /* (height, width, 4) RGBA, from the least value to the largest */
+    double values[LDNQ_DIFF_SAMPLE_VALUES]; /* without a picture: the first of the first input */
+    size_t value_count;
+};
+
 /* What the quantized file was made of: "seed", "model" ... */
 struct ldnq_diff_fact {
     const char *name, *text;
@@ -204,6 +218,8 @@ struct ldnq_diff {
     size_t samples;             /* 0: structure and weights alone were compared */
     const char *measured_on;    /* what these samples are: "20 held-out samples"; NULL without */
     bool is_measured_on_fitted; /* the weights were fitted to them: errors are too small */
+    struct ldnq_diff_sample *changed_samples; /* the first of them */
+    size_t changed_sample_count, changed_sample_total;
     const struct ldnq_diff_gate *gates;
     size_t gate_count;
     double seconds; /* time that running the samples took */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/size.h"
+#include "compare/changed_samples.h"
 #include "compare/isolated_run.h"
 #include "metric/batch_check.h"
 #include "metric/error_bound.h"
@@ -211,6 +212,17 @@ static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor 
         }
         LDNQ_TRY(ldnq_output_sums_add(&m->sums[o], y && t ? &y_part : y, y && t ? &t_part : t,
                                       samples, m->options->pool, err));
+        const struct ldnq_compared_batch batch = {
+            .samples = m->options->samples,
+            .first = m->sample,
+            .count = samples,
+            .inputs = inputs,
+            .input_count = m->graph_a->input_count,
+            .output = m->graph_a->outputs[o]->name,
+            .t = y && t ? &t_part : t,
+            .y = y && t ? &y_part : y,
+        };
+        LDNQ_TRY(ldnq_changed_samples_add(&batch, m->arena, m->diff, err));
     }
     return LDNQ_OK;
 }

@@ -47,6 +47,7 @@ static void write_header(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_buffer_append_text(out, "</h1>\n<nav aria-label=\"Sections\">\n");
     const bool has_notes = diff->removed_count + diff->added_count + diff->changed_count > 0;
     write_link(out, "verdict", "Verdict", true);
+    write_link(out, "samples", "Samples", diff->changed_sample_count > 0);
     write_link(out, "strip", "Graph", diff->layer_count > 0);
     write_link(out, "layers", "Layers", diff->layer_count > 0);
     write_link(out, "network", "Along the network", diff->layer_count > 0);
@@ -64,6 +65,7 @@ void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     write_head(out, diff);
     write_header(out, diff);
     ldnq_html_write_verdict(out, diff);
+    ldnq_html_write_samples(out, diff);
     ldnq_html_write_strip(out, diff);
     ldnq_html_write_layers(out, diff);
     ldnq_html_write_network(out, diff);

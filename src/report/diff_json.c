@@ -273,6 +273,22 @@ static bool add_gates_json(cJSON *root, const struct ldnq_diff *diff)
     return array != NULL;
 }
 
+/* Without the pictures. */
+static bool add_changed_samples_json(cJSON *root, const struct ldnq_diff *diff)
+{
+    cJSON *array = cJSON_AddArrayToObject(root, "changed_samples");
+    for (size_t i = 0; array && i < diff->changed_sample_count; i++) {
+        const struct ldnq_diff_sample *sample = &diff->changed_samples[i];
+        cJSON *item = append_json_object(array);
+        if (!item || !ldnq_json_add_text(item, "name", sample->name) ||
+            !ldnq_json_add_text(item, "output", sample->output) ||
+            !add_json_count(item, "class_a", sample->class_a) ||
+            !add_json_count(item, "class_b", sample->class_b))
+            return false;
+    }
+    return array != NULL;
+}
+
 static bool add_verdict_json(cJSON *root, const struct ldnq_diff *diff)
 {
     const struct ldnq_verdict verdict = ldnq_diff_judge(diff);
@@ -301,7 +317,7 @@ static bool add_diff_json(cJSON *root, const struct ldnq_diff *diff)
            add_json_count(root, "samples", diff->samples) &&
            ldnq_json_add_text(root, "measured_on", diff->measured_on) &&
            add_json_number_or_null(root, "seconds", diff->samples > 0, diff->seconds) &&
-           add_outputs_json(root, diff) &&
+           add_outputs_json(root, diff) && add_changed_samples_json(root, diff) &&
            ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
 }
 

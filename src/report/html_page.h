@@ -14,6 +14,8 @@ void ldnq_html_write_verdict(struct ldnq_buffer *out, const struct ldnq_diff *di
 void ldnq_html_write_summary(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the charts over all layers. */
 void ldnq_html_write_network(struct ldnq_buffer *out, const struct ldnq_diff *diff);
+/* Writes the samples whose answer changed. */
+void ldnq_html_write_samples(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the layers and quantizers as a strip of pictures that link to the table. */
 void ldnq_html_write_strip(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 /* Writes the table of layers. */

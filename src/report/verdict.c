@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Shares of samples with the same class. */
 #define GOOD_AGREEMENT 0.97
@@ -11,6 +12,7 @@
 #define SURE_SQNR 25.0
 
 #define LONGEST_NAME 60
+#define LONGEST_REASON 400
 
 const char *ldnq_verdict_name(enum ldnq_verdict_level level)
 {
@@ -131,17 +133,19 @@ static void describe_output(const struct ldnq_diff *diff, struct ldnq_verdict *v
         const bool is_few =
             verdict->level == LDNQ_VERDICT_DOUBTFUL && output->agreement >= GOOD_AGREEMENT;
         snprintf(text, size,
-                 "the top-1 class is the float network's in %.1f %% of %zu samples (95 %% interval "
+                 "the top-1 class is the float network's in %.1f %% of %s (95 %% interval "
                  "%.1f to %.1f %%)%s",
-                 100 * output->agreement, diff->samples, 100 * output->agreement_low,
-                 100 * output->agreement_high,
+                 100 * output->agreement, diff->measured_on ? diff->measured_on : "the samples",
+                 100 * output->agreement_low, 100 * output->agreement_high,
                  is_few ? "; these are too few samples to be sure" : "");
     } else if (isinf(output->error.sqnr)) {
         snprintf(text, size, "the outputs are those of the float network, to the bit");
     } else {
-        snprintf(text, size, "the output '%.*s' has an SQNR of %.1f dB: its error is %.2g %% of it",
+        snprintf(text, size,
+                 "the output '%.*s' has an SQNR of %.1f dB, its error is %.2g %% of it, on %s",
                  LONGEST_NAME, output->name, output->error.sqnr,
-                 100 * pow(10, -output->error.sqnr / 20));
+                 100 * pow(10, -output->error.sqnr / 20),
+                 diff->measured_on ? diff->measured_on : "the samples");
     }
 }
 
@@ -166,8 +170,10 @@ struct ldnq_verdict ldnq_diff_judge(const struct ldnq_diff *diff)
     }
     if (failed > 0) {
         verdict.level = LDNQ_VERDICT_BAD;
-        snprintf(verdict.reason, sizeof verdict.reason, "%zu of %zu limits %s not kept", failed,
-                 diff->gate_count, failed == 1 ? "is" : "are");
+        char measured[sizeof verdict.reason];
+        memcpy(measured, verdict.reason, sizeof measured);
+        snprintf(verdict.reason, sizeof verdict.reason, "%zu of %zu limits %s not kept; %.*s",
+                 failed, diff->gate_count, failed == 1 ? "is" : "are", LONGEST_REASON, measured);
     } else if (limits_accuracy(diff)) {
         verdict.level = LDNQ_VERDICT_GOOD;
     }

@@ -20,7 +20,7 @@ enum ldnq_verdict_level {
 struct ldnq_verdict {
     enum ldnq_verdict_level level;
     const struct ldnq_diff_output *output; /* the worst one; NULL where none could be measured */
-    char reason[320];                      /* plain text, without a period; names are cut */
+    char reason[480];                      /* plain text, without a period; names are cut */
 };
 
 /* The level in JSON, and as words to begin with. */

@@ -510,6 +510,10 @@ def test_gates_should_have_an_exit_code_and_say_by_how_much(tmp_path):
     assert [(gate["figure"], gate["passes"]) for gate in told["gates"]] == [
         ("SQNR", False), ("agreement", True), ("file size", True)]
     told = diff(source, quantized, *data, *passed)
+    changed = told["changed_samples"]
+    assert len(changed) == min(24, round((1 - agreement / 100) * told["samples"])) > 0
+    assert all(sample["class_a"] != sample["class_b"] for sample in changed)
+    assert all(sample["name"].endswith(".png") for sample in changed)
     assert told["verdict"]["level"] == "good" and all(gate["passes"] for gate in told["gates"])
     for gate in ("--fail-below-sqnr", "--fail-below-agreement"):
         refused = support.ldnq("diff", source, quantized, gate, 3)

@@ -279,6 +279,30 @@ static void sample_decision(struct ldnq_diff *diff)
     diff->fact_count = 2;
 }
 
+/* Two samples with another answer, one of them a picture. */
+static void sample_changed(struct ldnq_arena *arena, struct ldnq_diff *diff)
+{
+    uint8_t *pixels = sample_alloc(arena, 4 * 16 * 12, 1);
+    for (size_t i = 0; i < 4 * 16 * 12; i++)
+        pixels[i] = (uint8_t)(i % 4 == 3 ? 255 : 40 + i % 16 * 10);
+    diff->changed_samples = sample_alloc(arena, 2, sizeof *diff->changed_samples);
+    diff->changed_samples[0] = (struct ldnq_diff_sample){ .name = "cat/<7>.png",
+                                                          .output = "logits<1000>",
+                                                          .class_a = 281,
+                                                          .class_b = 282,
+                                                          .width = 16,
+                                                          .height = 12,
+                                                          .pixels = pixels };
+    diff->changed_samples[1] = (struct ldnq_diff_sample){ .name = "x.npy[3]",
+                                                          .output = "logits<1000>",
+                                                          .class_a = 1,
+                                                          .class_b = 7,
+                                                          .values = { 0.25, -3 },
+                                                          .value_count = 2 };
+    diff->changed_sample_count = 2;
+    diff->changed_sample_total = 13;
+}
+
 static struct ldnq_diff *sample_diff(struct ldnq_arena *arena, const struct sample_options *options)
 {
     struct ldnq_rng rng = { 20 + options->layers };
@@ -323,8 +347,10 @@ static struct ldnq_diff *sample_diff(struct ldnq_arena *arena, const struct samp
         sample_notes(arena, diff, options->layers);
     if (options->samples)
         sample_outputs(arena, diff, accumulated);
-    if (options->traces && options->layers > 1)
+    if (options->traces && options->layers > 1) {
         sample_decision(diff);
+        sample_changed(arena, diff);
+    }
     return diff;
 }
 

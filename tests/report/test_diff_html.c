@@ -70,7 +70,7 @@ static void page_should_hold_everything_of_a_full_diff(void **state)
         if (!has(parts[i]))
             fail_msg("%s is missing", parts[i]);
     assert_int_equal(count_of("<details class=\"layer\""), 54);
-    assert_int_equal(count_of("<img "), 4 + 4 * 50);
+    assert_int_equal(count_of("<img "), 1 + 4 + 4 * 50);
     assert_int_equal(count_of(" alt=\""), count_of("<img "));
 }
 

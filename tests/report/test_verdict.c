@@ -55,7 +55,9 @@ static void the_worst_output_should_decide(void **state)
 {
     (void)state;
     struct ldnq_diff_output outputs[] = { regression(40), classifier(.5, .4, 30), regression(12) };
-    const struct ldnq_diff diff = { .samples = 9, .outputs = outputs, .output_count = 3 };
+    const struct ldnq_diff diff = {
+        .samples = 9, .measured_on = "9 samples", .outputs = outputs, .output_count = 3
+    };
     const struct ldnq_verdict verdict = ldnq_diff_judge(&diff);
     assert_int_equal(verdict.level, LDNQ_VERDICT_BAD);
     assert_ptr_equal(verdict.output, &outputs[1]);
