@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/pool.h"
+#include "base/simd.h"
 #include "base/size.h"
 
 /* Elements that one chunk of work sums. The cut depends on sizes alone, so the result does
@@ -35,19 +36,58 @@ struct distance_chunks {
     struct ldnq_distance *sums; /* one per chunk */
 };
 
+/* Sums that run side by side, as each addition waits for the one before it. */
+#define LANES 16
+
+struct distance_lanes {
+    double tt[LANES], yy[LANES], ty[LANES], ee[LANES], largest[LANES];
+};
+
+/* Adds `LANES` elements. */
+static inline __attribute__((always_inline)) void add_to_lanes(const float *y, const float *t,
+                                                               struct distance_lanes *sums)
+{
+    for (size_t l = 0; l < LANES; l++) {
+        const double a = (double)y[l], b = (double)t[l], e = a - b, size = fabs(e);
+        sums->tt[l] += b * b;
+        sums->yy[l] += a * a;
+        sums->ty[l] += b * a;
+        sums->ee[l] += e * e;
+        sums->largest[l] = size > sums->largest[l] ? size : sums->largest[l];
+    }
+}
+
+LDNQ_MULTIVERSION
+static void sum_distances(const float *y, const float *t, size_t count,
+                          struct distance_lanes *result)
+{
+    struct distance_lanes sums = { { 0 }, { 0 }, { 0 }, { 0 }, { 0 } };
+    float last_y[LANES] = { 0 }, last_t[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        add_to_lanes(y + i, t + i, &sums);
+    for (size_t l = 0; i + l < count; l++) {
+        last_y[l] = y[i + l];
+        last_t[l] = t[i + l];
+    }
+    add_to_lanes(last_y, last_t, &sums);
+    *result = sums;
+}
+
 static void sum_chunk_distance(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct distance_chunks *chunks = ctx;
     const size_t first = chunk * CHUNK, count = ldnq_size_min(CHUNK, chunks->count - first);
-    const float *y = chunks->y + first, *t = chunks->t + first;
-    struct ldnq_distance s = { .tt = ldnq_compute_squared_error(t, NULL, count),
-                               .yy = ldnq_compute_squared_error(y, NULL, count),
-                               .ee = ldnq_compute_squared_error(y, t, count) };
-    for (size_t i = 0; i < count; i++) {
-        const double error = fabs((double)y[i] - (double)t[i]);
-        s.ty += (double)t[i] * (double)y[i];
-        s.max_error = error > s.max_error ? error : s.max_error;
+    struct distance_lanes lanes;
+    struct ldnq_distance s = { .tt = 0 };
+    sum_distances(chunks->y + first, chunks->t + first, count, &lanes);
+    for (size_t l = 0; l < LANES; l++) {
+        s.tt += lanes.tt[l];
+        s.yy += lanes.yy[l];
+        s.ty += lanes.ty[l];
+        s.ee += lanes.ee[l];
+        s.max_error = fmax(s.max_error, lanes.largest[l]);
     }
     chunks->sums[chunk] = s;
 }

@@ -46,6 +46,34 @@ distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared(v
     assert_true(isnan(ldnq_distance_compute_cosine(&none)));
 }
 
+static void distance_should_equal_the_plain_sums_for_any_count(void **state)
+{
+    (void)state;
+    float t[70], y[70];
+    for (int i = 0; i < 70; i++) {
+        t[i] = sinf((float)(3 * i));
+        y[i] = t[i] + 0.1f * cosf((float)(7 * i));
+    }
+    for (int count = 1; count <= 70; count++) {
+        const struct ldnq_tensor a = tensor(t, 1, count), b = tensor(y, 1, count);
+        struct ldnq_distance found = { 0 }, sums = { 0 };
+        assert_ok(ldnq_distance_add(&found, &b, &a, NULL, &err));
+        for (int i = 0; i < count; i++) {
+            const double x = (double)t[i], z = (double)y[i];
+            sums.tt += x * x;
+            sums.yy += z * z;
+            sums.ty += x * z;
+            sums.ee += (z - x) * (z - x);
+            sums.max_error = fmax(sums.max_error, fabs(z - x));
+        }
+        assert_within(found.tt, sums.tt, 1e-13 * sums.tt);
+        assert_within(found.yy, sums.yy, 1e-13 * sums.yy);
+        assert_within(found.ty, sums.ty, 1e-13 * sums.tt);
+        assert_within(found.ee, sums.ee, 1e-13 * sums.ee);
+        assert_true(found.max_error == sums.max_error);
+    }
+}
+
 static void distance_should_not_depend_on_threads(void **state)
 {
     (void)state;
@@ -172,6 +200,7 @@ int main(void)
         cmocka_unit_test(distance_should_report_sqnr_and_cosine),
         cmocka_unit_test(
             distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared),
+        cmocka_unit_test(distance_should_equal_the_plain_sums_for_any_count),
         cmocka_unit_test(distance_should_not_depend_on_threads),
         cmocka_unit_test(metrics_should_compare_classes),
         cmocka_unit_test(metrics_should_use_distributions_as_they_are),
