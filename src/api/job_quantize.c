@@ -396,9 +396,8 @@ static enum ldnq_status open_samples(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
     summary->samples = ldnq_samples_count(quantize->samples);
     summary->held_out = quantize->held_out ? ldnq_samples_count(quantize->held_out) : 0;
-    if (!ldnq_option_is_set(job->options, OPTION_AUGMENT) &&
-        !ldnq_samples_are_pictures(quantize->samples))
-        options->copies = 1;
+    ldnq_settings_limit_copies(job->options, ldnq_samples_are_pictures(quantize->samples),
+                               summary->samples, options);
     if (!is_made)
         choose_solver(quantize);
     return ldnq_job_report_memory(job, loaded, options, quantize->fitted, err);

@@ -74,7 +74,7 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
         quantize->product_block ? "auto" : ldnq_granularity_name(quantize->granularity),
         quantize->solver->name, quantize->solver_options.rho_factor,
         ldnq_option_text(options, OPTION_RHO_FROM), ldnq_option_text(options, OPTION_STORAGE));
-    if (ldnq_solver_rounds_with_bias(quantize->solver))
+    if (ldnq_solver_rounds_with_bias(quantize->solver) || quantize->fit.positions_per_column > 0)
         ldnq_text_append_item(&text, " ", "effort=%s", ldnq_option_text(options, OPTION_EFFORT));
     if (quantize->block)
         ldnq_text_append_item(&text, " ", "block-size=%zu", quantize->block);

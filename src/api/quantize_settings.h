@@ -15,10 +15,16 @@ enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
 
 /* Chooses a solver for the codebooks, those of the plan included, unless the options name one.
  * `choices`, if there are any, replace the codebook of layers without a plan. With a solver that
- * reads means alone, every picture is read once. */
+ * reads means alone, every picture is read once; those that are chosen here read a part of the
+ * positions. */
 void ldnq_settings_choose_solver(const struct ldnq_options *options,
                                  const struct ldnq_codebook *const *choices, size_t choice_count,
                                  struct ldnq_quantize_options *quantize);
+
+/* Reads each sample once where it is no picture, or where there are many and the solver is not
+ * named. */
+void ldnq_settings_limit_copies(const struct ldnq_options *options, bool are_pictures, size_t count,
+                                struct ldnq_quantize_options *quantize);
 
 /* The codebook of that name. `where` begins the message. Errors: USAGE, with all names. */
 enum ldnq_status ldnq_settings_find_codebook(const char *where, const char *name,

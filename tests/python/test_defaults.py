@@ -4,6 +4,7 @@ that ONNX Runtime computes on integers, made in little time and memory."""
 import hashlib
 import re
 import resource
+import shutil
 
 import numpy as np
 import onnxruntime
@@ -94,6 +95,33 @@ def test_fitting_should_use_fewer_positions_than_there_are(network, tmp_path):
         positions[effort] = int(found[0])
     assert positions["fast"] == positions["high"] == (64 - 8) * 32 * 32
     assert 512 <= positions["balanced"] < 64 * 32 * 32 / 10
+
+
+def test_solver_auto_should_read_a_part_of_the_positions(network, tmp_path):
+    """Of the first convolution, which has 27 inputs."""
+    source, calib, _ = network
+    positions = {}
+    for name, options in {"auto": [], "named": ["--solver", "gptq"],
+                          "high": ["--effort", "high"]}.items():
+        log = tmp_path / f"{name}.jsonl"
+        support.succeed("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib, "--target",
+                        "weights", "--weights", "int4", "--augment", 1,
+                        *options, "--log", log)
+        positions[name] = int(re.findall(r'"positions":\s*(\d+)', log.read_text())[0])
+    assert 40 * 27 <= positions["auto"] < 2 * 40 * 27
+    assert positions["named"] == positions["high"] == (64 - 8) * 32 * 32
+
+
+@pytest.mark.parametrize("pictures, copies", [(20, 2), (100, 1)])
+def test_solver_auto_should_read_many_pictures_once(pictures, copies, tmp_path):
+    out, few = tmp_path / "q.onnx", tmp_path / "calib"
+    few.mkdir()
+    for path in sorted((DIGITS / "calib").rglob("*.png"))[:pictures]:
+        shutil.copy(path, few)
+    support.succeed("quantize", DIGIT_FILES[0], "-o", out, "--calib", few, "--target", "weights",
+                    "--weights", "int4")
+    said = support.metadata(out)["ldnq.options"]
+    assert f" augment={copies} " in said and " effort=balanced " in said
 
 
 def test_memory_should_not_grow_with_the_samples(tmp_path):
