@@ -16,6 +16,14 @@ enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_ten
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "the shape of output '%s' depends on weights", name);
 }
 
+/* The part of an output that counts. */
+static struct ldnq_tensor find_unmasked(const struct ldnq_executed_graph *executed,
+                                        const struct ldnq_tensor *output)
+{
+    return executed->samples ? ldnq_samples_unmask(executed->samples, executed->sample, output)
+                             : *output;
+}
+
 enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantized,
                                        const struct ldnq_executed_graph *reference, double *errors,
                                        double *powers, struct ldnq_error *err)
@@ -28,9 +36,11 @@ enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantiz
         LDNQ_TRY(ldnq_output_check_shape(output->name, y, t, err));
         if (y->dtype != LDNQ_FLOAT)
             continue;
-        const size_t count = ldnq_tensor_count(y);
-        errors[o] += ldnq_compute_squared_error(y->data, t->data, count);
-        powers[o] += ldnq_compute_squared_error(t->data, NULL, count);
+        const struct ldnq_tensor y_part = find_unmasked(quantized, y);
+        const struct ldnq_tensor t_part = find_unmasked(quantized, t);
+        const size_t count = ldnq_tensor_count(&t_part);
+        errors[o] += ldnq_compute_squared_error(y_part.data, t_part.data, count);
+        powers[o] += ldnq_compute_squared_error(t_part.data, NULL, count);
     }
     return LDNQ_OK;
 }
@@ -75,14 +85,16 @@ static enum ldnq_status run_and_add_powers(void *ctx, struct ldnq_tensor *const 
                                            double done, struct ldnq_error *err)
 {
     (void)done;
-    const struct power_measurement *m = ctx;
+    struct power_measurement *m = ctx;
     const struct ldnq_graph *graph = m->executed.graph;
     const enum ldnq_status status = ldnq_exec_run(m->executed.exec, inputs, err);
     for (size_t o = 0; status == LDNQ_OK && o < graph->output_count; o++) {
         const struct ldnq_tensor *t = ldnq_exec_find_value(m->executed.exec, graph->outputs[o]);
+        const struct ldnq_tensor part = find_unmasked(&m->executed, t);
         if (t->dtype == LDNQ_FLOAT)
-            m->powers[o] += ldnq_compute_squared_error(t->data, NULL, ldnq_tensor_count(t));
+            m->powers[o] += ldnq_compute_squared_error(part.data, NULL, ldnq_tensor_count(&part));
     }
+    m->executed.sample++; /* where positions are masked, one run has one sample */
     ldnq_exec_reset(m->executed.exec);
     return status;
 }
@@ -91,7 +103,10 @@ enum ldnq_status ldnq_output_measure_powers(const struct ldnq_graph *graph,
                                             struct ldnq_samples *samples, struct ldnq_pool *pool,
                                             double *powers, struct ldnq_error *err)
 {
-    struct power_measurement m = { .executed.graph = graph, .powers = powers };
+    struct power_measurement m = { .executed.graph = graph,
+                                   .executed.samples =
+                                       ldnq_samples_have_masked_positions(samples) ? samples : NULL,
+                                   .powers = powers };
     const double count = (double)ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
     for (size_t o = 0; o < graph->output_count; o++)
         powers[o] = 0;

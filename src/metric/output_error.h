@@ -13,6 +13,9 @@
 struct ldnq_executed_graph {
     const struct ldnq_graph *graph;
     struct ldnq_exec *exec;
+    /* The sample of the run, whose masked positions do not count; NULL: all positions count. */
+    const struct ldnq_samples *samples;
+    size_t sample;
 };
 
 /* Checks that y, the output of this name, has the shape of t. Errors: UNSUPPORTED. */

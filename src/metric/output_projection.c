@@ -17,6 +17,8 @@ struct output_projector {
     size_t target_count;
     double *units; /* by projected output: the size of the elements of u */
     struct ldnq_rng rng;
+    const struct ldnq_samples *samples;
+    size_t sample;           /* of the draw */
     struct ldnq_arena *draw; /* of the sample */
     struct ldnq_projection projection;
 };
@@ -71,6 +73,20 @@ static enum ldnq_status list_targets(struct output_projector *projector, struct 
 
 /* ---- a draw --------------------------------------------------------------------------------- */
 
+/* Masked positions have no part in the loss. */
+static void clear_masked(const struct output_projector *projector, const struct ldnq_tensor *value,
+                         float *u)
+{
+    const struct ldnq_tensor part =
+        ldnq_samples_unmask(projector->samples, projector->sample, value);
+    const float *data = part.data;
+    const size_t first = (size_t)(data - (const float *)value->data);
+    const size_t end = first + ldnq_tensor_count(&part), count = ldnq_tensor_count(value);
+    for (size_t i = 0; i < count; i++)
+        if (i < first || i >= end)
+            u[i] = 0;
+}
+
 /* The loss u'y: its gradients by the outputs are u. */
 static enum ldnq_status project_targets(void *ctx, const struct ldnq_tensor *const *values,
                                         struct ldnq_tensor *gradients, double *sum,
@@ -82,10 +98,12 @@ static enum ldnq_status project_targets(void *ctx, const struct ldnq_tensor *con
     for (size_t o = 0; o < projector->target_count; o++) {
         const float *y = values[o]->data, unit = (float)projector->units[o];
         float *u = gradients[o].data;
-        for (size_t i = 0, count = ldnq_tensor_count(values[o]); i < count; i++) {
+        const size_t count = ldnq_tensor_count(values[o]);
+        for (size_t i = 0; i < count; i++)
             u[i] = ldnq_rng_next(&projector->rng) >> 63 ? unit : -unit;
+        clear_masked(projector, values[o], u);
+        for (size_t i = 0; i < count; i++)
             *sum += (double)u[i] * (double)y[i];
-        }
     }
     return LDNQ_OK;
 }
@@ -121,6 +139,7 @@ static enum ldnq_status run_draws(struct output_projector *projector, struct ldn
         LDNQ_TRY(
             ldnq_sample_batch_read(samples, d % count, 1, projector->options->pool, &batch, err));
         projector->draw = batch.arena;
+        projector->sample = d % count;
         const enum ldnq_status status = run_draw(projector, batch.inputs, visit, ctx, err);
         ldnq_arena_destroy(batch.arena);
         LDNQ_TRY(status);
@@ -161,9 +180,9 @@ enum ldnq_status ldnq_project_outputs(const struct ldnq_graph *graph, struct ldn
                                       ldnq_projection_visit_fn *visit, void *ctx,
                                       struct ldnq_error *err)
 {
-    struct output_projector projector = { .graph = graph,
-                                          .options = options,
-                                          .rng = { options->seed } };
+    struct output_projector projector = {
+        .graph = graph, .options = options, .samples = samples, .rng = { options->seed }
+    };
     LDNQ_TRY(ldnq_arena_create(&projector.arena, err));
     const enum ldnq_status status = project_in_arena(&projector, samples, visit, ctx, err);
     ldnq_grad_destroy(projector.grad);

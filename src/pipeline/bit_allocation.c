@@ -100,13 +100,14 @@ static enum ldnq_status measure_row_output_error(const struct codebook_trial *tr
 static enum ldnq_status measure_batch_output_errors(void *ctx, struct ldnq_tensor *const *inputs,
                                                     double done, struct ldnq_error *err)
 {
-    const struct codebook_trial *trial = ctx;
+    struct codebook_trial *trial = ctx;
     const struct bit_allocator *p = trial->planner;
     enum ldnq_status status = ldnq_exec_run(p->reference.exec, inputs, err);
     for (size_t row = 0; status == LDNQ_OK && row < p->plan->count; row++)
         status = measure_row_output_error(trial, row, inputs, err);
     ldnq_exec_reset(p->reference.exec);
     ldnq_exec_reset(trial->quantized.exec);
+    trial->quantized.sample++; /* where positions are masked, one run has one sample */
     return status == LDNQ_OK ? report_progress(p, NULL, 0.5 + 0.5 * done, err) : status;
 }
 
@@ -176,6 +177,8 @@ static enum ldnq_status run_codebook(struct bit_allocator *p, struct ldnq_graph 
 {
     const size_t outputs = quantized->output_count;
     struct codebook_trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
+    if (ldnq_samples_have_masked_positions(p->samples))
+        trial.quantized.samples = p->samples;
     trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
     if (!trial.sums)
         return LDNQ_NOMEM;

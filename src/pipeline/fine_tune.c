@@ -72,7 +72,7 @@ static bool is_float_output(const struct fine_tuning *tuning, size_t i)
     return find_reference_output(tuning, i)->dtype == LDNQ_FLOAT && tuning->power[i] > 0;
 }
 
-/* The loss is the mean over outputs and elements of (y - t)^2 / power. */
+/* The loss is the mean over outputs and elements of (y - t)^2 / power, without masked positions. */
 static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tensor *const *values,
                                               struct ldnq_tensor *gradients, double *sum,
                                               struct ldnq_error *err)
@@ -85,10 +85,17 @@ static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tenso
                                          find_reference_output(tuning, o), err));
         if (!is_float_output(tuning, o))
             continue;
-        const size_t n = ldnq_tensor_count(values[o]);
-        const float *y = values[o]->data, *t = find_reference_output(tuning, o)->data;
+        const struct ldnq_tensor part =
+            ldnq_samples_unmask(tuning->samples.samples, tuning->samples.current, values[o]);
+        const size_t n = ldnq_tensor_count(&part), all = ldnq_tensor_count(values[o]);
+        const float *y = part.data;
+        const size_t first = (size_t)(y - (const float *)values[o]->data);
+        const float *t = (const float *)find_reference_output(tuning, o)->data + first;
         const double unit = tuning->share / ((double)outputs * tuning->power[o] * (double)n);
         float *g = gradients[o].data;
+        if (n < all)
+            memset(g, 0, all * sizeof *g);
+        g += first;
         for (size_t i = 0; i < n; i++)
             g[i] = (float)(2 * unit * ((double)y[i] - (double)t[i]));
         *sum += unit * ldnq_compute_squared_error(y, t, n);
@@ -103,17 +110,23 @@ static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_
                                                struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = tuning->quantizer->graph;
-    const struct ldnq_executed_graph quantized = { graph, tuning->quantized };
-    const struct ldnq_executed_graph reference = { tuning->quantizer->reference,
-                                                   tuning->reference };
     struct ldnq_tensor **inputs;
     LDNQ_TRY(
         ldnq_fine_tune_samples_read_held_out(&tuning->samples, first, count, arena, &inputs, err));
+    const struct ldnq_executed_graph quantized = { .graph = graph,
+                                                   .exec = tuning->quantized,
+                                                   .samples = tuning->samples.samples,
+                                                   .sample = tuning->samples.current };
+    const struct ldnq_executed_graph reference = { .graph = tuning->quantizer->reference,
+                                                   .exec = tuning->reference };
     LDNQ_TRY(ldnq_exec_run(tuning->reference, inputs, err));
     LDNQ_TRY(ldnq_exec_run(tuning->quantized, inputs, err));
     LDNQ_TRY(ldnq_output_error_add(&quantized, &reference, errors, powers, err));
-    for (size_t o = 0; o < graph->output_count; o++) /* a count here, divided below */
-        tuning->power[o] += (double)ldnq_tensor_count(find_reference_output(tuning, o));
+    for (size_t o = 0; o < graph->output_count; o++) { /* a count here, divided below */
+        const struct ldnq_tensor part = ldnq_samples_unmask(
+            tuning->samples.samples, tuning->samples.current, find_reference_output(tuning, o));
+        tuning->power[o] += (double)ldnq_tensor_count(&part);
+    }
     return LDNQ_OK;
 }
 

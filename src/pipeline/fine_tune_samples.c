@@ -83,6 +83,7 @@ static enum ldnq_status read_samples(struct ldnq_fine_tune_samples *set, const s
     *inputs = ldnq_arena_alloc(arena, set->graph->input_count, sizeof **inputs, err);
     if (!*inputs)
         return LDNQ_NOMEM;
+    set->current = samples[0];
     for (size_t i = 0; i < count; i++)
         LDNQ_TRY(read_sample(set, samples[i], i, count, arena, *inputs, err));
     return LDNQ_OK;

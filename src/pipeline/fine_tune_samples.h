@@ -21,6 +21,7 @@ struct ldnq_fine_tune_samples {
     struct ldnq_rng rng;
     size_t next;    /* index of the next sample in `training` */
     uint64_t drawn; /* samples so far */
+    size_t current; /* the first sample of what was read last */
 };
 
 /* `batch` is the wanted size of a run. Errors: NOMEM. */

@@ -258,6 +258,22 @@ def test_padding_of_a_fixed_length_should_be_left_out(tmp_path):
         assert diffs[0]["outputs"] == diffs[1]["outputs"]
 
 
+@pytest.mark.parametrize("options", [("--estimate", 8), ("--distill", 4), ("--budget", "5bits")],
+                         ids=["estimate", "distill", "budget"])
+def test_padding_of_a_fixed_length_should_be_in_no_gradient(options, tmp_path):
+    """What is at the padded positions changes nothing but the output there."""
+    model = attention(tmp_path / "m.onnx", 9)
+    put_padded(tmp_path)
+    samples = dict(np.load(tmp_path / "x.npz"))
+    samples["ids"][samples["attention_mask"] == 0] = 29
+    np.savez(tmp_path / "z.npz", **samples)
+    results = [support.answer("quantize", model, "-o", tmp_path / f"{name}.onnx", "--calib",
+                              tmp_path / f"{name}.npz", *QUANTIZE, *options) for name in "xz"]
+    assert codes(tmp_path / "x.onnx") == codes(tmp_path / "z.onnx")
+    assert results[0]["accuracy"] == results[1]["accuracy"]
+    assert results[0]["output_estimate"]["error"] == results[1]["output_estimate"]["error"]
+
+
 def test_a_sample_that_is_masked_as_a_whole_should_be_named(tmp_path):
     model = attention(tmp_path / "m.onnx")
     mask = np.ones((6, 5), int)
