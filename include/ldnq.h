@@ -265,6 +265,23 @@ LDNQ_API enum ldnq_status ldnq_dataset_from_reader(const struct ldnq_sample_read
                                                    struct ldnq_error *err);
 LDNQ_API void ldnq_dataset_destroy(struct ldnq_dataset *dataset);
 
+/* Measures a goal ("max-drop", "min-agreement", "min-sqnr") on these samples, in place of the
+ * option "goal-data" and of a fifth of those that are fitted; NULL: no longer. They have to outlive
+ * the jobs with these options. */
+LDNQ_API void ldnq_options_set_goal_data(struct ldnq_options *options,
+                                         const struct ldnq_dataset *samples);
+
+/* Measures the goal "max-drop" by a function of the caller's in place of top-1 accuracy: the float
+ * model's score less the quantized model's must not be above it, in the score's own unit. A larger
+ * score is better. `score` is called in the job's own thread with an ONNX model in memory, first
+ * the float one, then each that is tried; it sets *value to a finite number and returns 0. Any
+ * other result cancels the job. Models with external data above 2 GiB can't be scored
+ * (UNSUPPORTED). NULL: none. */
+LDNQ_API void ldnq_options_on_score(struct ldnq_options *options,
+                                    int (*score)(void *ctx, const void *model, size_t size,
+                                                 double *value),
+                                    void *ctx);
+
 /* ---- results -------------------------------------------------------------------------------- */
 
 /* What a job has found out. It depends on no other handle. */

@@ -453,6 +453,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
                                 &quantize->choice, options, err));
     if (quantize->goal.measured.samples)
         choose_solver(quantize);
+    LDNQ_TRY(ldnq_goal_scorer_init(&quantize->goal.scorer, job, loaded, &quantize->choice, err));
     LDNQ_TRY(ldnq_job_goal_reach(&quantize->goal, job, loaded->graph, quantize->fitted,
                                  &quantize->plan, &quantize->choice, options, err));
     if (is_made)

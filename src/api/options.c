@@ -109,6 +109,22 @@ void ldnq_options_on_event(struct ldnq_options *options, void (*event)(void *ctx
     options->event_ctx = ctx;
 }
 
+void ldnq_options_set_goal_data(struct ldnq_options *options, const struct ldnq_dataset *samples)
+{
+    if (options)
+        options->goal_data = samples;
+}
+
+void ldnq_options_on_score(struct ldnq_options *options,
+                           int (*score)(void *ctx, const void *model, size_t size, double *value),
+                           void *ctx)
+{
+    if (!options)
+        return;
+    options->score = score;
+    options->score_ctx = ctx;
+}
+
 /* ---- as jobs read them ---------------------------------------------------------------------- */
 
 bool ldnq_option_is_set(const struct ldnq_options *options, enum ldnq_option_index index)

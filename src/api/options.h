@@ -18,6 +18,9 @@ struct ldnq_options {
     void *progress_ctx;
     void (*event)(void *ctx, const char *json);
     void *event_ctx;
+    const struct ldnq_dataset *goal_data; /* the caller's; NULL: the option "goal-data" */
+    int (*score)(void *ctx, const void *model, size_t size, double *value); /* NULL: top-1 */
+    void *score_ctx;
 };
 
 /* Whether the caller has set the option. */

@@ -14,10 +14,19 @@ bool ldnq_job_goal_is_set(const struct ldnq_options *options)
            ldnq_option_is_set(options, OPTION_MIN_SQNR);
 }
 
+static bool has_goal_data(const struct ldnq_options *options)
+{
+    return ldnq_option_is_set(options, OPTION_GOAL_DATA) || (options && options->goal_data);
+}
+
+static bool has_score(const struct ldnq_options *options)
+{
+    return options && options->score;
+}
+
 bool ldnq_job_goal_holds_out(const struct ldnq_job_plan *plan, const struct ldnq_options *options)
 {
-    return plan->holds_out ||
-           (ldnq_job_goal_is_set(options) && !ldnq_option_is_set(options, OPTION_GOAL_DATA));
+    return plan->holds_out || (ldnq_job_goal_is_set(options) && !has_goal_data(options));
 }
 
 /* ---- samples -------------------------------------------------------------------------------- */
@@ -33,6 +42,9 @@ static enum ldnq_status open_goal_data(struct ldnq_job_goal *goal, const struct 
                                        struct ldnq_error *err)
 {
     struct ldnq_dataset *dataset;
+    if (job->options->goal_data)
+        return ldnq_job_open_samples(job, job->options->goal_data, graph, wanted,
+                                     &goal->measured.samples, err);
     LDNQ_TRY(
         ldnq_dataset_from_path(ldnq_option_text(job->options, OPTION_GOAL_DATA), &dataset, err));
     const enum ldnq_status status =
@@ -46,8 +58,10 @@ enum ldnq_status ldnq_job_goal_open(struct ldnq_job_goal *goal, const struct ldn
                                     const struct ldnq_graph *graph, struct ldnq_error *err)
 {
     const struct ldnq_options *options = job->options;
+    if (has_score(options) && !ldnq_option_is_set(options, OPTION_MAX_DROP))
+        return ldnq_fail(err, LDNQ_USAGE, "a function that scores models goes with max-drop");
     if (!ldnq_job_goal_is_set(options))
-        return ldnq_option_is_set(options, OPTION_GOAL_DATA)
+        return has_goal_data(options)
                    ? ldnq_fail(err, LDNQ_USAGE,
                                "goal-data goes with max-drop, min-agreement or min-sqnr")
                    : LDNQ_OK;
@@ -55,10 +69,11 @@ enum ldnq_status ldnq_job_goal_open(struct ldnq_job_goal *goal, const struct ldn
         .max_drop = read_part(options, OPTION_MAX_DROP),
         .min_agreement = read_part(options, OPTION_MIN_AGREEMENT),
         .min_sqnr = read_part(options, OPTION_MIN_SQNR),
+        .is_score = has_score(options),
     };
-    goal->holds_out = !ldnq_option_is_set(options, OPTION_GOAL_DATA);
+    goal->holds_out = !has_goal_data(options);
     const struct ldnq_job_samples wanted = {
-        .need_labels = ldnq_option_is_set(options, OPTION_MAX_DROP),
+        .need_labels = ldnq_option_is_set(options, OPTION_MAX_DROP) && !has_score(options),
         .shuffle = true, /* the page shows the first of them */
         .all = !goal->holds_out,
         .part = goal->holds_out ? LDNQ_SAMPLES_HELD_OUT : LDNQ_SAMPLES_ALL,
@@ -75,6 +90,7 @@ enum ldnq_status ldnq_job_goal_open(struct ldnq_job_goal *goal, const struct ldn
 void ldnq_job_goal_finish(struct ldnq_job_goal *goal)
 {
     ldnq_samples_destroy(goal->measured.samples);
+    ldnq_goal_scorer_finish(&goal->scorer);
 }
 
 /* ---- the search ----------------------------------------------------------------------------- */
@@ -87,6 +103,7 @@ enum ldnq_status ldnq_job_goal_reach(struct ldnq_job_goal *goal, const struct ld
 {
     if (!goal->measured.samples)
         return LDNQ_OK;
+    const struct ldnq_goal_score score = ldnq_goal_scorer_functions(&goal->scorer);
     for (size_t i = 0; i < plan->choice_count; i++)
         plan->bits[i] = ldnq_dtype_bits(ldnq_emit_dtype(choice, plan->codebooks[i]));
     const struct ldnq_goal_options options = {
@@ -95,6 +112,7 @@ enum ldnq_status ldnq_job_goal_reach(struct ldnq_job_goal *goal, const struct ld
         .codebooks = plan->codebooks,
         .bits = plan->bits,
         .codebook_count = plan->choice_count,
+        .score = goal->goal.is_score ? &score : NULL,
     };
     LDNQ_TRY(ldnq_reach_goal(graph, samples, quantize, &options, job->arena, &goal->reached, err));
     quantize->plan = goal->reached->entries;
@@ -119,8 +137,10 @@ bool ldnq_json_add_accuracy(cJSON *item, const struct ldnq_accuracy *accuracy)
            ldnq_json_add_number(item, "drop", accuracy->drop);
 }
 
-static bool add_step(cJSON *list, const struct ldnq_goal_step *step)
+static bool add_step(cJSON *list, const struct ldnq_job_goal *goal,
+                     const struct ldnq_goal_step *step)
 {
+    const double score = goal->goal.is_score ? goal->scorer.reference - step->accuracy.drop : NAN;
     cJSON *item = ldnq_json_append_object(list);
     return item && ldnq_json_add_number(item, "moves", (double)step->moves) &&
            ldnq_json_add_text(item, "node", step->node) &&
@@ -129,6 +149,7 @@ static bool add_step(cJSON *list, const struct ldnq_goal_step *step)
            ldnq_json_add_number(item, "wide_layers", (double)step->wide_layers) &&
            ldnq_json_add_number(item, "float_layers", (double)step->float_layers) &&
            cJSON_AddBoolToObject(item, "meets", step->meets) &&
+           ldnq_json_add_number(item, "score", score) &&
            ldnq_json_add_accuracy(item, &step->accuracy);
 }
 
@@ -138,6 +159,8 @@ static bool fill_goal_json(cJSON *item, const struct ldnq_job_goal *goal)
     if (!ldnq_json_add_number(item, "max_drop", goal->goal.max_drop) ||
         !ldnq_json_add_number(item, "min_agreement", goal->goal.min_agreement) ||
         !ldnq_json_add_number(item, "min_sqnr", goal->goal.min_sqnr) ||
+        !ldnq_json_add_number(item, "reference_score",
+                              goal->goal.is_score ? goal->scorer.reference : NAN) ||
         !ldnq_json_add_number(item, "samples",
                               (double)ldnq_samples_count(goal->measured.samples)) ||
         !cJSON_AddBoolToObject(item, "held_out", goal->holds_out) ||
@@ -145,7 +168,7 @@ static bool fill_goal_json(cJSON *item, const struct ldnq_job_goal *goal)
         return false;
     cJSON *list = cJSON_AddArrayToObject(item, "steps");
     for (size_t i = 0; list && i < reached->step_count; i++)
-        if (!add_step(list, &reached->steps[i]))
+        if (!add_step(list, goal, &reached->steps[i]))
             return false;
     return list != NULL;
 }

@@ -5,6 +5,7 @@
 
 #include <cJSON.h>
 
+#include "api/goal_score.h"
 #include "api/quantize_plan.h"
 #include "compare/comparison.h"
 #include "pipeline/accuracy_goal.h"
@@ -14,6 +15,7 @@ struct ldnq_job_goal {
     struct ldnq_measured_samples measured; /* NULL without a goal */
     bool holds_out;                   /* the samples to measure on are a part of those to fit on */
     struct ldnq_goal_result *reached; /* NULL without a goal */
+    struct ldnq_goal_scorer scorer;   /* zero where the options have no function for it */
 };
 
 bool ldnq_job_goal_is_set(const struct ldnq_options *options);

@@ -234,8 +234,8 @@ void ldnq_accuracy_print(const struct ldnq_accuracy *accuracy,
     struct ldnq_text out;
     ldnq_text_init(&out, text, size);
     if (!isnan(goal->max_drop))
-        ldnq_text_append_item(&out, ", ", "a drop of %.4g points (goal %.4g)", accuracy->drop,
-                              goal->max_drop);
+        ldnq_text_append_item(&out, ", ", "a drop of %.4g%s (goal %.4g)", accuracy->drop,
+                              goal->is_score ? " in the score" : " points", goal->max_drop);
     if (!isnan(goal->min_agreement))
         ldnq_text_append_item(&out, ", ", "an agreement of %.4g %% (goal %.4g)",
                               accuracy->agreement, goal->min_agreement);
@@ -248,8 +248,9 @@ struct ldnq_accuracy_part ldnq_accuracy_find_part(const struct ldnq_accuracy *ac
                                                   const struct ldnq_accuracy_goal *goal)
 {
     if (!isnan(goal->max_drop))
-        return (struct ldnq_accuracy_part){ "drop of top-1 in points", goal->max_drop,
-                                            accuracy->drop, true };
+        return (struct ldnq_accuracy_part){ goal->is_score ? "drop of the score"
+                                                           : "drop of top-1 in points",
+                                            goal->max_drop, accuracy->drop, true };
     if (!isnan(goal->min_agreement))
         return (struct ldnq_accuracy_part){ "agreement in percent", goal->min_agreement,
                                             accuracy->agreement, false };

@@ -50,6 +50,7 @@ struct ldnq_accuracy {
 /* NaN: not part of the goal. */
 struct ldnq_accuracy_goal {
     double max_drop, min_agreement, min_sqnr;
+    bool is_score; /* the drop is that of a score of the caller's, not of top-1 */
 };
 
 struct ldnq_accuracy_options {
@@ -80,7 +81,8 @@ void ldnq_accuracy_print(const struct ldnq_accuracy *accuracy,
 
 /* The first part of the goal: its name, its limit, and the value that was measured. */
 struct ldnq_accuracy_part {
-    const char *name; /* "drop of top-1 in points", "agreement in percent", "SQNR in dB" */
+    const char *name; /* "drop of top-1 in points", "drop of the score", "agreement in percent",
+                         "SQNR in dB" */
     double limit, value;
     bool is_upper; /* the value must not be above the limit */
 };

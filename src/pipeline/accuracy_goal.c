@@ -141,7 +141,9 @@ static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq
         .measured = search->goal->measured,
         .pool = search->options->pool,
     };
-    return ldnq_accuracy_measure(&measuring, &step->accuracy, err);
+    LDNQ_TRY(ldnq_accuracy_measure(&measuring, &step->accuracy, err));
+    const struct ldnq_goal_score *score = search->goal->score;
+    return score ? score->measure_drop(score->ctx, result, &step->accuracy.drop, err) : LDNQ_OK;
 }
 
 /* Quantizes with search->rungs, and appends a step. With `layers`, also estimates. */
@@ -154,9 +156,13 @@ static enum ldnq_status measure_state(struct goal_search *search, size_t moves, 
     struct ldnq_graph *clone;
     *step = (struct ldnq_goal_step){ .moves = moves, .node = node };
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    enum ldnq_status status = ldnq_ops_clone_graph(search->graph, arena, &clone, err);
+    const struct ldnq_goal_score *score = search->goal->score;
+    enum ldnq_status status = score ? score->open_graph(score->ctx, arena, &clone, err)
+                                    : ldnq_ops_clone_graph(search->graph, arena, &clone, err);
     if (status == LDNQ_OK)
         status = measure_on_clone(search, clone, step, layers, arena, err);
+    if (score)
+        score->close_graph(score->ctx);
     ldnq_arena_destroy(arena);
     LDNQ_TRY(status);
     step->meets = *meets = ldnq_accuracy_meets(&step->accuracy, &search->goal->goal);

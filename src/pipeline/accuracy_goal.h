@@ -16,6 +16,19 @@
 #include "metric/accuracy.h"
 #include "pipeline/pipeline.h"
 
+/* Scores states by a function of the caller's, in place of their labels. */
+struct ldnq_goal_score {
+    void *ctx;
+    /* Makes the graph that a state is quantized in, in place of a clone: a model can be made of
+     * it. It lives until close, which is called after errors too. */
+    enum ldnq_status (*open_graph)(void *ctx, struct ldnq_arena *arena, struct ldnq_graph **out,
+                                   struct ldnq_error *err);
+    /* How far the score of the graph, as it was quantized, is below the float model's. */
+    enum ldnq_status (*measure_drop)(void *ctx, const struct ldnq_quantization *result,
+                                     double *drop, struct ldnq_error *err);
+    void (*close_graph)(void *ctx);
+};
+
 struct ldnq_goal_options {
     struct ldnq_accuracy_goal goal;
     struct ldnq_measured_samples measured; /* samples that the accuracy is measured on */
@@ -23,6 +36,7 @@ struct ldnq_goal_options {
     const struct ldnq_codebook *const *codebooks;
     const unsigned *bits;
     size_t codebook_count;
+    const struct ldnq_goal_score *score; /* NULL: a drop is that of top-1 */
 };
 
 /* A state that was quantized and measured. */
