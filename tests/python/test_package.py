@@ -21,22 +21,23 @@ os.environ["LDNQ_LIBRARY"] = str(support.BUILD / "libldnq.so")
 sys.path.insert(0, str(PACKAGE))
 ldnq = pytest.importorskip("ldnq")
 
-pytestmark = pytest.mark.filterwarnings("ignore:too few samples", "ignore:samples run one at a time")
+pytestmark = pytest.mark.filterwarnings("ignore:too few samples",
+                                        "ignore:samples run one at a time")
 
 INT4 = {"target": "weights", "weights": "int4", "solver": "gptq"}
 SAMPLES = np.random.default_rng(3).standard_normal((20, 3, 6, 6)).astype(np.float32)
 CLASSES = np.arange(20) % 4
 
 
-def network(seed=1, nodes=(), **more):
+def network(seed=1):
     """A classifier of 4 classes: Conv, Relu, Gemm."""
     body = [helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
-            helper.make_node("Relu", ["c"], ["r"]), *nodes,
+            helper.make_node("Relu", ["c"], ["r"], name="relu"),
             helper.make_node("Flatten", ["r"], ["f"]),
             helper.make_node("Gemm", ["f", "g"], ["y"], name="gemm")]
     return support.model(body, {"x": ["N", 3, 6, 6]}, {"y": ["N", 4]},
                          {"w": support.weights(4, 3, 3, 3, seed=seed),
-                          "g": support.weights(64, 4, seed=seed + 1)}, **more)
+                          "g": support.weights(64, 4, seed=seed + 1)})
 
 
 MODEL = network().SerializeToString()
@@ -276,6 +277,74 @@ def test_torch_and_onnx_should_not_be_imported(tmp_path):
     assert process.returncode == 0, text
 
 
+# ---- goals
+
+
+GOAL = {"target": "weights", "weights": "int2,int4,int8", "solver": "gptq"}
+
+
+def test_a_goal_should_be_measured_on_samples_of_its_own():
+    q = ldnq.quantize(MODEL, SAMPLES, **GOAL, max_drop=100, evaluate=batches())
+    assert q.goal["samples"] == 20 and not q.goal["held_out"]
+    with pytest.raises(ldnq.DataError, match="label"):
+        ldnq.quantize(MODEL, SAMPLES, **GOAL, max_drop=10, evaluate=SAMPLES)
+
+
+def test_a_function_should_score_what_is_tried():
+    reference = ldnq.run(MODEL, SAMPLES)["y"]
+    scores, threads = [], set()
+
+    def score(candidate):
+        """Minus the error, by the ways to call a candidate in turn."""
+        name = candidate.get_inputs()[0].name
+        y = [candidate(SAMPLES), candidate({"x": SAMPLES}),
+             candidate.run(None, {name: SAMPLES})[0]][len(scores) % 3]
+        scores.append(-float(np.abs(y - reference).max()))
+        threads.add(threading.current_thread())
+        return scores[-1]
+
+    q = ldnq.quantize(MODEL, SAMPLES, **GOAL, max_drop=0.5, evaluate=score)
+    assert threads == {threading.current_thread()} and abs(scores[0]) < 1e-4
+    steps = q.goal["steps"]
+    assert [step["score"] for step in steps] == pytest.approx(scores[1:])
+    assert all(step["meets"] == (scores[0] - step["score"] <= 0.5) for step in steps)
+    assert not steps[0]["meets"] and steps[q.goal["chosen"]]["meets"]
+    error = np.abs(ldnq.run(q, SAMPLES)["y"] - reference).max()
+    assert error == pytest.approx(-steps[q.goal["chosen"]]["score"], rel=1e-4)
+
+
+def test_an_error_in_a_score_should_be_raised():
+    for bad, kind in [(lambda candidate: 1 / 0, ZeroDivisionError),
+                      (lambda candidate: "a", ValueError),
+                      (lambda candidate: float("nan"), ldnq.DataError)]:
+        with pytest.raises(kind):
+            ldnq.quantize(MODEL, SAMPLES, **GOAL, max_drop=1, evaluate=bad)
+    with pytest.raises(ldnq.UsageError, match="max-drop"):
+        ldnq.quantize(MODEL, SAMPLES, **INT4, evaluate=len)
+
+
+# ---- the program
+
+
+def test_the_module_should_be_the_program(tmp_path):
+    command = [sys.executable, "-m", "ldnq"]
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "LDNQ_PROGRAM": str(support.LDNQ)}
+    done = subprocess.run([*command, "inspect", tmp_path / "no.onnx"], capture_output=True,
+                          text=True, env=environment, check=False)
+    assert done.returncode == support.IO and done.stderr.startswith("ldnq: "), done.stderr
+
+
+def test_the_types_of_a_wheel_should_have_all_keywords():
+    command = [sys.executable, PACKAGE / "write_keywords.py", support.BUILD / "libldnq.so"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = {}
+    exec(compile(done.stdout, "_keywords.pyi", "exec", dont_inherit=True), names)
+    for job in ("quantize", "diff", "eval", "inspect", "run", "lint"):
+        options = ldnq._options.keywords_of(getattr(ldnq._options, job.upper()))
+        assert list(names[f"{job.capitalize()}Options"].__annotations__) == \
+            [option.keyword for option in options], job
+
+
 # ---- the other functions
 
 
@@ -305,6 +374,40 @@ def test_diff_should_measure_what_the_program_measures(tmp_path):
     assert d.agreement == pytest.approx(100 * same.mean())
     noise = ((outputs[1] - outputs[0]) ** 2).sum() / (outputs[0] ** 2).sum()
     assert d.sqnr == pytest.approx(-10 * np.log10(noise), rel=1e-4)
-    page = d.html(tmp_path / "r.html")
-    assert (tmp_path / "r.html").read_text() == page and "gemm" in page
+    for result in (d, ldnq.quantize(MODEL, SAMPLES, **INT4, page=True)):
+        page = result.html(tmp_path / "r.html")
+        assert (tmp_path / "r.html").read_text() == page and "gemm" in page
+    with pytest.raises(ldnq.UsageError, match="page=True"):
+        q.html()
     assert ldnq.diff(MODEL, q).agreement is None
+
+
+# ---- the check in a runtime
+
+
+def test_check_should_run_the_file_in_onnx_runtime():
+    q = ldnq.quantize(MODEL, SAMPLES, target="ort", weights="int8", solver="nearest")
+    for model in (q, q.model, onnx.load_from_string(q.model)):
+        for data in (None, SAMPLES, batches()):
+            done = ldnq.check(model, data)
+            assert done.ok and done.outputs[0]["difference"] < 0.05, done
+    assert "computes what ldnq computes" in repr(done)
+
+
+def test_check_should_say_where_a_runtime_parts(monkeypatch):
+    q = ldnq.quantize(MODEL, SAMPLES, target="ort", weights="int8", solver="nearest")
+
+    def doubled(feeds):
+        return [2 * array for array in support.ort_run(q.model, feeds).values()]
+
+    done = ldnq.check(q, SAMPLES, runtime=doubled)
+    assert not done.ok and done.outputs[0]["difference"] == pytest.approx(1, abs=0.1)
+    assert "doubled parts from ldnq" in repr(done) and done["first"] is None
+
+    def without_relu(content):
+        proto = onnx.load_from_string(content)
+        next(node for node in proto.graph.node if node.op_type == "Relu").op_type = "Abs"
+        return lambda feeds: support.session(proto.SerializeToString()).run(None, feeds)
+
+    monkeypatch.setattr(ldnq._check, "open_onnxruntime", without_relu)
+    assert ldnq.check(q, SAMPLES)["first"] == "relu"

@@ -5,6 +5,7 @@
     q.save("net-int8.onnx")
 """
 
+from ._check import Check, check
 from ._errors import (CanceledError, DataError, Error, FileError, GateError, ModelError,
                       NumericError, OutOfMemoryError, UnsupportedError, UsageError, Warning)
 from ._jobs import diff, eval, inspect, lint, quantize, run
@@ -13,7 +14,7 @@ from ._results import Comparison, Evaluation, Findings, Inspection, Quantized, R
 
 __version__ = LIBRARY.ldnq_version().decode()
 
-__all__ = ["CanceledError", "Comparison", "DataError", "Error", "Evaluation", "FileError",
+__all__ = ["CanceledError", "Check", "Comparison", "DataError", "Error", "Evaluation", "FileError",
            "Findings", "GateError", "Inspection", "ModelError", "NumericError",
            "OutOfMemoryError", "Quantized", "Result", "UnsupportedError", "UsageError", "Warning",
-           "diff", "eval", "inspect", "lint", "quantize", "run"]
+           "check", "diff", "eval", "inspect", "lint", "quantize", "run"]

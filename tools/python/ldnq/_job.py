@@ -7,6 +7,7 @@ to end, and waits until the library has left: no file is left behind, no handle 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
@@ -18,7 +19,7 @@ from typing import Any, Callable
 
 from ._errors import Warning as LdnqWarning
 from ._library import (CANCEL, GO_ON, LIBRARY, PACKAGE, ErrorText, EventFunction, Owner,
-                       ProgressFunction, raise_status)
+                       ProgressFunction, ScoreFunction, raise_status)
 from ._options import Options
 from ._progress import open_progress
 
@@ -52,10 +53,23 @@ class Job:
         self.requests: queue.SimpleQueue = queue.SimpleQueue()
         self.answer = GO_ON  # of the progress callback
         self.last_report = 0.0
+        self.goal_data: Owner | None = None  # outlives the run
         # The library holds these, and the handle of the options is used in this job alone.
         self.callbacks = (ProgressFunction(self.on_progress), EventFunction(self.on_event))
         LIBRARY.ldnq_options_on_progress(options.value, self.callbacks[0], None)
         LIBRARY.ldnq_options_on_event(options.value, self.callbacks[1], None)
+
+    def score_by(self, function: Callable[[bytes], float]) -> None:
+        """Lets a function score models. It is called in the calling thread."""
+
+        def score(_, model, size, value) -> int:
+            answer = self.ask(lambda: float(function(ctypes.string_at(model, size))))
+            if answer is not None:
+                value[0] = answer
+            return GO_ON if answer is not None else CANCEL
+
+        self.callbacks += (ScoreFunction(score),)
+        LIBRARY.ldnq_options_on_score(self.options.value, self.callbacks[-1], None)
 
     # ---- in the library's threads
 
@@ -75,6 +89,25 @@ class Job:
         event = json.loads(line)
         if event.get("event") == "warning":
             self.requests.put(lambda: warn(event["text"]))
+
+    def ask(self, function: Callable[[], float]) -> float | None:
+        """What a function returns in the calling thread; None where the job is to end."""
+        answers: queue.SimpleQueue = queue.SimpleQueue()
+
+        def request() -> None:
+            answer = None
+            try:
+                answer = function()
+            finally:
+                answers.put(answer)
+
+        self.requests.put(request)
+        while self.answer != CANCEL:
+            try:
+                return answers.get(timeout=SECONDS_BETWEEN_REPORTS)
+            except queue.Empty:
+                continue
+        return None
 
     def call_function(self, function, arguments, result, error) -> None:
         """The thread's work: the status is in the error."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
 from ._arrays import describe_arrays, is_torch, read_outputs, to_array
+from ._candidate import Candidate
 from ._job import Job, read_json
 from ._library import LIBRARY, Owner, c_size_t, c_void_p
 from ._models import open_model
 from ._options import DIFF, EVAL, INSPECT, LINT, QUANTIZE, RUN, Options, with_options
 from ._results import Comparison, Evaluation, Findings, Inspection, Quantized
 from ._samples import Input, name_arrays, open_samples, read_inputs
+
+if TYPE_CHECKING:  # a wheel has the types of the options; the source has their table alone
+    from typing_extensions import Unpack
+
+    from ._keywords import (DiffOptions, EvalOptions, InspectOptions, LintOptions, QuantizeOptions,
+                            RunOptions)
 
 
 def find_inputs(model: Owner) -> list[Input]:
@@ -35,9 +42,20 @@ def read_bytes(result: Owner, part: str) -> bytes | None:
     return ctypes.string_at(address, size.value) if address else None
 
 
+def set_goal(job: Job, evaluate: Any, model: Owner, options: dict[str, Any]) -> None:
+    """Sets what a goal is measured on: a function that scores models, or samples."""
+    if callable(evaluate):
+        inputs = find_inputs(model)
+        job.score_by(lambda content: evaluate(Candidate(content, inputs, run)))
+    elif evaluate is not None:
+        job.goal_data = open_data(evaluate, model, {**options, "max_samples": None})
+        LIBRARY.ldnq_options_set_goal_data(job.options.value, job.goal_data.value)
+
+
 @with_options(QUANTIZE)
 def quantize(model: Any, calibration: Any = None, *, example_inputs: Any = None,
-             progress: Any = None, **options: Any) -> Quantized:
+             evaluate: Any = None, progress: Any = None,
+             **options: Unpack[QuantizeOptions]) -> Quantized:
     """Quantizes a float model.
 
     model           a path, bytes, an onnx.ModelProto, or a torch.nn.Module with example_inputs
@@ -46,6 +64,11 @@ def quantize(model: Any, calibration: Any = None, *, example_inputs: Any = None,
                     up to max_samples, and held in a temporary file. None: no samples, the weights
                     are rounded
     example_inputs  what the module is called with: a tensor, a tuple, or a dict of keywords
+    evaluate        what the goals max_drop, min_agreement and min_sqnr are measured on: samples in
+                    the forms of calibration, or for max_drop a function that scores models: it is
+                    called with the float model first, and returns a number that is larger for
+                    better ones. max_drop is then in its unit. The models are sessions of ONNX
+                    Runtime (run, get_inputs), and functions from inputs to outputs
     progress        True shows a bar, None one on a terminal, False none; or a function that is
                     called with (stage, detail, done, total)
 
@@ -55,13 +78,15 @@ def quantize(model: Any, calibration: Any = None, *, example_inputs: Any = None,
     settings = Options(QUANTIZE, options)
     onnx = open_model(model, example_inputs)
     samples = open_data(calibration, onnx, options)
-    result = Job(settings, progress).run(LIBRARY.ldnq_quantize, onnx.value, samples.value)
-    return Quantized(read_json(result), read_bytes(result, "model"))
+    job = Job(settings, progress)
+    set_goal(job, evaluate, onnx, options)
+    result = job.run(LIBRARY.ldnq_quantize, onnx.value, samples.value)
+    return Quantized(read_json(result), read_bytes(result, "model"), read_bytes(result, "html"))
 
 
 @with_options(DIFF)
 def diff(model: Any, quantized: Any, data: Any = None, *, example_inputs: Any = None,
-         progress: Any = None, **options: Any) -> Comparison:
+         progress: Any = None, **options: Unpack[DiffOptions]) -> Comparison:
     """Compares a quantized model with the float one, layer by layer; without data their weights
     alone. Models, data and progress are as those of quantize."""
     settings = Options(DIFF, options)
@@ -75,7 +100,7 @@ def diff(model: Any, quantized: Any, data: Any = None, *, example_inputs: Any = 
 
 @with_options(EVAL)
 def eval(models: Any, data: Any, *, example_inputs: Any = None,  # pylint: disable=redefined-builtin
-         progress: Any = None, **options: Any) -> Evaluation:
+         progress: Any = None, **options: Unpack[EvalOptions]) -> Evaluation:
     """Top-1 and top-5 accuracy of a model, or of a list of models, on labelled samples, and how
     often they agree with the first one."""
     settings = Options(EVAL, options)
@@ -88,7 +113,8 @@ def eval(models: Any, data: Any, *, example_inputs: Any = None,  # pylint: disab
 
 
 @with_options(INSPECT)
-def inspect(model: Any, *, example_inputs: Any = None, **options: Any) -> Inspection:
+def inspect(model: Any, *, example_inputs: Any = None,
+            **options: Unpack[InspectOptions]) -> Inspection:
     """The layers of a model: shapes, sizes, multiplications, and whether they can be quantized."""
     onnx = open_model(model, example_inputs)
     result = Job(Options(INSPECT, options), False).run(LIBRARY.ldnq_inspect, onnx.value)
@@ -96,7 +122,7 @@ def inspect(model: Any, *, example_inputs: Any = None, **options: Any) -> Inspec
 
 
 @with_options(LINT)
-def lint(model: Any, **options: Any) -> Findings:
+def lint(model: Any, **options: Unpack[LintOptions]) -> Findings:
     """What in a QDQ model the target refuses, or computes slower than the float model."""
     onnx = open_model(model)
     result = Job(Options(LINT, options), False).run(LIBRARY.ldnq_lint, onnx.value)
@@ -105,7 +131,7 @@ def lint(model: Any, **options: Any) -> Findings:
 
 @with_options(RUN)
 def run(model: Any, inputs: Any = (), *, example_inputs: Any = None,
-        **options: Any) -> dict[str, np.ndarray]:
+        **options: Unpack[RunOptions]) -> dict[str, np.ndarray]:
     """The outputs of a model by name, computed once by the reference executor.
 
     inputs  an array, a tuple of arrays in the order of the inputs, or {input: array}

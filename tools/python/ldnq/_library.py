@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_char, c_char_p, c_double, c_int, c_int64,
-                    c_size_t, c_uint, c_void_p)
+from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_char, c_char_p, c_double, c_int,
+                    c_int64, c_size_t, c_uint, c_void_p)
 from pathlib import Path
 
 from ._errors import BY_STATUS, Error
@@ -51,6 +51,7 @@ ProgressFunction = CFUNCTYPE(c_int, c_void_p, POINTER(Progress))
 EventFunction = CFUNCTYPE(None, c_void_p, c_char_p)
 ReadFunction = CFUNCTYPE(c_int, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 ShapeFunction = CFUNCTYPE(c_int, c_void_p, c_size_t, c_size_t, POINTER(c_int64))
+ScoreFunction = CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t, POINTER(c_double))
 
 
 class SampleReader(Structure):
@@ -77,6 +78,8 @@ FUNCTIONS = (
     ("ldnq_options_set", c_int, (Handle, c_char_p, c_char_p, Err)),
     ("ldnq_options_on_progress", None, (Handle, ProgressFunction, c_void_p)),
     ("ldnq_options_on_event", None, (Handle, EventFunction, c_void_p)),
+    ("ldnq_options_on_score", None, (Handle, ScoreFunction, c_void_p)),
+    ("ldnq_options_set_goal_data", None, (Handle, Handle)),
     ("ldnq_onnx_from_path", c_int, (c_char_p, Out, Err)),
     ("ldnq_onnx_from_bytes", c_int, (c_void_p, c_size_t, c_char_p, Out, Err)),
     ("ldnq_onnx_destroy", None, (Handle,)),

@@ -25,13 +25,28 @@ def open_bytes(content: Any, name: str) -> Owner:
         LIBRARY.ldnq_onnx_from_bytes, view.ctypes.data, view.size, name.encode())
 
 
-def serialize(proto: Any) -> bytes:
-    """The bytes of an onnx.ModelProto."""
+def serialize(model: Any) -> bytes:
+    """The bytes of an onnx.ModelProto, or of the one in a torch.onnx.ONNXProgram."""
+    proto = getattr(model, "model_proto", model)
+    if not hasattr(proto, "SerializeToString"):
+        raise UsageError("a model is a path, bytes, an onnx.ModelProto or a torch.nn.Module, not "
+                         f"{type(model).__name__}")
     try:
         return proto.SerializeToString()
     except Exception as error:  # of protobuf, which is not imported here
         raise UsageError(f"the model can't be made bytes ({error}): save it, with external data "
                          "above 2 GiB, and pass the path") from error
+
+
+def read_content(model: Any) -> str | bytes:
+    """A model as other libraries take it: the path of its file, or its bytes."""
+    if isinstance(model, (str, os.PathLike)):
+        return os.fspath(model)
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        return bytes(model)
+    if hasattr(model, "open_model"):
+        return model.content
+    return serialize(model)
 
 
 def open_model(model: Any, example_inputs: Any = None) -> Owner:
@@ -46,9 +61,4 @@ def open_model(model: Any, example_inputs: Any = None) -> Owner:
         return model.open_model()
     if is_torch(model, "Module"):
         return open_bytes(serialize(export_module(model, example_inputs)), type(model).__name__)
-    if hasattr(model, "model_proto"):  # torch.onnx.ONNXProgram
-        model = model.model_proto
-    if hasattr(model, "SerializeToString"):
-        return open_bytes(serialize(model), model.graph.name or "model")
-    raise UsageError(f"a model is a path, bytes, an onnx.ModelProto or a torch.nn.Module, not "
-                     f"{type(model).__name__}")
+    return open_bytes(serialize(model), "model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from typing import Any, Iterable, Mapping, NamedTuple
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, TypeVar
 
 from ._errors import UsageError
 from ._library import LIBRARY, Owner, call
@@ -14,6 +14,7 @@ FLAG, TEXT, PATH, CHOICE, CHOICES, COUNT, BYTES, NUMBER, RATIO, CHANNELS, DIM, B
     range(13)  # enum ldnq_option_type
 PROGRAM = 1  # LDNQ_OPTION_PROGRAM
 QUANTIZE, DIFF, EVAL, INSPECT, RUN, LINT = (1 << bit for bit in range(6))  # LDNQ_JOB_
+Function = TypeVar("Function", bound=Callable)
 
 
 class Option(NamedTuple):
@@ -137,10 +138,10 @@ def describe_keyword(option: Option) -> str:
     return f"{option.keyword}: {option.help}{default}"
 
 
-def with_options(job: int):
+def with_options(job: int) -> Callable[[Function], Function]:
     """Gives a function the keywords of a job as its signature and help."""
 
-    def decorate(function):
+    def decorate(function: Function) -> Function:
         signature = inspect.signature(function)
         own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         options = [option for option in keywords_of(job)
@@ -148,8 +149,9 @@ def with_options(job: int):
         keywords = [inspect.Parameter(o.keyword, inspect.Parameter.KEYWORD_ONLY, default=o.default)
                     for o in options]
         function.__signature__ = signature.replace(parameters=own + keywords)
-        help_of_options = "\n    ".join(map(describe_keyword, options))
-        function.__doc__ = f"{inspect.cleandoc(function.__doc__)}\n\nOptions:\n    {help_of_options}"
+        paragraphs = "\n    ".join(map(describe_keyword, options))
+        text = inspect.cleandoc(function.__doc__ or "")
+        function.__doc__ = f"{text}\n\nOptions:\n    {paragraphs}"
         return function
 
     return decorate

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Iterator
 
+from ._errors import UsageError
 from ._library import Owner
 from ._models import open_bytes, open_path
 
@@ -107,26 +108,43 @@ def write_file(path: Any, content: bytes) -> None:
         raise
 
 
-class Quantized(Result):
+class Page:
+    """The page with all figures and charts."""
+
+    _page: bytes | None = None
+
+    def html(self, path: Any = None) -> str:
+        """Its text; written to the path, if there is one."""
+        if self._page is None:
+            raise UsageError("there is no page: quantize with page=True")
+        if path is not None:
+            write_file(path, self._page)
+        return self._page.decode()
+
+
+class Quantized(Page, Result):
     """A quantized model."""
 
     columns = ("node", "op", "weights", "outputs", "inputs", "error", "fit")
 
-    def __init__(self, figures: dict[str, Any], model: bytes | None):
+    def __init__(self, figures: dict[str, Any], model: bytes | None, page: bytes | None):
         super().__init__(figures)
-        self._model = model
+        self._model, self._page = model, page
+
+    @property
+    def content(self) -> str | bytes:
+        """The ONNX model, or the path that it was written to."""
+        return self.figures["output"] if self._model is None else self._model
 
     @property
     def model(self) -> bytes:
         """The ONNX model. One that was written to a file is read from there."""
-        if self._model is None:
-            return Path(self.figures["output"]).read_bytes()
-        return self._model
+        return Path(self.content).read_bytes() if self._model is None else self._model
 
     def open_model(self) -> Owner:
         """As a handle of the library."""
         if self._model is None:
-            return open_path(self.figures["output"])
+            return open_path(self.content)
         return open_bytes(self._model, "quantized")
 
     def save(self, path: Any) -> None:
@@ -149,7 +167,7 @@ class Quantized(Result):
         return text + on + left
 
 
-class Comparison(Result):
+class Comparison(Page, Result):
     """A quantized model beside the float one."""
 
     columns = ("node", "op", "bits", "weight", "isolated", "accumulated")
@@ -173,12 +191,6 @@ class Comparison(Result):
         ratios = [float("inf") if error["exact"] else error["sqnr_db"] for error in errors
                   if error and (error["exact"] or error["sqnr_db"] is not None)]
         return min(ratios) if ratios else None
-
-    def html(self, path: Any = None) -> str:
-        """The page with all figures and charts; written to the path, if there is one."""
-        if path is not None:
-            write_file(path, self._page)
-        return self._page.decode()
 
     def rows(self) -> list[dict[str, Any]]:
         def decibels(error):
