@@ -276,6 +276,12 @@ static enum ldnq_status remove_codes(struct quantize_job *quantize, struct ldnq_
     return LDNQ_OK;
 }
 
+static enum ldnq_status run_passes(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_passes_run_in_float32(graph, err));
+    return ldnq_pass_unfold_layers(graph, err);
+}
+
 /* Operators of the model become those that the target has kernels for, before all else. */
 static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_error *err)
 {
@@ -285,7 +291,7 @@ static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_
     LDNQ_TRY(remove_codes(quantize, err));
     LDNQ_TRY(ldnq_job_rewrite_lookups(&quantize->job, loaded, err));
     LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
-    LDNQ_TRY(ldnq_passes_run_in_float32(loaded->graph, err));
+    LDNQ_TRY(run_passes(loaded->graph, err));
     if (!activations->target || activations->dtype == LDNQ_UNDEFINED)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_emit_rewrite_operators(loaded->model, loaded->graph, activations->target,
@@ -293,7 +299,7 @@ static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_
     if (!changed)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
-    return ldnq_passes_run_in_float32(loaded->graph, err);
+    return run_passes(loaded->graph, err);
 }
 
 /* ---- the samples that are held out ------------------------------------------------------------

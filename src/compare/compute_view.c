@@ -288,6 +288,7 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
     const enum ldnq_status status = ldnq_pass_bind_and_fold(graph, err);
     if (status != LDNQ_OK && status != LDNQ_UNSUPPORTED)
         return status;
+    LDNQ_TRY(ldnq_pass_unfold_layers(graph, err));
     if (status == LDNQ_UNSUPPORTED && !(*refusal = ldnq_arena_strdup(arena, err->message, err)))
         return LDNQ_NOMEM;
     view->nodes = ldnq_arena_alloc(arena, graph->node_count, sizeof *view->nodes, err);

@@ -36,6 +36,10 @@ enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_e
  * all other passes. Errors: NOMEM. */
 enum ldnq_status ldnq_pass_widen_halves(struct ldnq_graph *graph, struct ldnq_error *err);
 
+/* Puts layers whose inputs are constant, and what follows them, back into the graph after folding:
+ * their weights are in the file. Errors: NOMEM. */
+enum ldnq_status ldnq_pass_unfold_layers(struct ldnq_graph *graph, struct ldnq_error *err);
+
 /* Moves each Gather of matrices of a constant (E, K, M) directly before the MatMul that alone reads
  * them, so that the data of the product exists when the lookup runs, and marks it (feeds_product).
  */

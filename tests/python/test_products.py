@@ -315,3 +315,63 @@ def test_each_matrix_should_be_fitted_to_what_meets_it(tmp_path):
                                                        "weights", "--solver", solver)
     assert found["gptq"] > found["rtn"] + 2, found
     assert any("'experts'" in text and "matrix 3" in text for text in answer["warnings"])
+
+
+# ---- layers whose input is constant
+
+
+def constants_model(nodes, **values):
+    """y = x v + what the nodes make of constants, (8, 64); all of it can be computed before."""
+    rng = np.random.default_rng(7)
+    values = {name: rng.normal(0, .2, shape).astype(np.float32) for name, shape in values.items()}
+    return support.model([helper.make_node("MatMul", ["x", "v"], ["xv"], "data"), *nodes,
+                          helper.make_node("Add", ["xv", "all"], ["y"])],
+                         {"x": ["N", 8, 64]}, {"y": ["N", 8, 64]},
+                         {"v": rng.normal(0, .2, (64, 64)).astype(np.float32), **values})
+
+
+def test_layers_of_constants_should_be_quantized(tmp_path):
+    """Learned queries, as a file of one picture has them: two layers share a sum of constants, and
+    what follows is constant as well."""
+    nodes = [helper.make_node("Add", ["query", "place"], ["sum"]),
+             helper.make_node("MatMul", ["sum", "w"], ["a"], "first"),
+             helper.make_node("Gemm", ["sum", "u"], ["b"], "second"),
+             helper.make_node("Mul", ["a", "b"], ["ab"]), helper.make_node("Shape", ["b"], ["shape"]),
+             helper.make_node("Reshape", ["ab", "shape"], ["c"]),
+             helper.make_node("MatMul", ["c", "t"], ["all"], "third")]
+    source = support.save(constants_model(nodes, query=(8, 64), place=(8, 64), w=(64, 64),
+                                          u=(64, 64), t=(64, 64)), tmp_path / "m.onnx")
+    x = RNG.normal(0, 1, (24, 8, 64)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    out = tmp_path / "q.onnx"
+    for options in (["--target", "weights", "--weights", "int8", "--solver", "gptq"],
+                    ["--target", "ort", "--weights", "int8", "--solver", "nearest"]):
+        said = support.answer("quantize", source, "-o", out, "--calib", tmp_path / "x.npy", *options)
+        assert [layer["node"] for layer in said["layers"]] == ["first", "second", "third", "data"]
+        support.check(out)
+        kept = [t.name for t in onnx.load(out).graph.initializer
+                if t.data_type == TensorProto.FLOAT and len(t.dims) > 1]
+        assert kept == ["query", "place"]
+        outputs = support.assert_same_outputs(out, {"x": x[:3]}, tmp_path)
+        exact = support.ort_run(source, {"x": x[:3]})["y"]
+        assert np.square(exact - outputs["y"]).sum() < 1e-3 * np.square(exact).sum()
+        pairs = support.answer("diff", source, out)["layers"]
+        assert sum(8 <= pair["bits"] < 9 for pair in pairs) == 4
+    assert sum(layer["quantizable"] for layer in support.answer("inspect", source)["layers"]) == 4
+
+
+def test_product_of_constants_that_is_a_weight_should_stay_one(tmp_path):
+    """The sum of a weight and its adapter."""
+    nodes = [helper.make_node("Mul", ["down", "scale"], ["scaled"]),
+             helper.make_node("MatMul", ["scaled", "up"], ["change"], "adapter"),
+             helper.make_node("Add", ["w", "change"], ["whole"]),
+             helper.make_node("MatMul", ["x", "whole"], ["all"], "layer")]
+    source = support.save(constants_model(nodes, down=(64, 64), up=(64, 64), scale=(64,),
+                                          w=(64, 64)), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", RNG.normal(0, 1, (24, 8, 64)).astype(np.float32))
+    said = support.answer("quantize", source, "-o", tmp_path / "q.onnx", "--calib",
+                          tmp_path / "x.npy", "--target", "weights", "--weights", "int8",
+                          "--solver", "gptq")
+    assert [layer["node"] for layer in said["layers"]] == ["data", "layer"]
+    assert {t.data_type for t in onnx.load(tmp_path / "q.onnx").graph.initializer
+            if len(t.dims) > 1} == {TensorProto.INT8}
