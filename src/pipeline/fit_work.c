@@ -1,38 +1,62 @@
-/* fit_work.c: how far fitting the layers is, in work: multiplications of 32 bits, and what else
- * takes as long. The work of each layer is known before the first one. */
+/* fit_work.c: how far fitting the layers is, in work: multiplications of 32 bits in a product, and
+ * what else takes as long. The work of each layer is known before the first one. */
 #include <math.h>
 #include <string.h>
 
 #include "exec/value_sizes.h"
+#include "pipeline/layer_choice.h"
 #include "pipeline/layer_fitting.h"
 #include "pipeline/quantizer.h"
+#include "pipeline/select.h"
 
 /* Steps of the progress in all. */
 #define STEPS ((size_t)10000)
 
-/* Costs, measured on ResNet-20 and EfficientNet-Lite0. */
-#define ELEMENT_COST 8.0  /* an element that a node without a weight computes */
-#define DOUBLE_COST 2.0   /* a multiplication of 64 bits */
-#define DAMPINGS 4.0      /* that the error compensation tries */
-#define READING_COST 30.0 /* an element of a sample, from its file */
+/* Costs, fitted to the processor time of each layer of ResNet-20 and EfficientNet-Lite0, whose
+ * multiplications take .03 ns. */
+#define ELEMENT_COST 8.0    /* an element that a node without a weight computes */
+#define READING_COST 1200.0 /* an element of a sample, from a picture's file */
 
-/* The work of a solver per element and column of the weight. */
+/* Statistics: of each position, and of the sums of each batch. */
+#define COLUMN_COST 57.0
+#define CROSS_COST 3.0
+#define SUM_COST 25.0
+#define SUM_COLUMN_COST 3000.0
+/* The part of the samples that layers are fitted to before the choice. */
+#define FITTED_PART 0.8
+
+/* The choice between fitted, damped and rounded: for each damping, and in all. */
+#define TRIAL_CUBE_COST 1.4
+#define TRIAL_SQUARE_COST 6.3
+#define TRIAL_WEIGHT_COST 10000.0
+#define CHOICE_COLUMN_SQUARE_COST 8000.0
+#define CHOICE_COLUMN_COST 200000.0
+/* The same without Gram matrices. */
+#define ROUNDING_CUBE_COST 2.0
+#define ROUNDING_WEIGHT_COST 8000.0
+#define ROUNDING_COLUMN_SQUARE_COST 1000.0
+
+/* A solver with up to `most_codes` codes, per weight and column, and per weight. */
 static const struct solver_cost {
     const char *name;
-    double passes;
+    size_t most_codes;
+    double square, weight, block_square, block_weight;
 } solver_costs[] = {
-    { "rtn", 1 }, { "nearest", 1 }, { "mse", 3 }, { "gptq", 3 }, { "beam", 8 }, { "best", 140 },
+    { "admm-paper", 256, 0, 0, 0, 0 },
+    { "gptq", 256, 1, 0, 7, 0 },
+    { "cd", 256, 4, 0, 20, 20000 },
+    { "beam", 256, 8, 20000, 75, 20000 },
+    { "best", 8, 500, 130000, 700, 210000 },
+    { "best", 256, 500, 130000, 250, 60000 },
 };
-#define OTHER_SOLVER 120.0
-/* What a pass costs per element beside its columns, in columns. */
-#define PASS_COLUMNS 80.0
+static const struct solver_cost other_solver = { "", 256, 500, 100000, 700, 210000 };
 
-static double find_solver_passes(const char *name)
+static const struct solver_cost *find_solver_cost(const char *name, size_t codes)
 {
     for (size_t i = 0; i < sizeof solver_costs / sizeof *solver_costs; i++)
-        if (strcmp(solver_costs[i].name, name) == 0)
-            return solver_costs[i].passes;
-    return OTHER_SOLVER;
+        if (strcmp(solver_costs[i].name, name) == 0 && codes <= solver_costs[i].most_codes)
+            return &solver_costs[i];
+    return &other_solver;
 }
 
 static double count_elements(const struct ldnq_value *value)
@@ -84,24 +108,59 @@ static double count_statistics_work(const struct ldnq_layer_fitting *fitting,
 {
     const double k = (double)layer->geometry.cols, rows = (double)layer->geometry.rows;
     const double positions = count_read_positions(fitting, layer, samples);
-    const double compensation = fitting->runner.reference ? 2 * rows * k : 0;
-    return (double)layer->geometry.groups * positions *
-           (k * k / 2 + compensation + ELEMENT_COST * k);
+    const double cross = fitting->runner.reference ? rows * k : 0;
+    const double batches = (double)fitting->runner.batch_count;
+    return (double)layer->geometry.groups *
+           (positions * (k * k / 2 + COLUMN_COST * k + CROSS_COST * cross) +
+            batches * (SUM_COST * (k * k + cross) + SUM_COLUMN_COST * k));
+}
+
+/* What comes before the solver: the choice of lambda, and whether the layer is fitted. */
+static double count_choice_work(const struct ldnq_layer_fitting *fitting,
+                                const struct ldnq_layer *layer, double positions)
+{
+    const double k = (double)layer->geometry.cols, rows = (double)layer->geometry.rows;
+    if (!fitting->quantizer->options->solver->needs_gram)
+        return fitting->runner.reference
+                   ? ROUNDING_CUBE_COST * k * k * k + ROUNDING_WEIGHT_COST * rows * k +
+                         ROUNDING_COLUMN_SQUARE_COST * k * k
+                   : ROUNDING_WEIGHT_COST * rows * k;
+    const double trials = (double)ldnq_fitting_count_dampings(
+        (size_t)fmin(FITTED_PART * positions, 1e15), layer->geometry.cols);
+    return trials * (TRIAL_CUBE_COST * k * k * k + TRIAL_SQUARE_COST * rows * k * k +
+                     TRIAL_WEIGHT_COST * rows * k) +
+           CHOICE_COLUMN_SQUARE_COST * k * k + CHOICE_COLUMN_COST * k;
 }
 
 static double count_solver_work(const struct ldnq_layer_fitting *fitting,
-                                const struct ldnq_layer *layer)
+                                const struct ldnq_quantized_layer *quantized, double samples)
 {
+    const struct ldnq_layer *layer = &quantized->layer;
+    const struct ldnq_quantize_options *options = fitting->quantizer->options;
     const double k = (double)layer->geometry.cols, rows = (double)layer->geometry.rows;
-    const double passes = find_solver_passes(fitting->quantizer->options->solver->name);
     const double elements = (double)ldnq_layer_elements(layer);
     if (fitting->quantizer->means || ldnq_layer_is_table(layer))
-        return ELEMENT_COST * elements;
-    const double compensation =
-        fitting->runner.reference ? (DAMPINGS + 1) * (k * k * k / 3 + 2 * rows * k * k) : 0;
-    const double solver = k * k * k + passes * rows * k * (k + PASS_COLUMNS);
-    return DOUBLE_COST * (double)layer->geometry.groups * (compensation + solver) +
-           ELEMENT_COST * elements;
+        return ROUNDING_WEIGHT_COST * elements;
+    double work = count_choice_work(fitting, layer, count_read_positions(fitting, layer, samples));
+    if (options->solver->needs_gram) {
+        const struct solver_cost *cost =
+            find_solver_cost(options->solver->name, quantized->codebook->count);
+        const bool has_blocks = ldnq_select_block(layer, options) > 0;
+        work += rows * k *
+                ((has_blocks ? cost->block_square : cost->square) * k +
+                 (has_blocks ? cost->block_weight : cost->weight));
+    }
+    return (double)layer->geometry.groups * work + ELEMENT_COST * elements;
+}
+
+static enum ldnq_status report_work(const struct ldnq_layer_fitting *fitting, double work,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
+    const double share = work / fmax(fitting->work[2 * network->count], 1);
+    return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
+                              network->layers[fitting->index].layer.node->label,
+                              (size_t)(fmin(share, 1) * (double)STEPS), STEPS, err);
 }
 
 enum ldnq_status ldnq_fitting_plan_work(struct ldnq_layer_fitting *fitting, struct ldnq_error *err)
@@ -124,20 +183,11 @@ enum ldnq_status ldnq_fitting_plan_work(struct ldnq_layer_fitting *fitting, stru
             first = layer->node_index;
         }
         work[2 * i + 1] = work[2 * i] + run;
-        work[2 * i + 2] = work[2 * i + 1] + count_solver_work(fitting, layer);
+        work[2 * i + 2] =
+            work[2 * i + 1] + count_solver_work(fitting, &network->layers[i], samples);
     }
     fitting->work = work;
-    return LDNQ_OK;
-}
-
-static enum ldnq_status report_work(const struct ldnq_layer_fitting *fitting, double work,
-                                    struct ldnq_error *err)
-{
-    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
-    const double share = work / fmax(fitting->work[2 * network->count], 1);
-    return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
-                              network->layers[fitting->index].layer.node->label,
-                              (size_t)(fmin(share, 1) * (double)STEPS), STEPS, err);
+    return network->count > 0 ? report_work(fitting, 0, err) : LDNQ_OK;
 }
 
 enum ldnq_status ldnq_fitting_report_batch(const struct ldnq_layer_fitting *fitting, size_t batch,

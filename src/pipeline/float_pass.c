@@ -56,6 +56,7 @@ static enum ldnq_status run_all_batches(const struct ldnq_float_pass *pass, stru
 {
     const size_t all = ldnq_samples_count(pass->samples);
     const size_t most = ldnq_samples_choose_batch_size(pass->samples, pass->graph, BATCH);
+    LDNQ_TRY(ldnq_sink_progress(pass->sink, "calibrate", NULL, 0, all, err));
     for (size_t first = 0; first < all; first += most) {
         const size_t count = ldnq_size_min(most, all - first);
         struct ldnq_sample_batch batch;

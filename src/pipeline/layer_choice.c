@@ -328,6 +328,20 @@ static enum ldnq_status make_target(const struct choice_trial *trial,
                                    strength->damping, *weight, layer->bias ? *bias : NULL, err);
 }
 
+/* The dampings that are tried, from `first` to before the returned one. */
+static size_t choose_dampings(size_t positions, size_t cols, size_t *first)
+{
+    *first = positions < ENOUGH_POSITIONS_PER_COLUMN * cols ? 0 : DAMPING_COUNT - 1;
+    return positions < FEWEST_POSITIONS_PER_COLUMN * cols ? DAMPING_COUNT - 1 : DAMPING_COUNT;
+}
+
+size_t ldnq_fitting_count_dampings(size_t positions, size_t cols)
+{
+    size_t first;
+    const size_t end = choose_dampings(positions, cols, &first);
+    return end - first;
+}
+
 static enum ldnq_status try_fits(struct choice_trial *trial, const float *weight, const float *bias,
                                  struct ldnq_layer_choice *choice, struct ldnq_error *err)
 {
@@ -337,15 +351,16 @@ static enum ldnq_status try_fits(struct choice_trial *trial, const float *weight
         ldnq_fitting_make_problem(trial->fitting, trial->quantized, weight, bias);
     const size_t positions = trial->fitting->moments.statistics.positions;
     const size_t cols = trial->quantized->layer.geometry.cols;
-    const bool damps = asked->needs_gram && positions < ENOUGH_POSITIONS_PER_COLUMN *
-                                                            trial->quantized->layer.geometry.cols;
+    size_t first = DAMPING_COUNT - 1, end = DAMPING_COUNT;
+    if (asked->needs_gram)
+        end = choose_dampings(positions, cols, &first);
+    const bool damps = first == 0;
     const double chance =
         estimate_chance(trial, trial->fitting->moments.held_out_statistics.positions);
-    const size_t last = damps && positions < FEWEST_POSITIONS_PER_COLUMN * cols ? 1 : 0;
     double least = choice->rounded_error;
     problem.shared_start = &trial->start;
     choice->fit = LDNQ_LAYER_ROUNDED;
-    for (size_t i = damps ? 0 : DAMPING_COUNT - 1; i < DAMPING_COUNT - last; i++) {
+    for (size_t i = first; i < end; i++) {
         struct damped_problem damped = { .fitting = trial->fitting,
                                          .problem = &problem,
                                          .damping = problem.gram ? dampings[i] : 0 };

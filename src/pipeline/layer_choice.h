@@ -14,6 +14,10 @@ enum ldnq_status ldnq_fitting_choose(struct ldnq_layer_fitting *fitting, const f
                                      const struct ldnq_compensation_strength *strength,
                                      struct ldnq_layer_choice *choice, struct ldnq_error *err);
 
+/* The fits that the choice tries, for a solver that needs a Gram matrix. `positions` are those that
+ * are not held out. */
+size_t ldnq_fitting_count_dampings(size_t positions, size_t cols);
+
 /* Rounds the weight as the choice says. */
 enum ldnq_status ldnq_fitting_round(const struct ldnq_layer_fitting *fitting,
                                     const struct ldnq_layer_choice *choice,

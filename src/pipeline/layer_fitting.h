@@ -32,7 +32,7 @@ size_t ldnq_count_fitted_samples(const struct ldnq_fit_limits *fit, double macs)
 
 /* ---- progress (fit_work.c) -------------------------------------------------------------- */
 
-/* Fills `work`, when the runners are there. Errors: NOMEM. */
+/* Fills `work`, when the runners are there, and reports the start. Errors: NOMEM, CANCELED. */
 enum ldnq_status ldnq_fitting_plan_work(struct ldnq_layer_fitting *fitting, struct ldnq_error *err);
 /* Report that a batch has run up to the current layer, and that the layer is fitted. Errors:
  * CANCELED. */

@@ -304,7 +304,7 @@ static void a_full_disk_should_be_reported_with_its_folder(void **state)
 /* ---- progress ---- */
 
 struct seen_progress {
-    size_t calls, done, total;
+    size_t calls, first, done, total;
     bool has_gone_back;
 };
 
@@ -314,7 +314,8 @@ static int store_progress(void *ctx, const struct ldnq_progress *at)
     if (strcmp(at->stage, "quantize") != 0)
         return 0;
     seen->has_gone_back |= at->done < seen->done || (seen->calls > 0 && at->total != seen->total);
-    seen->calls++;
+    if (seen->calls++ == 0)
+        seen->first = at->done;
     seen->done = at->done;
     seen->total = at->total;
     return 0;
@@ -332,6 +333,7 @@ static void progress_should_grow_to_the_work_that_was_planned(void **state)
         options.sink = &sink;
         build_free(quantized(&options, &result));
         assert_true(seen.calls >= 4);
+        assert_int_equal(seen.first, 0); /* before any work */
         assert_false(seen.has_gone_back);
         assert_int_equal(seen.done, seen.total);
     }
