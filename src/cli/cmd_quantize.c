@@ -5,6 +5,7 @@
 
 #include "cli/failure.h"
 #include "cli/handles.h"
+#include "cli/heap.h"
 #include "cli/interrupt.h"
 #include "cli/json.h"
 #include "cli/plain.h"
@@ -414,6 +415,9 @@ static enum ldnq_status run_quantize(struct cli_line *line, struct ldnq_error *e
                         "quantize: --calib PATH is missing: the samples that the weights are "
                         "fitted on");
     cli_interrupt_catch();
+    const double max_mem = cli_line_number(line, "max-mem");
+    if (max_mem > 0)
+        cli_keep_freed_memory(max_mem);
     enum ldnq_status status = cli_handles_init(&handles, line, "calib", err);
     if (status == LDNQ_OK)
         status =

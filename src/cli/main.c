@@ -1,12 +1,14 @@
 /* main.c: finds the command and runs it; the help and version of the program. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/failure.h"
+#include "cli/heap.h"
 #include "cli/help.h"
 #include "cli/interrupt.h"
 #include "cli/json.h"
@@ -145,7 +147,7 @@ int main(int argc, char **argv)
 {
     struct ldnq_error err = { .status = LDNQ_OK };
     cli_restore_processors();
-    cli_keep_freed_memory();
+    cli_keep_freed_memory(INFINITY);
     if (!open_standard_streams())
         return LDNQ_IO;
     if (!cli_request_stack())

@@ -8,9 +8,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #include "ldnq.h"
 
@@ -71,19 +68,6 @@ void cli_restore_processors(void)
 {
     if (mask_bytes > 0)
         syscall(SYS_sched_setaffinity, 0, mask_bytes, all_processors);
-}
-
-/* glibc returns large blocks to the kernel at once, and gets zeroed pages for the next ones: a
- * layer after the other frees what the next one asks for. */
-#define LARGEST_BLOCK_OF_HEAP (32 << 20)
-#define MOST_UNUSED_HEAP (128 << 20)
-
-void cli_keep_freed_memory(void)
-{
-#ifdef __GLIBC__
-    mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK_OF_HEAP);
-    mallopt(M_TRIM_THRESHOLD, MOST_UNUSED_HEAP);
-#endif
 }
 
 /* Not inlined: the frame itself is what must not exist before the limit is known. */

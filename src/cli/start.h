@@ -14,9 +14,6 @@
 /* Lets the program run on all its processors again. Called first in main. */
 void cli_restore_processors(void);
 
-/* Lets the heap keep freed blocks for the next request. */
-void cli_keep_freed_memory(void);
-
 /* Requests the stack that the program needs at most, and stays within it: a stack that can't
  * grow later is a crash. Returns false when it can't be had. */
 bool cli_request_stack(void);

@@ -228,23 +228,22 @@ static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *
 }
 
 double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry,
-                                      const struct ldnq_layer_moments_parts *parts, bool solves,
+                                      const struct ldnq_layer_moments_parts *parts,
+                                      const struct ldnq_layer_moments_solvers *solvers,
                                       size_t positions, size_t threads)
 {
     const double k = (double)geometry->cols, rows = (double)geometry->rows;
-    const double groups = (double)geometry->groups, sums = parts->holds_out ? 2 : 1;
+    const double groups = (double)geometry->groups, count = parts->holds_out ? 2 : 1;
     const double slots = k <= MOST_COLUMNS_AT_ONCE ? (double)threads : 1;
     const bool has_few = geometry->groups == 1 && positions < geometry->cols;
     const double slab =
         (double)(LDNQ_GRAM_SLAB * sizeof(float)) * k * (geometry->groups > 1 ? (double)threads : 1);
-    const double gram = sums * (sizeof(double) * groups * k * k + slab);
-    const double fit = solves ? 2 * k * k : 0;
-    if (!parts->compensates)
-        return gram + sizeof(double) * fit;
-    const double cross = sums * (sizeof(double) * groups * rows * k + slab);
-    /* The trial of each damping has a factor, a change and a product; a fit has its factor. */
+    const double gram = sizeof(double) * groups * k * k + slab;
+    const double cross = parts->compensates ? sizeof(double) * groups * rows * k + slab : 0;
+    /* The trial of each damping of the compensation has a factor, a change and a product. */
     const double trial = has_few ? rows * k : slots * (k * k + 2 * rows * k);
-    return gram + cross + sizeof(double) * fmax(trial, fit);
+    const double choice = fmax(parts->compensates ? sizeof(double) * trial : 0, solvers->quick);
+    return gram + cross + fmax((count - 1) * (gram + cross) + choice, solvers->asked);
 }
 
 enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *moments,

@@ -39,10 +39,17 @@ enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
                                          const float *weight, struct ldnq_layer_moments_parts parts,
                                          struct ldnq_pool *pool, struct ldnq_arena *arena,
                                          struct ldnq_error *err);
-/* The bytes that init and choose_strength allocate for a layer, about, and a solver that factors
- * the Gram matrix if it `solves`. */
+/* The bytes of the solvers that run beside the moments: of the quick one while both parts are
+ * there, and of the asked one after the merge. */
+struct ldnq_layer_moments_solvers {
+    double quick, asked;
+};
+
+/* The bytes that a layer needs at most, about: those of init, and of choose_strength or of a
+ * solver. */
 double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry,
-                                      const struct ldnq_layer_moments_parts *parts, bool solves,
+                                      const struct ldnq_layer_moments_parts *parts,
+                                      const struct ldnq_layer_moments_solvers *solvers,
                                       size_t positions, size_t threads);
 /* Frees the sums of the held-out part. Accepts zeroed moments. */
 void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);

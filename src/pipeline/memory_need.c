@@ -11,7 +11,7 @@
 #include "pipeline/select.h"
 
 /* The program and its libraries, and the buffers and the stack of each thread. */
-#define PROGRAM_BYTES ((double)(14 << 20))
+#define PROGRAM_BYTES ((double)(18 << 20))
 #define THREAD_BYTES ((double)(2 << 20))
 /* Weights, starts and codes of a layer beside its matrices, in floats per element. */
 #define LAYER_FLOATS 3.0
@@ -26,6 +26,25 @@ struct memory_prediction {
     double limit, networks, samples, batch;
 };
 
+static struct ldnq_layer_moments_solvers
+count_solver_bytes(const struct memory_prediction *prediction, const struct ldnq_layer *layer)
+{
+    const struct ldnq_quantize_options *options = prediction->input->options;
+    /* With a budget or a goal the solver is not chosen yet. */
+    const struct ldnq_solver *asked = options->solver ? options->solver : ldnq_solver_find("best");
+    const struct ldnq_problem_sizes sizes = {
+        .groups = layer->geometry.groups,
+        .rows = layer->geometry.rows,
+        .cols = layer->geometry.cols,
+        .threads = ldnq_pool_threads(options->pool),
+        .has_blocks = ldnq_select_block(layer, options) > 0,
+    };
+    return (struct ldnq_layer_moments_solvers){
+        .quick = asked->needs_gram ? ldnq_solver_count_bytes(ldnq_solver_find("gptq"), &sizes) : 0,
+        .asked = ldnq_solver_count_bytes(asked, &sizes),
+    };
+}
+
 /* The matrices of a layer. */
 static double count_matrix_bytes(const struct memory_prediction *prediction,
                                  const struct ldnq_layer *layer)
@@ -35,15 +54,14 @@ static double count_matrix_bytes(const struct memory_prediction *prediction,
     const double floats = LAYER_FLOATS * sizeof(float) * elements;
     if (prediction->only_means || ldnq_layer_is_table(layer))
         return floats;
-    /* With a budget or a goal the solver is not chosen yet. */
-    const bool needs_gram = !options->solver || options->solver->needs_gram;
+    const struct ldnq_layer_moments_solvers solvers = count_solver_bytes(prediction, layer);
     const struct ldnq_layer_moments_parts parts = {
         .compensates = prediction->compensates,
-        .holds_out = prediction->compensates || needs_gram,
+        .holds_out = prediction->compensates || solvers.quick > 0,
     };
     const double positions =
         prediction->samples * ldnq_layer_macs_per_sample(layer) / fmax(elements, 1);
-    return floats + ldnq_layer_moments_count_bytes(&layer->geometry, &parts, needs_gram,
+    return floats + ldnq_layer_moments_count_bytes(&layer->geometry, &parts, &solvers,
                                                    (size_t)fmin(positions, 1e15),
                                                    ldnq_pool_threads(options->pool));
 }

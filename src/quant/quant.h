@@ -150,6 +150,9 @@ struct ldnq_solver {
     bool needs_gram; /* false: the solver also takes a problem with `diagonal` in place of `gram` */
     bool is_published; /* the method of a paper, which is to be compared with */
     bool blocks;       /* supports LDNQ_PER_BLOCK */
+    /* What it allocates, beside the problem and the solution: matrices like the Gram matrix, and
+     * bytes per weight. */
+    double gram_matrices, weight_bytes;
     /* Called by ldnq_solve alone (solver.h); improve may be NULL. */
     enum ldnq_status (*start)(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err);
@@ -170,6 +173,16 @@ enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
                             const struct ldnq_layer_problem *problem,
                             const struct ldnq_solver_options *options, struct ldnq_pool *pool,
                             struct ldnq_layer_solution *solution, struct ldnq_error *err);
+
+/* The sizes of a layer's problem. */
+struct ldnq_problem_sizes {
+    size_t groups, rows, cols, threads;
+    bool has_blocks;
+};
+
+/* The bytes that ldnq_solve allocates at most, about. */
+double ldnq_solver_count_bytes(const struct ldnq_solver *solver,
+                               const struct ldnq_problem_sizes *sizes);
 
 /* Returns NULL when no solver has that name. */
 const struct ldnq_solver *ldnq_solver_find(const char *name);

@@ -27,6 +27,7 @@ static const struct ldnq_solver nearest = {
                "the samples",
     .fits_bias = true,
     .blocks = true,
+    .weight_bytes = 1,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_scale_choice,
 };
@@ -37,6 +38,8 @@ static const struct ldnq_solver gptq = {
     .fits_bias = true,
     .needs_gram = true,
     .blocks = true,
+    .gram_matrices = 1,
+    .weight_bytes = 9,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_gptq,
 };
@@ -47,6 +50,8 @@ static const struct ldnq_solver cd = {
     .fits_bias = true,
     .needs_gram = true,
     .blocks = true,
+    .gram_matrices = 2,
+    .weight_bytes = 34,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_descent,
 };
@@ -57,6 +62,8 @@ static const struct ldnq_solver beam = {
     .fits_bias = true,
     .needs_gram = true,
     .blocks = true,
+    .gram_matrices = 2.5,
+    .weight_bytes = 25,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_beam,
 };
@@ -67,6 +74,8 @@ static const struct ldnq_solver admm_paper = {
     .summary = "the paper's ADMM on the layer's quadratic, codes and scale alternately",
     .fits_bias = true,
     .needs_gram = true,
+    .gram_matrices = 1,
+    .weight_bytes = 25,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_paper_admm,
 };
@@ -76,6 +85,8 @@ static const struct ldnq_solver admm = {
     .summary = "preconditioned ADMM with a growing penalty, the best iterate per channel",
     .fits_bias = true,
     .needs_gram = true,
+    .gram_matrices = 2,
+    .weight_bytes = 34,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_admm,
 };
@@ -86,6 +97,8 @@ static const struct ldnq_solver best = {
     .fits_bias = true,
     .needs_gram = true,
     .blocks = true,
+    .gram_matrices = 3.5,
+    .weight_bytes = 43,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_admm_and_beam,
 };
@@ -105,6 +118,21 @@ const struct ldnq_solver *ldnq_solver_find(const char *name)
         if (strcmp(table[i]->name, name) == 0)
             return table[i];
     return NULL;
+}
+
+/* A descent in blocks has one more product; a beam search has branches in each thread. */
+#define BLOCK_WEIGHT_BYTES 8.0
+#define THREAD_COLUMN_BYTES 1500.0
+
+double ldnq_solver_count_bytes(const struct ldnq_solver *solver,
+                               const struct ldnq_problem_sizes *sizes)
+{
+    const double k = (double)sizes->cols, groups = (double)sizes->groups;
+    const double weights = groups * (double)sizes->rows * k;
+    const double per_weight =
+        solver->weight_bytes + (sizes->has_blocks && solver->needs_gram ? BLOCK_WEIGHT_BYTES : 0);
+    return solver->gram_matrices * sizeof(double) * groups * k * k + per_weight * weights +
+           (solver->needs_gram ? THREAD_COLUMN_BYTES * (double)sizes->threads * k : 0);
 }
 
 void ldnq_solver_defaults(struct ldnq_solver_options *options)

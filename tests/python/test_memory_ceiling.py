@@ -62,6 +62,22 @@ def test_the_peak_should_not_grow_with_the_samples(tmp_path, options):
     assert peaks[100] <= 1.1 * peaks[25], peaks
 
 
+def test_the_memory_of_the_solver_should_be_predicted(tmp_path):
+    """Beam search takes 25 bytes per weight: more than the matrices of a layer with many rows."""
+    rng = np.random.default_rng(8)
+    weight = onnx.numpy_helper.from_array(rng.normal(size=(192, 4000)).astype(np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 192])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4000])], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              tmp_path / "m.onnx")
+    np.save(tmp_path / "c.npy", rng.normal(size=(500, 192)).astype(np.float32))
+    peak, predicted = measure_quantize(tmp_path / "m.onnx", tmp_path / "c.npy", tmp_path / "q.onnx",
+                                       "--max-mem", "16M", "--solver", "beam", "--lambda", 0)
+    assert abs(peak - predicted) <= .3 * predicted + 2, (peak, predicted)
+
+
 def save_layers_with_external_data(path, layers, size):
     rng = np.random.default_rng(6)
     nodes, values, source = [], [], "x"
