@@ -29,6 +29,7 @@ struct bit_allocator {
     struct ldnq_executed_graph reference;
     struct ldnq_sink sink; /* receives the events of the quantizations of clones */
     size_t choice;         /* the codebook that is being measured */
+    double fitting_part;   /* the part of a codebook's time that is quantizing */
     struct ldnq_bit_allocation *plan;
     size_t *row;        /* by layer: its row in the allocation; shared codes have one row */
     double *weights;    /* by row: elements of the weight */
@@ -39,7 +40,11 @@ struct bit_allocator {
 
 /* ---- progress ------------------------------------------------------------------------ */
 
-/* For each codebook, one half of the work is quantizing and the other running the network. */
+/* Where errors are projected, nearly all time goes into quantizing, else about half of it: the
+ * other half runs the network for each layer. */
+#define PROJECTED_FITTING_PART 0.95
+#define MEASURED_FITTING_PART 0.5
+
 static enum ldnq_status report_progress(const struct bit_allocator *p, const char *detail,
                                         double part, struct ldnq_error *err)
 {
@@ -51,8 +56,9 @@ static enum ldnq_status report_progress(const struct bit_allocator *p, const cha
 
 static int report_fitting_progress(void *ctx, const struct ldnq_progress *at)
 {
-    const double part = at->total ? 0.5 * (double)at->done / (double)at->total : 0;
-    return report_progress(ctx, at->detail, part, NULL) != LDNQ_OK;
+    const struct bit_allocator *p = ctx;
+    const double part = at->total ? (double)at->done / (double)at->total : 0;
+    return report_progress(p, at->detail, p->fitting_part * part, NULL) != LDNQ_OK;
 }
 
 /* ---- one choice of codebook ------------------------------------------------------------ */
@@ -108,7 +114,9 @@ static enum ldnq_status measure_batch_output_errors(void *ctx, struct ldnq_tenso
     ldnq_exec_reset(p->reference.exec);
     ldnq_exec_reset(trial->quantized.exec);
     trial->quantized.sample++; /* where positions are masked, one run has one sample */
-    return status == LDNQ_OK ? report_progress(p, NULL, 0.5 + 0.5 * done, err) : status;
+    return status == LDNQ_OK
+               ? report_progress(p, NULL, p->fitting_part + (1 - p->fitting_part) * done, err)
+               : status;
 }
 
 /* Lists the rows of the allocation: one per node, or one for all layers that share codes. A plan
@@ -226,7 +234,7 @@ static enum ldnq_status project_codebook(struct bit_allocator *p, struct ldnq_gr
 {
     const struct ldnq_quantized_network *network = &result->network;
     LDNQ_TRY(ldnq_codebook_projection_store(p->projection, p->choice, network, err));
-    LDNQ_TRY(report_progress(p, NULL, 0.5, err));
+    LDNQ_TRY(report_progress(p, NULL, p->fitting_part, err));
     if (p->choice + 1 < p->budget->count)
         return LDNQ_OK;
     struct ldnq_quantize_options options = *p->options;
@@ -270,6 +278,8 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
         swap_layer_constants(&result->network.layers[i], false);
     if (p->choice == 0)
         LDNQ_TRY(prepare_projection(p, quantized, &result->network, err));
+    else if (!p->projection)
+        p->fitting_part = MEASURED_FITTING_PART;
     return p->projection ? project_codebook(p, quantized, result, err)
                          : run_codebook(p, quantized, result, arena, err);
 }
@@ -390,7 +400,10 @@ enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_
                                .options = options,
                                .budget = budget,
                                .arena = arena,
-                               .reference.graph = graph };
+                               .reference.graph = graph,
+                               .fitting_part = options->estimate_draws == 0
+                                                   ? MEASURED_FITTING_PART
+                                                   : PROJECTED_FITTING_PART };
     p.sink = (struct ldnq_sink){ .ctx = &p, .progress = report_fitting_progress };
     if (!has_float_output(graph))
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
