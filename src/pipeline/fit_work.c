@@ -25,16 +25,17 @@
 /* The part of the samples that layers are fitted to before the choice. */
 #define FITTED_PART 0.8
 
-/* The choice between fitted, damped and rounded: for each damping, and in all. */
-#define TRIAL_CUBE_COST 1.4
-#define TRIAL_SQUARE_COST 6.3
-#define TRIAL_WEIGHT_COST 10000.0
-#define CHOICE_COLUMN_SQUARE_COST 8000.0
+/* The choice of lambda, and between fitted, damped and rounded: in all, and for each damping. */
+#define CHOICE_CUBE_COST 3.5
+#define CHOICE_COLUMN_SQUARE_COST 2000.0
 #define CHOICE_COLUMN_COST 200000.0
+#define TRIAL_CUBE_COST 0.5
+#define TRIAL_SQUARE_COST 2.0
+#define TRIAL_WEIGHT_COST 7000.0
 /* The same without Gram matrices. */
-#define ROUNDING_CUBE_COST 2.0
-#define ROUNDING_WEIGHT_COST 8000.0
-#define ROUNDING_COLUMN_SQUARE_COST 1000.0
+#define ROUNDING_CUBE_COST 3.0
+#define ROUNDING_WEIGHT_COST 6000.0
+#define ROUNDING_COLUMN_SQUARE_COST 700.0
 
 /* A solver with up to `most_codes` codes, per weight and column, and per weight. */
 static const struct solver_cost {
@@ -42,14 +43,11 @@ static const struct solver_cost {
     size_t most_codes;
     double square, weight, block_square, block_weight;
 } solver_costs[] = {
-    { "admm-paper", 256, 0, 0, 0, 0 },
-    { "gptq", 256, 1, 0, 7, 0 },
-    { "cd", 256, 4, 0, 20, 20000 },
-    { "beam", 256, 8, 20000, 75, 20000 },
-    { "best", 8, 500, 130000, 700, 210000 },
-    { "best", 256, 500, 130000, 250, 60000 },
+    { "admm-paper", 256, 0, 0, 0, 0 },       { "gptq", 256, 0, 0, 0, 0 }, /* is a trial once more */
+    { "cd", 256, 2, 5000, 10, 10000 },       { "beam", 256, 8, 8000, 55, 15000 },
+    { "best", 8, 480, 120000, 700, 210000 }, { "best", 256, 480, 120000, 250, 60000 },
 };
-static const struct solver_cost other_solver = { "", 256, 500, 100000, 700, 210000 };
+static const struct solver_cost other_solver = { "", 256, 480, 100000, 700, 210000 };
 
 static const struct solver_cost *find_solver_cost(const char *name, size_t codes)
 {
@@ -129,7 +127,8 @@ static double count_choice_work(const struct ldnq_layer_fitting *fitting,
         (size_t)fmin(FITTED_PART * positions, 1e15), layer->geometry.cols);
     return trials * (TRIAL_CUBE_COST * k * k * k + TRIAL_SQUARE_COST * rows * k * k +
                      TRIAL_WEIGHT_COST * rows * k) +
-           CHOICE_COLUMN_SQUARE_COST * k * k + CHOICE_COLUMN_COST * k;
+           CHOICE_CUBE_COST * k * k * k + CHOICE_COLUMN_SQUARE_COST * k * k +
+           CHOICE_COLUMN_COST * k;
 }
 
 static double count_solver_work(const struct ldnq_layer_fitting *fitting,
