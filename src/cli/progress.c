@@ -142,7 +142,8 @@ int cli_progress_update(struct cli_progress *progress, const struct ldnq_progres
 {
     pthread_mutex_lock(&progress->mutex);
     const double time = progress->read_clock();
-    if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0)
+    const bool starts_again = at->total == progress->total && at->done < progress->done;
+    if (starts_again || strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0)
         start_stage(progress, at->stage, time);
     progress->reported = time;
     progress->total = at->total;

@@ -435,6 +435,13 @@ enum ldnq_status ldnq_fitting_choose(struct ldnq_layer_fitting *fitting, const f
                                           .rounded_error = NAN };
     if (!moments->held_out_arena || moments->statistics.positions == 0)
         return LDNQ_OK;
+    const bool is_rounded = fitting->index < fitting->quantizer->rounded;
+    if (is_rounded && moments->held_out_statistics.positions == 0) {
+        choice->fit = LDNQ_LAYER_ROUNDED;
+        choice->rounding = "mse";
+        choice->keeps_bias = true;
+        return LDNQ_OK;
+    }
     if (moments->held_out_statistics.positions == 0) {
         /* Nothing says what the fit is worth: columns count by what can be known of them. */
         if (fitting->quantizer->options->solver->needs_gram) {
@@ -448,5 +455,9 @@ enum ldnq_status ldnq_fitting_choose(struct ldnq_layer_fitting *fitting, const f
     ldnq_arena_destroy(trial.arena);
     if (status != LDNQ_OK) /* numbers that the solver refuses, and then reports with the layer */
         choice->fit = LDNQ_LAYER_FITTED;
+    if (status == LDNQ_OK && is_rounded) {
+        choice->fit = LDNQ_LAYER_ROUNDED;
+        choice->damping = 0;
+    }
     return status == LDNQ_NOMEM ? status : LDNQ_OK;
 }

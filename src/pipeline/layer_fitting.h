@@ -17,6 +17,7 @@ struct ldnq_layer_fitting {
     struct ldnq_calib_runner runner;    /* the network that is being quantized */
     struct ldnq_calib_runner reference; /* the float network; set with error compensation */
     size_t index;                       /* index of the current layer */
+    bool input_is_infinite;             /* the current layer's input is not finite */
     /* Arguments of one call of any layer: [0] in the runner, [1] in the reference. */
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];

@@ -84,18 +84,23 @@ static enum ldnq_status copy_file_bias(struct ldnq_quantized_layer *quantized,
     return LDNQ_OK;
 }
 
-/* Replaces a layer's codes, scales and bias by new ones in `arena`. Tables are rounded anyway. */
+/* Replaces a layer's codes, scales and bias by those of a rounding; NULL: the one that suits the
+ * layer. `fitted` is the layer before its first rounding. */
 static enum ldnq_status round_layer(const struct ldnq_quantizer *quantizer, size_t index,
-                                    struct ldnq_arena *arena, struct ldnq_error *err)
+                                    const struct ldnq_quantized_layer *fitted, const char *rounding,
+                                    struct ldnq_error *err)
 {
+    struct ldnq_arena *arena = quantizer->arena;
     struct ldnq_quantized_layer *quantized = &quantizer->result->network.layers[index];
     const struct ldnq_layer_choice *choice = &quantizer->result->diagnostics[index].choice;
     const struct ldnq_quantized_layer *shared = quantized->shared;
     const size_t elements = ldnq_layer_elements(&quantized->layer);
     const size_t scales =
         ldnq_layer_rows(&quantized->layer) * ldnq_quantized_scales_per_row(quantized);
-    quantized->codes = ldnq_arena_alloc(arena, elements, sizeof *quantized->codes, err);
-    quantized->scales = ldnq_arena_alloc(arena, scales, sizeof *quantized->scales, err);
+    if (quantized->codes == fitted->codes) {
+        quantized->codes = ldnq_arena_alloc(arena, elements, sizeof *quantized->codes, err);
+        quantized->scales = ldnq_arena_alloc(arena, scales, sizeof *quantized->scales, err);
+    }
     quantized->bias_codes = NULL;
     if (!quantized->codes || !quantized->scales)
         return LDNQ_NOMEM;
@@ -106,8 +111,9 @@ static enum ldnq_status round_layer(const struct ldnq_quantizer *quantizer, size
     } else {
         struct ldnq_arena *scratch;
         LDNQ_TRY(ldnq_arena_create(&scratch, err));
-        const enum ldnq_status status = round_weight(
-            quantizer, quantized, choice->rounding ? choice->rounding : "mse", scratch, err);
+        if (!rounding)
+            rounding = choice->rounding ? choice->rounding : "mse";
+        const enum ldnq_status status = round_weight(quantizer, quantized, rounding, scratch, err);
         ldnq_arena_destroy(scratch);
         LDNQ_TRY(status);
     }
@@ -152,29 +158,70 @@ static double estimate_chance(const struct ldnq_samples *samples)
     return 0.5 / sqrt((double)ldnq_samples_count(samples));
 }
 
-/* Solvers that round, a published method and a cascade stay as they are. */
+/* Baselines, a published method and a cascade stay as they are. So do rounded layers whose
+ * activations are rounded too: that error is larger than what the choice of a scale changes. */
 static bool may_be_rounded(const struct ldnq_quantizer *quantizer)
 {
     const struct ldnq_quantize_options *options = quantizer->options;
-    return options->held_out && options->solver->needs_gram && !options->solver->is_published &&
-           options->cascade == 0;
+    const struct ldnq_solver *solver = options->solver;
+    if (!options->held_out || solver->is_published || options->cascade > 0)
+        return false;
+    return solver->needs_gram || (ldnq_solver_rounds_with_bias(solver) && !quantizer->placement);
 }
 
-static enum ldnq_status compare_with_rounded(struct ldnq_quantizer *quantizer,
-                                             struct ldnq_samples *samples, struct ldnq_error *err)
+struct network_comparison {
+    const struct ldnq_quantizer *quantizer;
+    const struct ldnq_quantized_layer *fitted; /* (layers) */
+    struct ldnq_samples *samples;
+};
+
+static enum ldnq_status round_network(const struct network_comparison *comparison,
+                                      const char *rounding, struct ldnq_error *err)
 {
+    const struct ldnq_quantizer *quantizer = comparison->quantizer;
     const struct ldnq_quantized_network *network = &quantizer->result->network;
-    struct ldnq_network_choice *choice = &quantizer->result->choice;
-    LDNQ_TRY(measure_output_noise(quantizer, samples, &choice->fitted_noise, err));
     for (size_t i = 0; i < network->count; i++)
         if (!ldnq_layer_is_table(&network->layers[i].layer))
-            LDNQ_TRY(round_layer(quantizer, i, quantizer->arena, err));
-    LDNQ_TRY(measure_output_noise(quantizer, samples, &choice->rounded_noise, err));
-    /* A fitted network without a figure may compute NaN. */
-    choice->is_rounded =
-        isfinite(choice->rounded_noise) &&
-        !(choice->fitted_noise <= (1 - estimate_chance(samples)) * choice->rounded_noise);
+            LDNQ_TRY(round_layer(quantizer, i, &comparison->fitted[i], rounding, err));
     return LDNQ_OK;
+}
+
+static enum ldnq_status measure_rounded(const struct network_comparison *comparison,
+                                        const char *rounding, double *noise, struct ldnq_error *err)
+{
+    LDNQ_TRY(round_network(comparison, rounding, err));
+    return measure_output_noise(comparison->quantizer, comparison->samples, noise, err);
+}
+
+/* Leaves the network rounded as it is best, where it is rounded. What suits each layer is tried
+ * first; where the fit is worse than that, or is a rounding itself, both scales for all layers. */
+static enum ldnq_status compare_with_rounded(const struct network_comparison *comparison,
+                                             struct ldnq_network_choice *choice,
+                                             struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = comparison->quantizer;
+    const bool is_fitted = quantizer->options->solver->needs_gram;
+    const char *const roundings[] = { is_fitted ? NULL : "mse", is_fitted ? "mse" : "rtn", "rtn" };
+    const size_t count = is_fitted ? 3 : 2;
+    size_t best = 0;
+    LDNQ_TRY(measure_output_noise(quantizer, comparison->samples, &choice->fitted_noise, err));
+    LDNQ_TRY(measure_rounded(comparison, roundings[0], &choice->rounded_noise, err));
+    /* A fitted network without a figure may compute NaN. */
+    const double margin = is_fitted ? estimate_chance(comparison->samples) : 0;
+    if (is_fitted && choice->fitted_noise <= (1 - margin) * choice->rounded_noise)
+        return LDNQ_OK;
+    for (size_t i = 1; i < count; i++) {
+        double noise;
+        LDNQ_TRY(measure_rounded(comparison, roundings[i], &noise, err));
+        if (!(noise < choice->rounded_noise) && !isnan(choice->rounded_noise))
+            continue;
+        choice->rounded_noise = noise;
+        best = i;
+    }
+    choice->is_rounded = isfinite(choice->rounded_noise) &&
+                         !(choice->fitted_noise <= (1 - margin) * choice->rounded_noise);
+    return choice->is_rounded && best + 1 < count ? round_network(comparison, roundings[best], err)
+                                                  : LDNQ_OK;
 }
 
 enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
@@ -196,7 +243,8 @@ enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
         return LDNQ_NOMEM;
     memcpy(fitted, network->layers, network->count * sizeof *fitted);
     struct ldnq_error reason;
-    const enum ldnq_status status = compare_with_rounded(quantizer, samples, &reason);
+    const struct network_comparison comparison = { quantizer, fitted, samples };
+    const enum ldnq_status status = compare_with_rounded(&comparison, choice, &reason);
     /* The layers are fitted: a sample that has vanished since then does not undo that. */
     if (status == LDNQ_IO || status == LDNQ_DATA)
         ldnq_sink_warn(quantizer->options->sink,

@@ -234,7 +234,10 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         LDNQ_TRY(ldnq_fitting_collect_statistics(fitting, diagnostics, weight, bias, arena, err));
         diagnostics->positions = fitting->moments.statistics.positions;
     }
-    LDNQ_TRY(ldnq_fitting_check_statistics(fitting, layer, diagnostics->positions, err));
+    enum ldnq_status status =
+        ldnq_fitting_check_statistics(fitting, layer, diagnostics->positions, err);
+    fitting->input_is_infinite = status == LDNQ_NUMERIC;
+    LDNQ_TRY(status);
     if (diagnostics->positions == 0)
         return ldnq_fitting_fit_unreached_layer(fitting, weight, bias, start, arena, err);
 
@@ -245,7 +248,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
         ldnq_fitting_make_problem(fitting, quantized, weight, bias);
     if (options->fine_tune.steps > 0 || options->cascade > 0)
         LDNQ_TRY(ldnq_fitting_compute_deviation(fitting, rows, diagnostics, &problem, arena, err));
-    enum ldnq_status status = ldnq_fitting_compute_rank(fitting, diagnostics, &problem, &reason);
+    status = ldnq_fitting_compute_rank(fitting, diagnostics, &problem, &reason);
     const double solver_start = ldnq_now();
     if (status == LDNQ_OK && quantized->shared) {
         quantized->codebook = quantized->shared->codebook;
@@ -387,16 +390,110 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
     return LDNQ_OK;
 }
 
+/* The layers as they were before the fit, which compute in float. */
+static enum ldnq_status copy_layers(const struct ldnq_quantizer *quantizer,
+                                    struct ldnq_quantized_layer **copy, struct ldnq_error *err)
+{
+    const struct ldnq_quantized_network *network = &quantizer->result->network;
+    *copy = ldnq_arena_alloc(quantizer->arena, network->count, sizeof **copy, err);
+    if (!*copy)
+        return LDNQ_NOMEM;
+    memcpy(*copy, network->layers, network->count * sizeof **copy);
+    return LDNQ_OK;
+}
+
+static void restore_float_layers(const struct ldnq_quantizer *quantizer,
+                                 const struct ldnq_quantized_layer *unfitted)
+{
+    const struct ldnq_quantized_network *network = &quantizer->result->network;
+    for (size_t i = 0; i < network->count; i++) {
+        const struct ldnq_layer *layer = &unfitted[i].layer;
+        network->layers[i] = unfitted[i];
+        layer->node->inputs[layer->weight_input]->constant = layer->weight;
+        if (layer->bias)
+            layer->node->inputs[layer->bias_input]->constant = layer->bias;
+    }
+}
+
+/* Rounding changes a weight less than a fit to the samples may: where a sum of positive numbers
+ * became negative, a logarithm of it is no number. Published methods stay as they are. */
+static bool may_round_layers_before(const struct ldnq_layer_fitting *fitting)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_solver *solver = quantizer->options->solver;
+    return fitting->input_is_infinite && fitting->index > quantizer->rounded &&
+           solver->needs_gram && !solver->is_published && quantizer->options->cascade == 0;
+}
+
+struct float_input {
+    const struct ldnq_node *node;
+    bool is_finite;
+};
+
+static enum ldnq_status check_batch_of_float_input(void *ctx, const struct ldnq_exec *exec,
+                                                   size_t batch, struct ldnq_error *err)
+{
+    struct float_input *input = ctx;
+    (void)batch;
+    (void)err;
+    for (size_t i = 0; i < input->node->input_count; i++) {
+        const struct ldnq_value *value = input->node->inputs[i];
+        const struct ldnq_tensor *tensor = value ? ldnq_exec_find_value(exec, value) : NULL;
+        if (!tensor || tensor->dtype != LDNQ_FLOAT)
+            continue;
+        const float *data = tensor->data;
+        for (size_t e = 0; input->is_finite && e < ldnq_tensor_count(tensor); e++)
+            input->is_finite = isfinite(data[e]);
+    }
+    return LDNQ_OK;
+}
+
+/* Whether the layer's input is finite in the float network. */
+static bool has_finite_float_input(const struct ldnq_quantizer *quantizer, size_t index)
+{
+    const struct ldnq_graph *reference = quantizer->reference;
+    const size_t node = quantizer->result->network.layers[index].layer.node_index;
+    struct float_input input = { reference->nodes[node], true };
+    struct ldnq_calib_runner runner = { 0 };
+    struct ldnq_error ignored;
+    enum ldnq_status status = init_runner(
+        quantizer, reference, ldnq_get_max_bytes(quantizer->options), &runner, &ignored);
+    if (status == LDNQ_OK)
+        status =
+            ldnq_calib_runner_advance(&runner, node, check_batch_of_float_input, &input, &ignored);
+    ldnq_calib_runner_finish(&runner);
+    return status == LDNQ_OK && input.is_finite;
+}
+
+static enum ldnq_status fit_or_round_layers(struct ldnq_quantizer *quantizer,
+                                            struct ldnq_error *err)
+{
+    struct ldnq_quantized_layer *unfitted;
+    LDNQ_TRY(copy_layers(quantizer, &unfitted, err));
+    for (;;) {
+        struct ldnq_layer_fitting fitting = { .quantizer = quantizer };
+        const enum ldnq_status status = fit_layers(&fitting, err);
+        ldnq_calib_runner_finish(&fitting.runner);
+        ldnq_calib_runner_finish(&fitting.reference);
+        if (status != LDNQ_NUMERIC || !may_round_layers_before(&fitting) ||
+            !has_finite_float_input(quantizer, fitting.index))
+            return status;
+        quantizer->rounded = fitting.index;
+        ldnq_sink_warn(quantizer->options->sink,
+                       "'%s': its input is not finite after the layers before it were fitted: they "
+                       "are rounded, and the fit starts again",
+                       unfitted[fitting.index].layer.node->label);
+        restore_float_layers(quantizer, unfitted);
+    }
+}
+
 enum ldnq_status ldnq_quantizer_fit_layers(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
 {
-    struct ldnq_layer_fitting fitting = { .quantizer = quantizer };
     const struct ldnq_quantize_options *const options = quantizer->options;
     struct ldnq_quantize_options traced = *options;
     ldnq_checkpoint_trace_solver(options->checkpoint, &traced.solver_options);
     quantizer->options = &traced;
-    const enum ldnq_status status = fit_layers(&fitting, err);
+    const enum ldnq_status status = fit_or_round_layers(quantizer, err);
     quantizer->options = options;
-    ldnq_calib_runner_finish(&fitting.runner);
-    ldnq_calib_runner_finish(&fitting.reference);
     return status;
 }

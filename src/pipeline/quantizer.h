@@ -22,6 +22,7 @@ struct ldnq_quantizer {
     struct ldnq_quantization *result;
     const struct ldnq_value **file_weight; /* by layer: the value of its weight in the file */
     size_t fitted;                         /* layers that have their codes */
+    size_t rounded; /* layers from the first one on that are rounded, as a later one needs it */
     /* Float layers from this one on have weights that a cascade changed; 0: none has. */
     size_t first_changed;
 };
