@@ -180,3 +180,14 @@ def test_an_axis_beside_one_without_elements_should_cost_nothing(kind, inputs, a
                                       constants={**shape, **used}), x)
     assert done.returncode == support.OK, done.stderr
     assert results[0].size == 0
+
+
+def test_a_resize_of_an_axis_without_bound_should_name_the_axis(tmp_path):
+    graph = helper.make_graph([node("Resize", ["x", "", "s"], ["y"], mode="linear")], "g",
+                              [info("x", [2**60, 0], FLOAT)], [info("y", None, FLOAT)],
+                              [support.tensor("s", np.float32([2, 1]))])
+    path = save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)],
+                                  ir_version=10), tmp_path / "m.onnx")
+    done = support.ldnq("inspect", path)
+    assert f"axis 0 of its input has {2**60} elements" in done.stderr, done.stderr
+    assert "scale of 2" not in done.stderr

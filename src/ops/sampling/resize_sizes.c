@@ -1,5 +1,6 @@
 #include "ops/sampling/resize_sizes.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -102,8 +103,13 @@ static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const floa
     for (size_t i = 0; i < count; i++) {
         struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
         double out = floor((double)axis->in * (double)scales[i]);
-        if (!(scales[i] > 0.0f) || !(out <= 0x1p40))
+        if (!(scales[i] > 0.0f) || !isfinite(scales[i]))
             return ldnq_fail(err, LDNQ_MODEL, "a scale of %g is not possible", (double)scales[i]);
+        if (!(out <= 0x1p40))
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "axis %d of its input has %" PRId64 " elements, and would have %g: "
+                             "the most are 2^40",
+                             chosen[i], axis->in, out);
         axis->scale = scales[i];
         axis->out = (size_t)out;
     }
@@ -143,7 +149,8 @@ static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64
     for (size_t i = 0; i < count; i++) {
         struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
         if (sizes[i] < 0 || sizes[i] > (int64_t)1 << 40)
-            return ldnq_fail(err, LDNQ_MODEL, "one of its sizes is not possible");
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "a size of %" PRId64 " is not possible: it is 0 to 2^40", sizes[i]);
         axis->out = (size_t)sizes[i];
         axis->scale = axis->in ? (float)axis->out / (float)axis->in : 1.0f;
     }
