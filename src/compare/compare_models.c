@@ -65,7 +65,7 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
         .data_bytes = ldnq_model_data_bytes(model),
         .opset = ldnq_model_opset(model),
         .ir_version = ldnq_model_ir_version(model),
-        .nodes = file->view.file_node_count + file->view.rewritten_node_count,
+        .nodes = ldnq_model_node_count(model),
         .qdq_nodes = file->view.qdq_node_count,
     };
     for (size_t i = 0; i < file->view.layer_count; i++) {

@@ -107,7 +107,9 @@ static enum ldnq_status list_file_nodes(struct ldnq_compute_view *view, struct l
         if (node->is_added)
             continue;
         view->file_nodes[view->file_node_count++] = node;
-        view->qdq_node_count += belongs_to_quantization(node);
+        /* What a function has in place of an operator is not in the file. */
+        const bool is_in_file = !node->within || node->body_origin;
+        view->qdq_node_count += is_in_file && belongs_to_quantization(node);
     }
     return LDNQ_OK;
 }
@@ -281,7 +283,7 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
     *view = (struct ldnq_compute_view){ .graph = graph };
     *refusal = NULL;
     LDNQ_TRY(ldnq_pass_widen_halves(graph, err));
-    LDNQ_TRY(ldnq_table_forms_rewrite(graph, &view->rewritten_node_count, err));
+    LDNQ_TRY(ldnq_table_forms_rewrite(graph, err));
     LDNQ_TRY(list_file_nodes(view, arena, err));
     size_t capacity = 0;
     LDNQ_TRY(list_body_dequantize(view, graph, &capacity, arena, err));

@@ -48,7 +48,6 @@ struct ldnq_compute_view {
     struct ldnq_node **file_nodes;
     size_t body_dequantize_count;
     struct ldnq_node **body_dequantize; /* the DequantizeLinear nodes of bodies */
-    size_t rewritten_node_count;        /* nodes of the file that table_form.h has left out */
 };
 
 /* Binds and folds the graph, and makes its view. *refusal is NULL, or the message that says

@@ -341,13 +341,11 @@ static bool has_codes_gather(const struct ldnq_graph *graph)
     return false;
 }
 
-static enum ldnq_status rewrite_graph(struct ldnq_graph *graph, size_t *removed,
-                                      struct ldnq_error *err)
+static enum ldnq_status rewrite_graph(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     struct form_rewriter rewriter = { .graph = graph };
     struct table_form form;
     size_t kept = 0;
-    *removed = 0;
     if (!has_codes_gather(graph))
         return LDNQ_OK;
     LDNQ_TRY(list_readers(&rewriter, err));
@@ -355,22 +353,18 @@ static enum ldnq_status rewrite_graph(struct ldnq_graph *graph, size_t *removed,
         if (rewriter.replacement[n] == graph->nodes[n] &&
             match_form(&rewriter, graph->nodes[n], &form))
             LDNQ_TRY(rewrite_form(&rewriter, &form, err));
-    const size_t count = graph->node_count;
-    for (size_t n = 0; n < count; n++)
+    for (size_t n = 0; n < graph->node_count; n++)
         if (rewriter.replacement[n])
             graph->nodes[kept++] = rewriter.replacement[n];
     graph->node_count = kept;
-    *removed = count - kept;
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_table_forms_rewrite(struct ldnq_graph *graph, size_t *removed,
-                                          struct ldnq_error *err)
+enum ldnq_status ldnq_table_forms_rewrite(struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    size_t ignored;
     for (size_t n = 0; n < graph->node_count; n++)
         for (size_t k = 0; k < graph->nodes[n]->attr_count; k++)
             if (graph->nodes[n]->attrs[k].kind == LDNQ_ATTR_GRAPH)
-                LDNQ_TRY(ldnq_table_forms_rewrite(graph->nodes[n]->attrs[k].g, &ignored, err));
-    return rewrite_graph(graph, removed, err);
+                LDNQ_TRY(ldnq_table_forms_rewrite(graph->nodes[n]->attrs[k].g, err));
+    return rewrite_graph(graph, err);
 }

@@ -9,10 +9,8 @@
 
 #include "ir/ir.h"
 
-/* Rewrites the forms of the graph, which has been imported and not bound yet. The Gather has name
- * and label of the form's last node. Bodies are rewritten too. *removed: by how many nodes the
- * graph itself is shorter. Errors: NOMEM. */
-enum ldnq_status ldnq_table_forms_rewrite(struct ldnq_graph *graph, size_t *removed,
-                                          struct ldnq_error *err);
+/* Rewrites the forms of the graph, which has been imported and not bound yet, and of its bodies.
+ * The Gather has name and label of the form's last node. Errors: NOMEM. */
+enum ldnq_status ldnq_table_forms_rewrite(struct ldnq_graph *graph, struct ldnq_error *err);
 
 #endif

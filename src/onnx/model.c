@@ -68,6 +68,11 @@ const char *ldnq_model_producer(const struct ldnq_model *model)
     return ldnq_or_empty(model->proto->producer_name);
 }
 
+size_t ldnq_model_node_count(const struct ldnq_model *model)
+{
+    return model->proto->graph ? model->proto->graph->n_node : 0;
+}
+
 int ldnq_model_opset(const struct ldnq_model *model)
 {
     return ldnq_find_onnx_opset(model->proto->opset_import, model->proto->n_opset_import);

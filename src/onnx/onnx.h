@@ -87,6 +87,8 @@ int64_t ldnq_model_ir_version(const struct ldnq_model *model);
 const char *ldnq_model_producer(const struct ldnq_model *model);
 /* The model's opset of ai.onnx. */
 int ldnq_model_opset(const struct ldnq_model *model);
+/* Nodes of the main graph. */
+size_t ldnq_model_node_count(const struct ldnq_model *model);
 /* Whether the main graph has a node of this operator of ai.onnx. */
 bool ldnq_model_has_operator(const struct ldnq_model *model, const char *op_type);
 

@@ -408,6 +408,9 @@ def test_diff_and_inspect_should_see_the_codes_of_operator_files(tmp_path):
         assert 8 < layer["bits"] < 14
         assert layer["weight_error"]["sqnr_db"] > 35 and layer["accumulated"]["sqnr_db"] > 25
     assert found["paired_layers"] == 3
+    counted = [node.op_type for node in onnx.load(quantized).graph.node]
+    assert found["b"]["nodes"] == len(counted) and found["a"]["nodes"] == len(nodes)
+    assert found["b"]["qdq_nodes"] == sum(kind.endswith("uantizeLinear") for kind in counted)
     assert not [change for change in found["changed"] if "type" in change["text"]]
     listed = answer("inspect", quantized)["layers"]
     assert [layer["type"] for layer in listed] == ["int8"] * 3
