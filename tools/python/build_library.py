@@ -14,13 +14,13 @@ HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1]
 
 
-def build_with_meson(folder):
+def build_with_meson(folder, version):
     """The library and the program in a build folder."""
     if not (folder / "build.ninja").exists():
         subprocess.run(["meson", "setup", folder, SOURCE, "--buildtype=release"], check=True)
-    subprocess.run(["meson", "compile", "-C", folder, "ldnq:shared_library", "ldnq:executable"],
-                   check=True)
-    return folder / "libldnq.so", folder / "src" / "cli" / "ldnq"
+    library, program = f"libldnq.so.{version}", "src/cli/ldnq"
+    subprocess.run(["ninja", "-C", folder, library, program], check=True)
+    return folder / library, folder / program
 
 
 def write_keywords(library, path):
@@ -38,13 +38,13 @@ class CustomBuildHook(BuildHookInterface):
     def initialize(self, version, build_data):
         self.scratch = Path(tempfile.mkdtemp(prefix="ldnq-wheel-"))
         folder = Path(os.environ.get("LDNQ_WHEEL_BUILD", self.scratch / "build")).resolve()
-        library, program = build_with_meson(folder)
+        library, program = build_with_meson(folder, self.metadata.version)
         stub = self.scratch / "_keywords.pyi"
         write_keywords(library, stub)
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"
-        build_data["force_include"] |= {str(library.resolve()): "ldnq/libldnq.so",
+        build_data["force_include"] |= {str(library): "ldnq/libldnq.so",
                                         str(program): "ldnq/ldnq",
                                         str(stub): "ldnq/_keywords.pyi"}
 
