@@ -206,6 +206,15 @@ def test_errors_should_have_the_class_of_their_kind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_that_cannot_be_saved_should_leave_nothing(tmp_path):
+    q = ldnq.quantize(MODEL, SAMPLES, **INT4)
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "no" / "q.onnx", tmp_path / "folder"):
+        with pytest.raises(ldnq.FileError, match=re.escape(f"{path}: can't be written")):
+            q.save(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_warnings_should_name_the_line_that_called():
     with pytest.warns(ldnq.Warning, match="too few samples") as caught:
         ldnq.quantize(MODEL, SAMPLES[:6], **INT4)

@@ -75,6 +75,24 @@ def test_a_transformer_should_be_quantized_from_memory():
     assert np.abs(next(iter(y.values())) - want).max() < 0.1 * np.abs(want).max()
 
 
+def test_the_example_of_the_readme_should_run(tmp_path, monkeypatch, capsys):
+    text = (support.ROOT / "README.md").read_text()
+    code = text.split("## Use it from Python")[1].split("```python\n")[1].split("```")[0]
+    assert len([line for line in code.splitlines() if line]) <= 10
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(108, 4))
+    classes = torch.from_numpy(CLASSES)
+    # No sample is near to two classes.
+    x = torch.from_numpy(SAMPLES) + 30 * model[1].weight.detach()[classes].reshape(SAMPLES.shape)
+    names = {"model": model, "example": x[:1], "loader": loader(x), "labelled": loader(x, classes)}
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec", dont_inherit=True), names)
+    printed = capsys.readouterr().out
+    assert "onnxruntime computes what ldnq computes" in printed
+    assert names["d"].verdict in printed and names["d"]["verdict"]["level"] == "good"
+    assert {path.name for path in tmp_path.iterdir()} == {"net-int8.onnx", "report.html"}
+
+
 def test_a_module_without_example_should_say_what_is_missing():
     with pytest.raises(ldnq.UsageError, match="example_inputs"):
         ldnq.quantize(nn.Linear(2, 2), SAMPLES, **INT4)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Iterator
 
-from ._errors import UsageError
+from ._errors import FileError, UsageError
 from ._library import Owner
 from ._models import open_bytes, open_path
 
@@ -95,17 +95,15 @@ class Result(Mapping):
 def write_file(path: Any, content: bytes) -> None:
     """Writes a file that appears whole or not at all."""
     path = Path(os.fsdecode(path))
-    umask = os.umask(0)
-    os.umask(umask)
-    file, name = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        with os.fdopen(file, "wb") as stream:
+        with open(temporary, "xb") as stream:
             stream.write(content)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FileError(f"{path}: can't be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class Page:
@@ -175,6 +173,15 @@ class Comparison(Page, Result):
     def __init__(self, figures: dict[str, Any], page: bytes):
         super().__init__(figures)
         self._page = page
+
+    @property
+    def verdict(self) -> str:
+        """Whether the model can be shipped, in words, and why; its level is in ["verdict"]."""
+        verdict = self.figures["verdict"]
+        return f"{verdict['words']}: {verdict['reason']}"
+
+    def summary(self) -> str:
+        return self.verdict
 
     @property
     def agreement(self) -> float | None:
