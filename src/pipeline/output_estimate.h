@@ -9,7 +9,8 @@
  * Source   the paper bounds the error of the outputs by a linear combination of the layers'
  *          errors. This is that combination with measured coefficients in place of products of
  *          norms, the mean of those at two or five points between the float network and the
- * quantized one: along the way the network is not linear, and its ends say little of the middle
+ *          quantized one: along the way the network is not linear, and its ends say little of the
+ *          middle
  */
 #ifndef LDNQ_PIPELINE_OUTPUT_ESTIMATE_H
 #define LDNQ_PIPELINE_OUTPUT_ESTIMATE_H
