@@ -12,6 +12,7 @@ struct ldnq_ranges {
     struct ldnq_arena *arena;
     struct ldnq_observer **observers; /* by activation */
     struct ldnq_scale *scales;        /* by activation */
+    struct ldnq_observer *joined;     /* of the group whose range is being chosen */
     /* By value: index of the value's first activation plus 1, or 0. Its others follow that one. */
     size_t *activation_of;
 };
@@ -157,6 +158,7 @@ enum ldnq_status ldnq_ranges_create(struct ldnq_placement *placement,
     if (!ranges->observers || !ranges->scales || !ranges->activation_of)
         return LDNQ_NOMEM;
     *out = ranges;
+    LDNQ_TRY(ldnq_observer_create(arena, NULL, 0, 0, &ranges->joined, err));
     return create_activation_observers(ranges, err);
 }
 
@@ -218,7 +220,8 @@ static void choose_group_range(struct ldnq_ranges *ranges, size_t group)
             fixed = activation;
         dtype = activation->dtype;
         if (!all) {
-            all = ranges->observers[a];
+            all = ranges->joined;
+            ldnq_observer_copy(all, ranges->observers[a]);
             low = (double)activation->low;
             high = (double)activation->high;
         } else {
@@ -273,7 +276,8 @@ static bool has_least_scale(const struct ldnq_ranges *ranges, size_t a)
            (double)ranges->placement->target->least_range * (1 + 1e-6);
 }
 
-/* Why one scale ruins the activation, in the arena; NULL: it does not, or memory is out. */
+/* Why one scale ruins the activation, in the arena; NULL: it does not, or memory is out. The value
+ * is no mask. */
 static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, size_t a,
                                              struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -304,31 +308,46 @@ static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, s
                      name, (double)scale.scale, error);
 }
 
+/* Whether codes of the activation have a scale that may be wrong for it. */
+static bool may_be_ruined(const struct ldnq_placed_activation *activation)
+{
+    return !activation->is_constant && !activation->fixed && !ldnq_activation_is_second(activation);
+}
+
+static size_t find_masks(const struct ldnq_ranges *ranges, const char **excluded,
+                         struct ldnq_error *err)
+{
+    const struct ldnq_placement *placement = ranges->placement;
+    size_t added = 0;
+    for (size_t a = 0; a < placement->count; a++) {
+        const struct ldnq_placed_activation *activation = &placement->activations[a];
+        const char **reason = &excluded[activation->value->index];
+        if (*reason || !may_be_ruined(activation) || !ldnq_observer_has_mask(ranges->observers[a]))
+            continue;
+        *reason = ldnq_arena_printf(ranges->graph->arena, err, "'%s' holds the values of a mask",
+                                    activation->value->name);
+        added += *reason != NULL;
+    }
+    return added;
+}
+
 enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges,
                                          const struct ldnq_ruined_values *ruined, size_t *added,
                                          struct ldnq_error *err)
 {
     const struct ldnq_placement *placement = ranges->placement;
-    struct ldnq_arena *arena = ranges->graph->arena;
-    *added = 0;
+    const char **reasons = can_widen(ranges) ? ruined->wide : ruined->excluded;
+    /* A mask ruins the scale of its whole group, which is another without it. */
+    *added = find_masks(ranges, ruined->excluded, err);
+    if (*added > 0)
+        return LDNQ_OK;
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
         const size_t value = activation->value->index;
-        const char **reason = &ruined->excluded[value];
-        if (*reason || activation->is_constant || activation->fixed ||
-            ldnq_activation_is_second(activation))
+        if (reasons[value] || ruined->excluded[value] || !may_be_ruined(activation))
             continue;
-        if (ldnq_observer_has_mask(ranges->observers[a])) {
-            *reason = ldnq_arena_printf(arena, err, "'%s' holds the values of a mask",
-                                        activation->value->name);
-            *added += *reason != NULL;
-            continue;
-        }
-        reason = can_widen(ranges) ? &ruined->wide[value] : reason;
-        if (*reason)
-            continue;
-        *reason = explain_ruined_activation(ranges, a, arena, err);
-        *added += *reason != NULL;
+        reasons[value] = explain_ruined_activation(ranges, a, ranges->graph->arena, err);
+        *added += reasons[value] != NULL;
     }
     return LDNQ_OK;
 }

@@ -321,6 +321,11 @@ bool ldnq_observer_has_mask(const struct ldnq_observer *observer)
     return observer->not_finite || observer->least < -MASK_VALUE || observer->most > MASK_VALUE;
 }
 
+void ldnq_observer_copy(struct ldnq_observer *observer, const struct ldnq_observer *from)
+{
+    *observer = *from;
+}
+
 void ldnq_observer_merge(struct ldnq_observer *observer, const struct ldnq_observer *other)
 {
     if (other->least <= other->most) {

@@ -44,6 +44,9 @@ bool ldnq_observer_all_finite(const struct ldnq_observer *observer);
  * scale suits them and the others. */
 bool ldnq_observer_has_mask(const struct ldnq_observer *observer);
 
+/* Makes `observer` an equal of `from`, whose importance and slices it shares. */
+void ldnq_observer_copy(struct ldnq_observer *observer, const struct ldnq_observer *from);
+
 /* Adds what `other` saw: for activations that share a scale. Both have the same importance or
  * none. */
 void ldnq_observer_merge(struct ldnq_observer *observer, const struct ldnq_observer *other);

@@ -30,12 +30,13 @@ struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_
     low = fmin(low, 0.0);
     high = fmax(high, 0.0);
     const double reals = fmax(high - low, target->least_range);
-    if (!(reals > 0) || !isfinite(reals))
-        return (struct ldnq_scale){ .scale = 1.0f, .zero_point = (int32_t)least };
     const bool symmetric =
         target->symmetric || (target->symmetric_16 && ldnq_dtype_size(dtype) == 2);
+    const double middle = ldnq_dtype_is_signed(dtype) ? 0.0 : (least + most + 1.0) / 2.0;
+    if (!(reals > 0) || !isfinite(reals))
+        return (struct ldnq_scale){ .scale = 1.0f,
+                                    .zero_point = (int32_t)(symmetric ? middle : least) };
     if (symmetric) {
-        const double middle = ldnq_dtype_is_signed(dtype) ? 0.0 : (least + most + 1.0) / 2.0;
         const double codes = fixed ? most - middle + 1.0 : most - middle;
         double scale = fmax(fmax(high, -low), target->least_range / 2.0) / codes;
         if (target->power_of_two)

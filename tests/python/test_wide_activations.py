@@ -161,6 +161,24 @@ def test_a_network_without_ruined_values_should_have_8_bits(build, target, tmp_p
     assert {pair["type"] for pair in said["activations"]["pairs"]} == {said["activations"]["type"]}
 
 
+def test_what_has_one_scale_with_a_mask_should_not_count_as_ruined(tmp_path):
+    """The mask stays float, and so does the Concat; the other input gets a scale of its own."""
+    nodes = [conv("x w0", "a"), node("Relu", "a", "quiet"), conv("x w1", "b"),
+             node("Add", "b mask", "masked"), node("Concat", "quiet masked", "c", axis=1),
+             node("Softmax", "c", "d", axis=1), conv("quiet w2", "e"), node("Add", "d e", "y")]
+    hidden = np.zeros((16, 1, 1), np.float32)
+    hidden[3] = -1e9
+    values = {"w0": weights(16, 16, 1, 1), "w1": weights(16, 16, 1, 1),
+              "w2": weights(32, 16, 1, 1), "mask": hidden}
+    source = support.save(chain(nodes, (16, 4, 4), (32, 4, 4), values), tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "c.npy", 16, 4, 4, count=16)
+    said = support.answer("quantize", source, "--calib", calib, "-o", tmp_path / "q.onnx", *OPTIONS,
+                          "--target", "tflite")
+    pairs = {pair["name"]: pair["type"] for pair in said["activations"]["pairs"]}
+    assert pairs["quiet"] == "int8" and "masked" not in pairs
+    assert all("mask" in warning for warning in said["warnings"] if "float" in warning)
+
+
 # ---- 16 bits that somebody asks for
 
 

@@ -45,6 +45,10 @@ static void symmetric_targets_should_have_the_zero_point_in_the_middle(void **st
     assert_int_equal(scale.zero_point, 0);
     assert_true(fabs(scale.scale - 0.02) < 1e-7);
     assert_int_equal(scale_of("tflite", LDNQ_INT16, -1.0, 2.0, false).zero_point, 0);
+    /* Also where nothing but 0 was seen. */
+    assert_int_equal(scale_of("tensorrt", LDNQ_INT8, 0.0, 0.0, false).zero_point, 0);
+    assert_int_equal(scale_of("tflite", LDNQ_INT16, 0.0, 0.0, false).zero_point, 0);
+    assert_int_equal(scale_of("tflite", LDNQ_INT8, 0.0, 0.0, false).zero_point, -128);
 }
 
 static void pow2_should_round_scales_up_to_a_power_of_two(void **state)
