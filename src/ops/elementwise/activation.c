@@ -5,6 +5,7 @@
 #include "base/simd.h"
 #include "ops/shared/erff.h"
 #include "ops/shared/expf.h"
+#include "ops/shared/tanhf.h"
 #include "ops/shared/unary_grad.h"
 
 struct activation_loop {
@@ -87,14 +88,14 @@ static inline float compute_swish_derivative(float z)
 ACTIVATION(celu, "Celu", 12, 1.0f, "beta", 0.0f,
            fmaxf(0.0f, v) + fminf(0.0f, alpha *expm1f(v / alpha)), inputs,
            v > 0.0f ? g : g * ldnq_expf(v / alpha))
-ACTIVATION(elu, "Elu", 6, 1.0f, "beta", 0.0f, v < 0.0f ? alpha * expm1f(v) : v, inputs,
-           v > 0.0f ? g : g * (alpha * ldnq_expf(v)))
+ACTIVATION(elu, "Elu", 6, 1.0f, "beta", 0.0f, v < 0.0f ? alpha * ldnq_expm1f_negative(v) : v,
+           inputs, v > 0.0f ? g : g * (alpha * ldnq_expf(v)))
 ACTIVATION(hardsigmoid, "HardSigmoid", 6, 0.2f, "beta", 0.5f, CLAMPED(alpha * v + beta), outputs,
            v > 0.0f && v < 1.0f ? g * alpha : 0.0f)
 ACTIVATION(leakyrelu, "LeakyRelu", 6, 0.01f, "beta", 0.0f, v < 0.0f ? alpha * v : v, inputs,
            v > 0.0f ? g : g * alpha)
 ACTIVATION(selu, "Selu", 6, 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f,
-           beta * (v > 0.0f ? v : alpha * expm1f(v)), inputs,
+           beta * (v > 0.0f ? v : alpha * ldnq_expm1f_negative(v)), inputs,
            v > 0.0f ? g * beta : g * (beta * alpha * ldnq_expf(v)))
 ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + ldnq_expf(-alpha * v)), inputs,
            g * compute_swish_derivative(alpha * v))

@@ -4,6 +4,7 @@
 #include "base/simd.h"
 #include "ops/shared/erff.h"
 #include "ops/shared/expf.h"
+#include "ops/shared/tanhf.h"
 #include "ops/shared/unary_grad.h"
 
 #define FLOATS LDNQ_DTYPE_BIT(LDNQ_FLOAT)
@@ -165,4 +166,4 @@ FLOAT_UNARY(sigmoid, "Sigmoid", 6, 1.0f / (1.0f + ldnq_expf(-v)), DIFFERENTIABLE
 FLOAT_UNARY(softplus, "Softplus", 1, SOFTPLUS(v), DIFFERENTIABLE(softplus, inputs))
 FLOAT_UNARY(softsign, "Softsign", 1, v / (1.0f + fabsf(v)), DIFFERENTIABLE(softsign, inputs))
 FLOAT_UNARY(sqrt, "Sqrt", 6, sqrtf(v), DIFFERENTIABLE(sqrt, outputs))
-FLOAT_UNARY(tanh, "Tanh", 6, tanhf(v), DIFFERENTIABLE(tanh, outputs))
+FLOAT_UNARY(tanh, "Tanh", 6, ldnq_tanhf(v), DIFFERENTIABLE(tanh, outputs))

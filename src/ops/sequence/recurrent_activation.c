@@ -5,6 +5,7 @@
 
 #include "base/simd.h"
 #include "ops/shared/expf.h"
+#include "ops/shared/tanhf.h"
 
 /* In the order of enum ldnq_activation_type. */
 static const struct {
@@ -59,7 +60,7 @@ void ldnq_activation_run(const struct ldnq_activation *f, float clip, const floa
     const float alpha = f->alpha, beta = f->beta;
     switch (f->type) {
         EACH(RELU, v > 0.0f ? v : 0.0f)
-        EACH(TANH, tanhf(v))
+        EACH(TANH, ldnq_tanhf(v))
         EACH(SIGMOID, 1.0f / (1.0f + ldnq_expf(-v)))
         EACH(AFFINE, alpha * v + beta)
         EACH(LEAKYRELU, v >= 0.0f ? v : alpha * v)
