@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
-from zoo import Apply, conv_bn, floats, ids, mask, species
+from zoo import EXPORTERS, Apply, conv_bn, floats, ids, mask, species
 
 
 # ---- attention by hand
@@ -99,7 +99,7 @@ class Gpt(nn.Module):
 
 
 species("encoder-by-hand", Handwritten, 10, x=floats(10, 6))
-species("vit", VisionTransformer, 10, image=floats(3, 32, 32))
+species("vit", VisionTransformer, 10, exporters=(*EXPORTERS, "ts17-half"), image=floats(3, 32, 32))
 species("gpt-tied", Gpt, 10, tokens=ids(12, 37))
 
 
@@ -369,7 +369,8 @@ class Conformer(nn.Module):
 
 
 species("attention-einsum", Einsums, 4, float_share=0.23, x=floats(7, 12))
-species("swin", swin, 15, float_share=0.15, image=floats(3, 32, 32))
+species("swin", swin, 15, exporters=(*EXPORTERS, "ts17-half"), float_share=0.15,
+        image=floats(3, 32, 32))
 species("mlp-mixer", mixer, 10, image=floats(3, 32, 32))
 species("rotary-decoder", lambda: Rotary(RootMeanSquare), 7, float_share=0.22,
         tokens=ids(8, 33))

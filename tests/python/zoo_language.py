@@ -255,7 +255,7 @@ class T5Decoder(nn.Module):
         return self.head(self.norm(self.think(x)) * x.shape[-1]**-0.5)
 
 
-species("t5-encoder", T5Encoder, 15, exporters=("ts17",),
+species("t5-encoder", T5Encoder, 15, exporters=("ts17", "ts17-half"),
         axes={"input_ids": {1: "length"}, "attention_mask": {1: "length"}},
         input_ids=ids(9, 128), attention_mask=mask(9, np.int64))
 species("t5-decoder", T5Decoder, 13, exporters=HALVES,
