@@ -3,6 +3,8 @@
  * A product of a table of positions, or of learned queries where the batch is fixed, is constant,
  * and so may all be that follows until it meets the data. Folding computes it, but the file
  * computes it anew and has its weights, which are to be quantized as others are.
+ * So has it the whole of a table whose rows it looks up at constant indices, as those of the places
+ * of a fixed length.
  */
 #include <stdint.h>
 #include <string.h>
@@ -54,6 +56,15 @@ static const struct ldnq_value *find_data(const struct ldnq_node *node)
     return NULL;
 }
 
+/* Whether the node looks up rows of a table at indices that are constant: the file has all of the
+ * table. */
+static bool looks_up_rows(const struct ldnq_node *node)
+{
+    const struct ldnq_value *table = node->inputs[0];
+    return node->origin && ldnq_op_reads_table(node) && table && table->constant &&
+           is_stored(table) && ldnq_tensor_count(table->constant) >= LEAST_ELEMENTS;
+}
+
 static void put_back(struct unfolding *unfolding, struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->output_count; i++) {
@@ -84,6 +95,7 @@ static void visit_value(struct unfolding *unfolding, const struct ldnq_value *va
         visit_value(unfolding, input);
         is_needed = is_needed || (!input->constant && unfolding->is_visited[input->index]);
     }
+    is_needed = is_needed || looks_up_rows(node);
     const struct ldnq_value *data = find_data(node);
     if (data && !unfolding->is_weight[data->index]) {
         put_back(unfolding, (struct ldnq_node *)(uintptr_t)data->folded_from);

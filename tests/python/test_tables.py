@@ -139,6 +139,22 @@ def test_lookup_by_tuples_of_one_index_should_become_a_gather(opset, unsqueezed,
     assert [pair["node"] for pair in pairs] == ["embed", "head"]
 
 
+def test_table_of_places_of_a_fixed_length_should_be_quantized(tmp_path, calib):
+    """Its rows are known before, but the file has all of it."""
+    proto = looked_up()
+    proto.graph.node.insert(1, node("Gather", "places six", "p", name="place"))
+    proto.graph.node.insert(2, node("Add", "e p", "s"))
+    proto.graph.node[3].input[0] = "s"
+    proto.graph.initializer.extend([support.tensor("places", weights(LENGTH, WIDTH, seed=4)),
+                                    support.tensor("six", np.arange(6)[None])])
+    source, out = save(proto, tmp_path / "m.onnx"), tmp_path / "q.onnx"
+    said = quantize(source, out, calib, "int8", "weights", *GPTQ)
+    assert sorted(layer["node"] for layer in said["layers"]) == ["embed", "head", "place"]
+    assert "places" not in initializers(out)
+    exact = support.ort_run(source, feeds(calib))["y"]
+    assert np.abs(assert_runs_alike(out, calib, tmp_path)["y"] - exact).max() < 0.03
+
+
 def test_lookup_by_tuples_of_two_indices_should_stay(tmp_path):
     nodes = [node("GatherND", "table ids", "e"), node("Unsqueeze", "e last", "x"),
              node("MatMul", "x w", "y", name="head")]
