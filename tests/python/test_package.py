@@ -49,11 +49,11 @@ def batches(size=6):
         yield SAMPLES[first:first + size], CLASSES[first:first + size]
 
 
-def python(code, *arguments, **more):
+def python(code, *arguments, **environment):
     """A process with the package."""
     return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)],
-                            env=os.environ | {"PYTHONPATH": str(PACKAGE)}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+                            env=os.environ | {"PYTHONPATH": str(PACKAGE), **environment},
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 # ---- models and samples of all kinds
@@ -267,13 +267,14 @@ ldnq.quantize(sys.argv[1], iter(x), output=sys.argv[2], target="weights", weight
 def test_an_interrupt_should_end_the_job_and_leave_nothing(tmp_path):
     (tmp_path / "net.onnx").write_bytes(MODEL)
     (tmp_path / "tmp").mkdir()
-    with python(INTERRUPTED, tmp_path / "net.onnx", tmp_path / "q.onnx") as process:
+    with python(INTERRUPTED, tmp_path / "net.onnx", tmp_path / "q.onnx",
+                TMPDIR=str(tmp_path / "tmp")) as process:
         while "distill" not in (line := process.stdout.readline()):
             assert line, process.stderr.read()
         process.send_signal(signal.SIGINT)
         _, text = process.communicate(timeout=20)
     assert "KeyboardInterrupt" in text and process.returncode == -signal.SIGINT
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "tmp"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["net.onnx", "tmp"]
 
 
 def test_torch_and_onnx_should_not_be_imported(tmp_path):
