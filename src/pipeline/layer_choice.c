@@ -100,6 +100,8 @@ static struct ldnq_layer_problem make_held_out_problem(const struct choice_trial
     struct ldnq_layer_problem problem =
         ldnq_fitting_make_problem(trial->fitting, trial->quantized, trial->weight, trial->bias);
     problem.gram = held_out->gram;
+    const struct ldnq_gram_positions *positions = &trial->fitting->moments.held_out_positions;
+    problem.positions = positions->count ? positions : NULL;
     problem.mean = problem.mean ? held_out->mean : NULL;
     return problem;
 }
@@ -234,12 +236,19 @@ static enum ldnq_status solve_damped_problem(const struct damped_problem *damped
     const struct ldnq_quantize_options *options = damped->fitting->quantizer->options;
     const size_t k = damped->problem->cols, count = damped->problem->groups * k;
     struct ldnq_solver_options solver_options = options->solver_options;
+    struct ldnq_layer_problem problem = *damped->problem;
+    struct ldnq_gram_positions positions;
     double *gram = damped->fitting->moments.statistics.gram;
     solver_options.is_trial = true;
+    if (problem.positions) {
+        positions = *problem.positions;
+        positions.added = damped->added;
+        problem.positions = &positions;
+    }
     for (size_t i = 0; i < count; i++)
         gram[i / k * k * k + i % k * (k + 1)] += damped->added[i];
     const enum ldnq_status status =
-        ldnq_solve(solver, damped->problem, &solver_options, options->pool, solution, err);
+        ldnq_solve(solver, &problem, &solver_options, options->pool, solution, err);
     for (size_t i = 0; i < count; i++)
         gram[i / k * k * k + i % k * (k + 1)] = damped->diagonal[i];
     return status;
@@ -283,6 +292,7 @@ static enum ldnq_status subtract_damping(const struct damped_problem *damped,
     if (!errors)
         return LDNQ_NOMEM;
     penalty.gram = NULL;
+    penalty.positions = NULL;
     penalty.mean = NULL;
     penalty.diagonal = damped->added;
     const double damping = ldnq_compute_total_error(&penalty, pool, &choice, errors);

@@ -19,6 +19,7 @@ struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitt
         .cols = layer->geometry.cols,
         .weight = weight,
         .gram = fitting->quantizer->means ? NULL : fitting->moments.statistics.gram,
+        .positions = fitting->moments.positions.count ? &fitting->moments.positions : NULL,
         .diagonal = fitting->columns.diagonal,
         .mean = layer->bias ? ldnq_fitting_get_column_means(fitting) : NULL,
         .bias = layer->bias ? bias : NULL,

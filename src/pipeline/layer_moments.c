@@ -74,6 +74,31 @@ enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
     return LDNQ_OK;
 }
 
+/* Columns per position from which products with the positions are cheaper than with H. */
+#define FEW_ENOUGH ((size_t)3)
+
+static struct ldnq_gram_positions find_rows(const struct ldnq_few_positions *few, size_t first,
+                                            size_t count)
+{
+    return (struct ldnq_gram_positions){
+        .columns = few->columns + first * few->cols,
+        .count = count * FEW_ENOUGH <= few->cols ? count : 0,
+    };
+}
+
+void ldnq_layer_moments_find_positions(struct ldnq_layer_moments *moments)
+{
+    const struct ldnq_few_positions *few = &moments->few;
+    const size_t all = moments->statistics.positions;
+    moments->positions = moments->held_out_positions = (struct ldnq_gram_positions){ .count = 0 };
+    if (few->capacity == 0 || moments->compensation.few != few)
+        return;
+    if (all == few->fitted || (all == few->capacity && all == few->fitted + few->held_out))
+        moments->positions = find_rows(few, 0, all);
+    if (moments->held_out_arena && moments->held_out_statistics.positions == few->held_out)
+        moments->held_out_positions = find_rows(few, few->capacity - few->held_out, few->held_out);
+}
+
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments)
 {
     if (moments->held_out_arena) {

@@ -15,11 +15,15 @@
 #define LDNQ_PIPELINE_LAYER_MOMENTS_H
 
 #include "pipeline/error_compensation.h"
+#include "quant/quant.h"
 
 struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_out_statistics;
     struct ldnq_compensation compensation, held_out_compensation;
-    struct ldnq_few_positions few;     /* used by both parts where positions are few */
+    struct ldnq_few_positions few; /* used by both parts where positions are few */
+    /* Those of statistics and held_out_statistics; count 0 where they are not known, or where H is
+     * the cheaper matrix. */
+    struct ldnq_gram_positions positions, held_out_positions;
     struct ldnq_arena *arena;          /* the layer's */
     struct ldnq_arena *held_out_arena; /* memory of the held-out part; NULL without one */
     size_t expected_calls;
@@ -68,6 +72,9 @@ struct ldnq_layer_moments_call {
 enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
                                         const struct ldnq_layer_moments_call *call,
                                         struct ldnq_error *err);
+
+/* Finds the positions of both parts, when all calls were added, and again after a merge. */
+void ldnq_layer_moments_find_positions(struct ldnq_layer_moments *moments);
 
 /* Adds the sums of the held-out part to those of the fitted part, and frees the former. */
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments);

@@ -340,6 +340,8 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
     LDNQ_TRY(ldnq_calib_runner_advance(
         &fitting->runner, layer->node_index,
         layer->body ? add_batch_statistics_of_body : add_batch_statistics, fitting, err));
+    if (!layer->product)
+        ldnq_layer_moments_find_positions(moments);
     if (parts.holds_out && moments->statistics.positions > 0)
         LDNQ_TRY(choose_by_held_out_part(fitting, diagnostics, weight, bias, err));
     if (compensates && diagnostics->lambda > 0)
@@ -347,6 +349,8 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
                                          diagnostics->lambda, diagnostics->damping, weight,
                                          layer->bias ? bias : NULL, err));
     ldnq_layer_moments_release(moments);
+    if (!layer->product)
+        ldnq_layer_moments_find_positions(moments);
     ldnq_statistics_finish(&moments->statistics);
     if (layer->product)
         round_unmet_matrices(fitting);

@@ -6,8 +6,8 @@
 #include "base/pool.h"
 #include "base/simd.h"
 #include "base/size.h"
-#include "linalg/blas.h"
 #include "quant/blocks.h"
+#include "quant/gram_product.h"
 #include "quant/problem.h"
 #include "quant/project.h"
 
@@ -222,9 +222,8 @@ static void recompute_slope(const struct descent *d, const struct ldnq_piece *pi
 {
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
         load_difference(d, row);
-    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece->rows, d->k, d->k, 1, d->work + piece->offset * d->k,
-               d->k, d->problem->gram + piece->group * d->k * d->k, d->k, 0,
-               d->slope + piece->offset * d->k, d->k);
+    ldnq_multiply_by_gram(d->problem, piece->group, piece->rows, d->work + piece->offset * d->k,
+                          d->slope + piece->offset * d->k);
 }
 
 static double compute_row_error(const struct descent *d, size_t row)
@@ -249,8 +248,8 @@ static bool step_block_scales(const struct descent *d, const struct ldnq_piece *
             d->work[row * k + i] =
                 d->changes[ldnq_scale_index(d->problem, row, i)] * d->codes[row * k + i];
     }
-    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece->rows, k, k, 1, d->work + piece->offset * k, k, gram,
-               k, 0, d->product + piece->offset * k, k);
+    ldnq_multiply_by_gram(d->problem, piece->group, piece->rows, d->work + piece->offset * k,
+                          d->product + piece->offset * k);
     bool is_large = false;
     for (size_t row = piece->offset; row < end; row++) {
         const double *hp = d->product + row * k;
@@ -449,9 +448,7 @@ static void compute_piece_target(void *ctx, size_t chunk, size_t thread)
     const size_t k = t->problem->cols, at = piece.offset * k;
     for (size_t i = at; i < at + piece.rows * k; i++)
         t->weight[i] = (double)t->problem->weight[i];
-    if (k > 0)
-        ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, k, k, 1, t->weight + at, k,
-                   t->problem->gram + piece.group * k * k, k, 0, t->target + at, k);
+    ldnq_multiply_by_gram(t->problem, piece.group, piece.rows, t->weight + at, t->target + at);
 }
 
 enum ldnq_status ldnq_compute_descent_target(const struct ldnq_layer_problem *problem,

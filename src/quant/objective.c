@@ -1,14 +1,16 @@
 #include "quant/problem.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/pool.h"
 #include "base/size.h"
 #include "linalg/blas.h"
+#include "quant/gram_product.h"
 
 /* Columns per tile. Three tiles of LDNQ_PIECE_ROWS rows are on the stack, so that the
  * objective allocates nothing and can't fail. */
-#define TILE 128
+#define TILE LDNQ_GRAM_TILE
 
 /* Rows of one group whose objective is computed. */
 struct objective_rows {
@@ -75,6 +77,36 @@ static void add_quadratic(const struct objective_rows *rows, double *errors)
     }
 }
 
+/* The same from the positions: |d Y'|^2 / P, and what H has besides. */
+static void add_quadratic_of_positions(const struct objective_rows *rows, double *errors)
+{
+    const struct ldnq_gram_positions *y = rows->problem->positions;
+    const size_t k = rows->problem->cols;
+    double tile[LDNQ_PIECE_ROWS * TILE], means[LDNQ_PIECE_ROWS] = { 0 };
+    struct ldnq_position_products products;
+    for (products.first = 0; products.first < y->count; products.first += TILE) {
+        products.count = ldnq_size_min(TILE, y->count - products.first);
+        memset(products.values, 0, sizeof products.values);
+        for (size_t i = 0; i < k; i += TILE) {
+            const size_t n = ldnq_size_min(TILE, k - i);
+            load_difference(rows, i, n, tile);
+            ldnq_add_position_products(rows->problem, rows->count, tile, i, n, &products);
+            for (size_t at = 0; products.first == 0 && at < rows->count * n; at++) {
+                const size_t r = at / n, column = at % n;
+                const double d = tile[r * TILE + column];
+                errors[r] += y->added ? y->added[i + column] * d * d : 0;
+                means[r] += y->mean ? y->mean[i + column] * d : 0;
+            }
+        }
+        for (size_t r = 0; r < rows->count; r++)
+            for (size_t p = 0; p < products.count; p++)
+                errors[r] += products.values[r * TILE + p] * products.values[r * TILE + p] /
+                             (double)y->count;
+    }
+    for (size_t r = 0; r < rows->count; r++)
+        errors[r] -= means[r] * means[r];
+}
+
 /* Adds d D d' of each row, D the problem's diagonal. */
 static void add_weighted_squares(const struct objective_rows *rows, double *errors)
 {
@@ -135,7 +167,9 @@ static void compute_errors_of_rows(const struct objective_rows *rows, double *er
 {
     for (size_t r = 0; r < rows->count; r++)
         errors[r] = 0;
-    if (rows->problem->gram)
+    if (rows->problem->positions)
+        add_quadratic_of_positions(rows, errors);
+    else if (rows->problem->gram)
         add_quadratic(rows, errors);
     else
         add_weighted_squares(rows, errors);

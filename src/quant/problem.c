@@ -105,8 +105,14 @@ enum ldnq_status ldnq_problem_eliminate_bias(const struct ldnq_layer_problem *pr
     if (!problem->mean)
         return LDNQ_OK;
     double *gram = ldnq_arena_alloc(arena, problem->groups * size, sizeof *gram, err);
-    if (!gram)
+    struct ldnq_gram_positions *positions = ldnq_arena_alloc(arena, 1, sizeof *positions, err);
+    if (!gram || !positions)
         return LDNQ_NOMEM;
+    if (problem->positions) {
+        *positions = *problem->positions;
+        positions->mean = problem->mean;
+        reduced->positions = positions;
+    }
     for (size_t group = 0; group < problem->groups; group++)
         subtract_mean_of_group(problem, group, gram + group * size);
     reduced->gram = gram;

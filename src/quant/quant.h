@@ -78,10 +78,21 @@ struct ldnq_shared_start {
     bool is_known;
 };
 
+/* The positions that the Gram matrix of a layer with one group is the mean of, where they are few:
+ * gram = Y'Y / P + diag(added) - m m'. */
+struct ldnq_gram_positions {
+    const float *columns; /* (P, K) Y */
+    size_t count;         /* P */
+    const double *added;  /* (K); NULL: nothing */
+    const double *mean;   /* (K) m; NULL: nothing */
+};
+
 struct ldnq_layer_problem {
     size_t groups, rows, cols; /* G, M, K */
     const float *weight;       /* (G, M, K) */
     const double *gram;        /* (G, K, K) H = E[y y'] of the layer's input y, symmetric PSD */
+    /* NULL, or what gram was computed of: products with it are cheaper. */
+    const struct ldnq_gram_positions *positions;
     /* In place of gram, for solvers that need no more than the diagonal: the inputs are taken
      * as uncorrelated. (G, K) the variance of y, or E[y^2] for a layer without a bias. */
     const double *diagonal;
