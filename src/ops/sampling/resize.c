@@ -27,29 +27,48 @@ struct nearest_copy {
     size_t out[LDNQ_MAX_RANK];
     ptrdiff_t stride[LDNQ_MAX_RANK];
     size_t *map[LDNQ_MAX_RANK]; /* by axis: the source index of each output */
+    bool doubles;               /* along the last axis, each element of 4 bytes twice */
 };
+
+LDNQ_MULTIVERSION
+static void double_row(const uint32_t *restrict x, uint32_t *restrict y, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        y[2 * i] = y[2 * i + 1] = x[i];
+}
+
+static void copy_row(const struct nearest_copy *copy, const char *x, char *y)
+{
+    const size_t columns = copy->out[copy->rank - 1], *map = copy->map[copy->rank - 1];
+    if (copy->doubles) {
+        double_row((const uint32_t *)(const void *)x, (uint32_t *)(void *)y, columns / 2);
+    } else if (copy->size == 4) {
+        for (size_t i = 0; i < columns; i++)
+            ((uint32_t *)(void *)y)[i] = ((const uint32_t *)(const void *)x)[map[i]];
+    } else {
+        for (size_t i = 0; i < columns; i++)
+            memcpy(y + i * copy->size, x + map[i] * copy->size, copy->size);
+    }
+}
 
 /* Rows first .. last-1 of y along its last axis. */
 static void copy_rows(const void *ctx, size_t first, size_t last)
 {
     const struct nearest_copy *copy = ctx;
-    size_t columns = copy->out[copy->rank - 1];
-    const size_t *map = copy->map[copy->rank - 1];
+    const size_t row_bytes = copy->out[copy->rank - 1] * copy->size;
+    size_t before = SIZE_MAX;
     for (size_t row = first; row < last; row++) {
         size_t rest = row, from = 0;
         for (int i = copy->rank - 2; i >= 0; i--) {
             from += copy->map[i][rest % copy->out[i]] * (size_t)copy->stride[i];
             rest /= copy->out[i];
         }
-        const char *x = copy->x + from * copy->size;
-        char *y = copy->y + row * columns * copy->size;
-        if (copy->size == 4) {
-            for (size_t i = 0; i < columns; i++)
-                ((uint32_t *)(void *)y)[i] = ((const uint32_t *)(const void *)x)[map[i]];
-        } else {
-            for (size_t i = 0; i < columns; i++)
-                memcpy(y + i * copy->size, x + map[i] * copy->size, copy->size);
-        }
+        char *y = copy->y + row * row_bytes;
+        if (from == before)
+            memcpy(y, y - row_bytes, row_bytes);
+        else
+            copy_row(copy, copy->x + from * copy->size, y);
+        before = from;
     }
 }
 
@@ -71,6 +90,9 @@ static void resize_by_copying_nearest(const struct ldnq_op_call *call,
         map += axes->axis[i].out;
     }
     size_t columns = copy.out[axes->rank - 1];
+    copy.doubles = copy.size == 4 && columns % 2 == 0;
+    for (size_t i = 0; i < columns && copy.doubles; i++)
+        copy.doubles = copy.map[axes->rank - 1][i] == i / 2;
     ldnq_op_run_rows(call, count / columns, columns, copy_rows, &copy);
 }
 
