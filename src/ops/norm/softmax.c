@@ -30,23 +30,6 @@ struct softmax {
 /* ---- contiguous rows --------------------------------------------------------- */
 
 LDNQ_MULTIVERSION
-static float find_max(const float *x, size_t count)
-{
-    float lane[8], max = -INFINITY;
-    size_t i = 0;
-    for (size_t k = 0; k < 8; k++)
-        lane[k] = -INFINITY;
-    for (; i + 8 <= count; i += 8)
-        for (size_t k = 0; k < 8; k++)
-            lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
-    for (; i < count; i++)
-        max = x[i] > max ? x[i] : max;
-    for (size_t k = 0; k < 8; k++)
-        max = lane[k] > max ? lane[k] : max;
-    return max;
-}
-
-LDNQ_MULTIVERSION
 static void write_exponentials(const float *x, float *y, size_t count, float max)
 {
     LDNQ_IVDEP
@@ -64,7 +47,7 @@ static void scale_row(float *y, size_t count, float factor)
 /* The maximum is subtracted first, so that no exponential overflows. */
 void ldnq_compute_softmax_row(const float *x, float *y, size_t count)
 {
-    float max = find_max(x, count);
+    float max = ldnq_find_max_float(x, count);
     write_exponentials(x, y, count, max);
     scale_row(y, count, (float)(1.0 / ldnq_sum_floats(y, count)));
 }
@@ -72,7 +55,7 @@ void ldnq_compute_softmax_row(const float *x, float *y, size_t count)
 /* y may be x, so the exponentials are stored in `tile`. */
 static void compute_logsoftmax_row(const float *x, float *y, size_t count)
 {
-    float max = find_max(x, count), tile[TILE];
+    float max = ldnq_find_max_float(x, count), tile[TILE];
     double sum = 0.0;
     for (size_t i = 0; i < count; i += TILE) {
         size_t piece = ldnq_size_min(TILE, count - i);

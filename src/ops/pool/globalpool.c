@@ -28,11 +28,7 @@ static void max_planes(const void *ctx, size_t first, size_t last)
 {
     const struct globalpool_planes *planes = ctx;
     for (size_t i = first; i < last; i++) {
-        const float *x = planes->x + i * planes->size;
-        float max = -INFINITY;
-        for (size_t k = 0; k < planes->size; k++)
-            max = x[k] > max ? x[k] : max;
-        planes->y[i] = max;
+        planes->y[i] = ldnq_find_max_float(planes->x + i * planes->size, planes->size);
     }
 }
 

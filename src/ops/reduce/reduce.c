@@ -137,6 +137,8 @@ static void accumulate_floats(enum reduction kind, struct reduce_tile *tile, con
     const bool sums = kind == SUM || kind == MEAN || kind == LOG_SUM;
     if (sums && step == 0)
         tile->real[0] += ldnq_sum_floats(x, count);
+    else if (kind == MAX && step == 0 && !ldnq_has_nan(x, count))
+        reduce_floats(kind, tile, &(float){ ldnq_find_max_float(x, count) }, 1, 0);
     else if (sums)
         add_columns(tile->real, x, count);
     else if (step == 1 && (kind == L2 || kind == SUM_SQUARE))
