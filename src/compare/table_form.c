@@ -26,7 +26,8 @@ struct table_form {
     size_t count;
     struct ldnq_value *codes, *scales, *ids;
     bool is_packed;
-    bool has_matrices; /* codes (E, K, M), scales (E, 1, M) */
+    bool has_matrices; /* codes (E, K, M), scales (E, 1, M); with blocks (E, S, B, M), (E, S, 1, M)
+                        */
 };
 
 /* ---- matching ---------------------------------------------------------------------------- */
@@ -116,13 +117,19 @@ static bool has_scale_shape(const struct ldnq_tensor *scales, const struct ldnq_
     return true;
 }
 
-/* (E, 1, M), for codes (E, K, M), M / 2 of them in bytes. */
+/* (E, 1, M), for codes (E, K, M), or (E, S, 1, M) for (E, S, B, M); M / 2 of them in bytes. */
 static bool has_scale_shape_of_matrices(const struct ldnq_tensor *scales,
                                         const struct ldnq_tensor *codes, bool is_packed)
 {
     const struct ldnq_shape *a = &scales->shape, *b = &codes->shape;
-    return scales->dtype == LDNQ_FLOAT && a->rank == 3 && b->rank == 3 && a->dim[1] == 1 &&
-           a->dim[0] == b->dim[0] && a->dim[2] == b->dim[2] * (is_packed ? 2 : 1);
+    const int last = b->rank - 1;
+    if (scales->dtype != LDNQ_FLOAT || a->rank != b->rank || a->rank < 3 || a->dim[last - 1] != 1 ||
+        a->dim[last] != b->dim[last] * (is_packed ? 2 : 1))
+        return false;
+    for (int axis = 0; axis < last - 1; axis++)
+        if (a->dim[axis] != b->dim[axis])
+            return false;
+    return true;
 }
 
 /* Sets the last node; false if the graph has another form. */
@@ -138,12 +145,12 @@ static bool match_scaling(const struct form_rewriter *rewriter, struct table_for
         return false;
     const struct ldnq_tensor *scales = gather->inputs[0]->constant, *stored = form->codes->constant;
     form->has_matrices = has_scale_shape_of_matrices(scales, stored, form->is_packed);
-    if (!form->has_matrices && !has_scale_shape(scales, stored))
+    if (!form->has_matrices && (stored->shape.rank > 3 || !has_scale_shape(scales, stored)))
         return false;
     form->scales = gather->inputs[0];
     append_form_node(form, gather);
     append_form_node(form, scaled);
-    if (stored->shape.rank == 2 || form->has_matrices)
+    if (stored->shape.rank == (form->has_matrices ? 3 : 2))
         return true;
     struct ldnq_node *join = find_reader(rewriter, scaled->outputs[0], 1, "Reshape");
     if (!join || !join->inputs[1] || !join->inputs[1]->constant)
@@ -164,7 +171,7 @@ static bool match_form(const struct form_rewriter *rewriter, struct ldnq_node *g
     form->is_packed = codes->dtype == LDNQ_UINT8;
     struct ldnq_node *cast = find_reader(rewriter, gather->outputs[0], 1, "Cast");
     if ((codes->dtype != LDNQ_INT8 && !form->is_packed) || codes->shape.rank < 2 ||
-        codes->shape.rank > 3 || !cast || ldnq_attr_int(cast, "to", 0) != LDNQ_FLOAT)
+        codes->shape.rank > 4 || !cast || ldnq_attr_int(cast, "to", 0) != LDNQ_FLOAT)
         return false;
     append_form_node(form, gather);
     append_form_node(form, cast);
@@ -199,12 +206,12 @@ static enum ldnq_status make_codes(struct ldnq_graph *graph, const struct table_
     struct ldnq_shape shape = { .rank = 2, .dim = { from->dim[0], 1 } };
     struct ldnq_tensor *tensor;
     *out = form->codes;
-    if (!form->is_packed && (from->rank == 2 || form->has_matrices))
+    if (!form->is_packed && from->rank == (form->has_matrices ? 3 : 2))
         return LDNQ_OK;
-    for (int axis = 1; axis < from->rank; axis++)
+    for (int axis = 1; axis < from->rank - form->has_matrices; axis++)
         shape.dim[1] *= from->dim[axis];
     if (form->has_matrices)
-        shape = *from;
+        shape.dim[shape.rank++] = from->dim[from->rank - 1];
     shape.dim[shape.rank - 1] *= form->is_packed ? 2 : 1;
     LDNQ_TRY(ldnq_tensor_create(graph->arena, form->is_packed ? LDNQ_INT4 : LDNQ_INT8, &shape,
                                 &tensor, err));
@@ -230,7 +237,12 @@ static enum ldnq_status make_scales(struct ldnq_graph *graph, const struct table
     if (!tensor)
         return LDNQ_NOMEM;
     *tensor = *form->scales->constant;
-    tensor->shape.rank -= !form->has_matrices;
+    struct ldnq_shape *shape = &tensor->shape;
+    if (!form->has_matrices || shape->rank == 4) { /* without the axis of size 1 */
+        if (form->has_matrices)
+            shape->dim[2] = shape->dim[3];
+        shape->rank--;
+    }
     LDNQ_TRY(replace_constant(graph, form->scales, tensor, out, err));
     (*out)->half = form->scales->half;
     return LDNQ_OK;
@@ -239,7 +251,7 @@ static enum ldnq_status make_scales(struct ldnq_graph *graph, const struct table
 static enum ldnq_status make_dequantize(struct ldnq_graph *graph, const struct table_form *form,
                                         struct ldnq_node **out, struct ldnq_error *err)
 {
-    const bool has_blocks = form->codes->constant->shape.rank == 3;
+    const bool has_blocks = form->codes->constant->shape.rank >= 3;
     struct ldnq_node *node = ldnq_arena_alloc(graph->arena, 1, sizeof *node, err);
     struct ldnq_attr *attrs = ldnq_arena_alloc(graph->arena, 2, sizeof *attrs, err);
     struct ldnq_value **values = ldnq_arena_alloc(graph->arena, 3, sizeof *values, err);
@@ -252,7 +264,7 @@ static enum ldnq_status make_dequantize(struct ldnq_graph *graph, const struct t
     attrs[0] = (struct ldnq_attr){ .name = "axis", .kind = LDNQ_ATTR_INT, .i = has_blocks };
     attrs[1] = (struct ldnq_attr){ .name = "block_size",
                                    .kind = LDNQ_ATTR_INT,
-                                   .i = form->has_matrices ? stored->dim[1] : last };
+                                   .i = form->has_matrices ? stored->dim[stored->rank - 2] : last };
     LDNQ_TRY(make_codes(graph, form, &values[0], err));
     LDNQ_TRY(make_scales(graph, form, &values[1], err));
     LDNQ_TRY(ldnq_graph_add_value(graph, "", &values[2], err));

@@ -57,12 +57,18 @@ static enum ldnq_status add_scalar(struct table_emitter *emitter, const char *su
     return add_floats(emitter, suffix, &tensor, name, err);
 }
 
-/* (rows, last), or (rows, S, last) with blocks; (E, K, last) of matrices. */
+/* (rows, last), or (rows, S, last) with blocks; of matrices (E, K, last), or (E, S, B, last) with
+ * blocks of B. */
 static struct ldnq_shape make_table_shape(const struct ldnq_quantized_layer *quantized, size_t last)
 {
     if (quantized->layer.product) {
         struct ldnq_shape matrices = quantized->layer.weight->shape;
-        matrices.dim[2] = (int64_t)last;
+        if (quantized->block_index) {
+            matrices.rank = 4;
+            matrices.dim[1] = (int64_t)quantized->block_count;
+            matrices.dim[2] = (int64_t)quantized->block_size;
+        }
+        matrices.dim[matrices.rank - 1] = (int64_t)last;
         return matrices;
     }
     struct ldnq_shape shape = { .rank = 1, .dim = { (int64_t)quantized->layer.geometry.rows } };
@@ -120,16 +126,34 @@ static enum ldnq_status add_codes(struct table_emitter *emitter, const char **na
     return add_tensor(emitter, "_quantized", &tensor, name, err);
 }
 
+/* The scales of matrices, (E, 1, M), or (E, S, 1, M) with blocks. */
+static enum ldnq_status make_matrix_scales(const struct table_emitter *emitter,
+                                           struct ldnq_tensor *scales, struct ldnq_error *err)
+{
+    const struct ldnq_quantized_layer *quantized = emitter->quantized;
+    const size_t rows = quantized->layer.geometry.rows;
+    const size_t count = ldnq_quantized_scales_per_row(quantized);
+    const size_t all = ldnq_layer_rows(&quantized->layer);
+    float *data = ldnq_arena_alloc(emitter->arena, all, count * sizeof *data, err);
+    if (!data)
+        return LDNQ_NOMEM;
+    for (size_t row = 0; row < all; row++)
+        for (size_t s = 0; s < count; s++)
+            data[(row / rows * count + s) * rows + row % rows] = quantized->scales[row * count + s];
+    scales->data = data;
+    scales->shape = make_table_shape(quantized, rows);
+    scales->shape.dim[scales->shape.rank - 2] = 1;
+    return LDNQ_OK;
+}
+
 static enum ldnq_status add_table_tensors(struct table_emitter *emitter,
                                           struct ldnq_table_names *names, struct ldnq_error *err)
 {
     struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT,
                                   .shape = make_table_shape(emitter->quantized, 1),
                                   .data = emitter->quantized->scales };
-    if (emitter->quantized->layer.product) {
-        scales.shape = emitter->quantized->layer.weight->shape;
-        scales.shape.dim[1] = 1;
-    }
+    if (emitter->quantized->layer.product)
+        LDNQ_TRY(make_matrix_scales(emitter, &scales, err));
     LDNQ_TRY(add_codes(emitter, &names->codes, err));
     return add_floats(emitter, "_scale", &scales, &names->scales, err);
 }
@@ -170,16 +194,18 @@ static enum ldnq_status insert_unpacking(struct table_emitter *emitter, const ch
     return insert_node(emitter, "Sub", *value, offset, NULL, value, err);
 }
 
-/* The shape that joins blocks: the axes of the ids as they are, then all columns. */
+/* The shape that joins blocks: the axes of the ids as they are, then all columns, or a matrix. */
 static enum ldnq_status add_joined_shape(struct table_emitter *emitter, const char **name,
                                          struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &emitter->quantized->layer;
-    const int axes = layer->node->inputs[1]->shape.rank;
+    int axes = layer->node->inputs[1]->shape.rank;
     int64_t dims[LDNQ_MAX_RANK] = { 0 };
-    dims[axes] = (int64_t)layer->geometry.cols;
+    dims[axes++] = (int64_t)layer->geometry.cols;
+    if (layer->product)
+        dims[axes++] = (int64_t)layer->geometry.rows;
     const struct ldnq_tensor shape = { .dtype = LDNQ_INT64,
-                                       .shape = { .rank = 1, .dim = { axes + 1 } },
+                                       .shape = { .rank = 1, .dim = { axes } },
                                        .data = dims };
     return add_tensor(emitter, "_shape", &shape, name, err);
 }

@@ -111,16 +111,18 @@ unsigned ldnq_select_stored_bits(const struct ldnq_node *node,
 /* Layers whose columns are the inputs themselves; rows of a table are like those of a product. */
 static bool has_product_blocks(const struct ldnq_node *node)
 {
-    return is_table(node) || strcmp(node->op_type, "MatMul") == 0 ||
+    return is_table(node) || node->feeds_product || strcmp(node->op_type, "MatMul") == 0 ||
            strcmp(node->op_type, "Gemm") == 0;
 }
 
-/* Blocks of a table are an axis of the file's tensors: they are of one size, and the rows that
- * were gathered are brought back to one axis, for which the axes of the ids must be known. */
-static bool can_cut_table_rows(const struct ldnq_layer *layer, size_t block)
+/* Blocks of a table, or of matrices that are looked up, are an axis of the file's tensors: they are
+ * of one size, and what was gathered is brought back to its axes, for which those of the ids must
+ * be known. */
+static bool can_cut_lookup(const struct ldnq_layer *layer, size_t block)
 {
     return block && layer->geometry.cols % block == 0 && layer->node->inputs[1] &&
-           layer->node->inputs[1]->shape.rank >= 0;
+           layer->node->inputs[1]->shape.rank >= 0 &&
+           layer->node->inputs[1]->shape.rank + 3 <= LDNQ_MAX_RANK;
 }
 
 size_t ldnq_select_block(const struct ldnq_layer *layer,
@@ -132,11 +134,9 @@ size_t ldnq_select_block(const struct ldnq_layer *layer,
     else if (options->granularity == LDNQ_PER_CHANNEL && has_product_blocks(layer->node) &&
              ldnq_select_stored_bits(layer->node, options) < 8)
         block = options->product_block;
-    if (layer->product)
-        return 0;
     /* With 8 bits a row's own scale leaves nothing to gain. */
-    if (ldnq_layer_is_table(layer) &&
-        (ldnq_select_stored_bits(layer->node, options) == 8 || !can_cut_table_rows(layer, block)))
+    if (ldnq_layer_is_lookup(layer) &&
+        (ldnq_select_stored_bits(layer->node, options) == 8 || !can_cut_lookup(layer, block)))
         return 0;
     return block && ldnq_layer_has_blocks(layer, block) ? block : 0;
 }

@@ -157,9 +157,10 @@ def quantize(make, folder, *options):
 
 
 def assert_no_float_weight(out):
-    """Scales and biases are left, which are smaller than any weight here."""
+    """Scales are left, and biases, which are smaller than any weight here."""
     large = [t.name for t in onnx.load(out).graph.initializer
-             if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= 72]
+             if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= 72
+             and not t.name.endswith("_scale")]
     assert not large
 
 
@@ -262,24 +263,24 @@ def test_fused_matmul_should_transpose_its_operands(flags, tmp_path):
 # ---- matrices that are looked up at run time
 
 
-def experts(path, count=96, reached=3, matrices=4):
+def experts(path, count=96, reached=3, matrices=4, width=12):
     """Each sample names the matrix that it meets; the lookup comes before the data is computed."""
     nodes = [helper.make_node("Gather", ["w", "ids"], ["g"], "experts"),
              helper.make_node("Relu", ["x"], ["r"]),
              helper.make_node("MatMul", ["r", "g"], ["y"], "product")]
-    proto = support.model(nodes, {"x": ["N", 5, 12]}, {"y": ["N", 5, 8]},
-                          {"w": array(matrices, 12, 8)}, opset=21, ir_version=10)
+    proto = support.model(nodes, {"x": ["N", 5, width]}, {"y": ["N", 5, 8]},
+                          {"w": array(matrices, width, 8)}, opset=21, ir_version=10)
     proto.graph.input.append(support.info("ids", ["N"], TensorProto.INT64))
     support.save(proto, path)
     ids = RNG.integers(0, reached, count)
     # Each matrix has an input of its own kind.
-    x = np.stack([correlated(5, 12) for _ in range(reached)])[ids]
+    x = np.stack([correlated(5, width) for _ in range(reached)])[ids]
     return path, {"x": x + RNG.normal(0, .3, x.shape).astype(np.float32), "ids": ids}
 
 
-def quantize_experts(folder, *options):
+def quantize_experts(folder, *options, **shape):
     RNG.bit_generator.state = np.random.default_rng(6).bit_generator.state
-    source, feeds = experts(folder / "m.onnx")
+    source, feeds = experts(folder / "m.onnx", **shape)
     np.savez(folder / "x.npz", **feeds)
     out = folder / "q.onnx"
     answer = support.answer("quantize", source, "-o", out, "--calib", folder / "x.npz", *options)
@@ -304,6 +305,24 @@ def test_matrices_should_be_looked_up_as_codes(weights, target, tmp_path):
     assert layers["experts"]["other"] and layers["experts"]["bits"] < 11
     listed = {layer["node"]: layer for layer in support.answer("inspect", out)["layers"]}
     assert listed["experts"]["type"] == weights
+
+
+def test_matrices_should_be_looked_up_with_the_scales_of_blocks(tmp_path):
+    found = {}
+    for granularity, size in ("channel", ()), ("block", ("--block-size", 16)):
+        folder = tmp_path / granularity
+        folder.mkdir()
+        source, out, _, found[granularity] = quantize_experts(
+            folder, "--weights", "int4", "--target", "weights", "--solver", "gptq", "--granularity",
+            granularity, *size, width=64)
+    assert found["block"] > found["channel"] + .5, found
+    stored = {t.name: list(t.dims) for t in onnx.load(out).graph.initializer}
+    assert stored["w_scale"] == [4, 4, 1, 8]
+    assert stored["w_quantized"] == [4, 4, 16, 4]  # two codes in a byte
+    paired = {each["node"]: each for each in support.answer("diff", source, out)["layers"]}["experts"]
+    assert paired["weight_error"]["sqnr_db"] > 15 and paired["bits"] < 6.5, paired
+    listed = {each["node"]: each for each in support.answer("inspect", out)["layers"]}["experts"]
+    assert listed["type"] == "int4" and listed["bytes"] == 4 * 64 * 4 + 4 * 4 * 8 * 4
 
 
 def test_each_matrix_should_be_fitted_to_what_meets_it(tmp_path):
