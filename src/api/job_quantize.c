@@ -425,6 +425,8 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_onnx_load(quantize->onnx, &loaded->model, err));
     LDNQ_TRY(ldnq_default_inputs_list(&quantize->default_inputs, loaded->model, job->arena, err));
     LDNQ_TRY(ldnq_output_files_check_model(&quantize->files, quantize->onnx, loaded->model, err));
+    LDNQ_TRY(ldnq_output_files_check_data_name(ldnq_option_text(job->options, OPTION_OUTPUT),
+                                               loaded->model, err));
     limit_memory(quantize);
     summary->model = loaded->model;
     summary->bytes_before = ldnq_model_bytes(loaded->model);

@@ -132,6 +132,25 @@ enum ldnq_status ldnq_output_files_check_model(const struct ldnq_output_files *f
     return LDNQ_OK;
 }
 
+enum ldnq_status ldnq_output_files_check_data_name(const char *path, const struct ldnq_model *model,
+                                                   struct ldnq_error *err)
+{
+    char folder[4096];
+    struct stat info;
+    const bool is_device = path && stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+    if (!path || is_device || !ldnq_model_data_file(model, 0) || !find_folder(path, folder))
+        return LDNQ_OK;
+    const char *slash = strrchr(path, '/');
+    const size_t length = strlen(slash ? slash + 1 : path) + LDNQ_DATA_SUFFIX_LENGTH;
+    const long most = pathconf(folder[0] ? folder : "/", _PC_NAME_MAX);
+    if (most < 0 || length <= (size_t)most)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_IO,
+                     "%s: the name of its data file (.HASH.data is added) would have %zu bytes, "
+                     "and the folder takes %ld; choose a shorter one",
+                     path, length, most);
+}
+
 enum ldnq_status ldnq_output_files_check_samples(const struct ldnq_output_files *files,
                                                  const struct ldnq_samples *samples,
                                                  struct ldnq_error *err)

@@ -34,6 +34,9 @@ enum ldnq_status ldnq_output_files_check_model(const struct ldnq_output_files *f
                                                const struct ldnq_onnx *onnx,
                                                const struct ldnq_model *model,
                                                struct ldnq_error *err);
+/* Refuses a path whose data file would have a longer name than its folder takes. Errors: IO. */
+enum ldnq_status ldnq_output_files_check_data_name(const char *path, const struct ldnq_model *model,
+                                                   struct ldnq_error *err);
 enum ldnq_status ldnq_output_files_check_samples(const struct ldnq_output_files *files,
                                                  const struct ldnq_samples *samples,
                                                  struct ldnq_error *err);

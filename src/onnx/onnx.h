@@ -56,6 +56,8 @@ enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *pat
  * The model may change or go between them. `size` is that of the model and its data file, and 0 for
  * a device, which is written to by create; `data_size` is the data file's. */
 struct ldnq_model_writer;
+/* The bytes of ".HASH.data". */
+#define LDNQ_DATA_SUFFIX_LENGTH 22
 enum ldnq_status ldnq_model_writer_create(const struct ldnq_model *model, const char *path,
                                           struct ldnq_model_writer **out, struct ldnq_error *err);
 size_t ldnq_model_writer_size(const struct ldnq_model_writer *writer);

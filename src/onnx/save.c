@@ -191,6 +191,8 @@ static enum ldnq_status serialize_model(const struct ldnq_model *model, const ch
  * the same path refers to another file, and stays whole until the new one replaces it. */
 #define DATA_EXTENSION ".data"
 #define HASH_DIGITS ((size_t)16)
+_Static_assert(1 + HASH_DIGITS + sizeof DATA_EXTENSION - 1 == LDNQ_DATA_SUFFIX_LENGTH,
+               "the header has the length of the suffix");
 /* The bytes of an old file that are in memory while it is searched. */
 #define SEARCHED_PIECE ((size_t)4 << 20)
 

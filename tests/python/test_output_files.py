@@ -131,6 +131,18 @@ def test_what_can_not_be_written_should_leave_no_new_model(folder, old, options)
     assert contents(folder) == before
 
 
+def test_a_data_file_with_too_long_a_name_should_be_refused_before_the_work(folder):
+    """233 bytes are the most: .HASH.data is added."""
+    quantize = ["quantize", folder / "m.onnx", "--calib", folder / "x.npy", "--target", "weights",
+                "--weights", "int8", "--solver", "rtn"]
+    long = folder / (234 * "q")
+    before = contents(folder)
+    done = support.ldnq(*quantize, "-o", long, "--log", folder / "log")
+    assert done.returncode == support.IO and "its data file" in done.stderr
+    assert contents(folder) == before  # no log of layers
+    support.succeed(*quantize, "-o", folder / (233 * "q"))
+
+
 def test_a_limit_of_the_size_of_files_should_leave_no_model(folder):
     """The report is larger than the model, which fits."""
     limit = 16 << 10
