@@ -13,7 +13,7 @@
 #define MOST_UNUSED_HEAP (128 << 20)
 #define BLOCK_PARTS 4
 #define UNUSED_PARTS 4
-#define SMALLEST_BLOCK (5 << 20) /* above a value of a batch */
+#define SMALLEST_BLOCK (8 << 20) /* above a value of a batch */
 
 #ifdef __GLIBC__
 static int limit_part(double limit, int parts, int most)
