@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "base/alloc.h"
+
 /* Scores a model by its size, in percent of the float one's. */
 struct size_score {
     size_t calls;
@@ -154,6 +156,37 @@ static void what_measures_no_goal_should_be_refused(void **state)
     close_job(&job);
 }
 
+static int start_to_fail(void *ctx, const void *model, size_t size, double *value)
+{
+    (void)model;
+    (void)size;
+    const long *after = ctx;
+    ldnq_alloc_fail_after(*after);
+    *value = 1;
+    return 0;
+}
+
+/* From a score on, as each of them lets the count begin anew: what follows it, and the next
+ * state with its emission. */
+static void allocations_between_scores_may_fail(void **state)
+{
+    (void)state;
+    const struct scored_job job = open_job("80");
+    enum ldnq_status status = LDNQ_NOMEM;
+    size_t failures = 0;
+    for (long after = 0; status != LDNQ_OK; after = 2 * after + 1, failures++) {
+        struct ldnq_result *result;
+        ldnq_options_on_score(job.options, start_to_fail, &after);
+        status = ldnq_quantize(job.onnx, job.samples, job.options, &result, &err);
+        ldnq_alloc_fail_after(-1);
+        assert_true(status == LDNQ_OK || status == LDNQ_NOMEM);
+        assert_int_equal(result != NULL, status == LDNQ_OK);
+        ldnq_result_destroy(result);
+    }
+    assert_true(failures > 5);
+    close_job(&job);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +195,7 @@ int main(void)
         cmocka_unit_test(a_goal_that_no_score_meets_should_be_refused),
         cmocka_unit_test(a_goal_should_be_measured_on_samples_of_its_own),
         cmocka_unit_test(what_measures_no_goal_should_be_refused),
+        cmocka_unit_test(allocations_between_scores_may_fail),
     };
     return cmocka_run_group_tests_name("goal_score", tests, fill_samples, NULL);
 }

@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import queue
+import sys
 import threading
 import time
 import warnings
@@ -37,7 +38,6 @@ def warn(text: str) -> None:
 
 def iterate_frames():
     """The frames from the caller's on, outwards."""
-    import sys  # pylint: disable=import-outside-toplevel
     frame = sys._getframe(1)  # pylint: disable=protected-access
     while frame:
         yield frame
