@@ -31,7 +31,7 @@ def warn(text: str) -> None:
     """Warns at the line of the user's that called the package."""
     depth, frame = 1, None
     for depth, frame in enumerate(iterate_frames(), 1):
-        if not os.path.realpath(frame.f_code.co_filename).startswith(str(PACKAGE)):
+        if not os.path.realpath(frame.f_code.co_filename).startswith(f"{PACKAGE}{os.sep}"):
             break
     warnings.warn(text, LdnqWarning, stacklevel=depth)
 
