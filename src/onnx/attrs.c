@@ -134,3 +134,10 @@ enum ldnq_status ldnq_attrs_read(const struct ldnq_attr_source *sources, size_t 
     }
     return LDNQ_OK;
 }
+
+int64_t ldnq_attr_read_int(const Onnx__NodeProto *node, const char *name, int64_t fallback)
+{
+    const Onnx__AttributeProto *attr = ldnq_attr_find(node, name);
+    return attr && ldnq_attr_type(attr) == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT ? attr->i
+                                                                                      : fallback;
+}

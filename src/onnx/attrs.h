@@ -25,4 +25,7 @@ const Onnx__AttributeProto *ldnq_attr_find(const Onnx__NodeProto *node, const ch
 /* The declared type; in old files that declare none, the type of the value that is set. */
 Onnx__AttributeProto__AttributeType ldnq_attr_type(const Onnx__AttributeProto *attr);
 
+/* The value of an integer; `fallback` where there is none. */
+int64_t ldnq_attr_read_int(const Onnx__NodeProto *node, const char *name, int64_t fallback);
+
 #endif

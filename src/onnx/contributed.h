@@ -30,6 +30,12 @@ enum ldnq_status ldnq_contributed_write_gqa(const struct ldnq_import *import,
                                             const Onnx__NodeProto *node, const char **text,
                                             struct ldnq_error *err);
 
+/* Whether the node has an input in this place. */
+static inline bool ldnq_contributed_has_input(const Onnx__NodeProto *node, size_t i)
+{
+    return i < node->n_input && *node->input[i];
+}
+
 /* A copy of the text, which may be NULL, with each '$' replaced by a name. NULL with NOMEM in err.
  */
 const char *ldnq_contributed_insert_name(struct ldnq_arena *arena, const char *text,

@@ -21,32 +21,20 @@ struct group_attention {
     bool is_packed, rotates, is_causal, has_codes;
 };
 
-static long long read_int(const Onnx__NodeProto *node, const char *name, int64_t fallback)
-{
-    const Onnx__AttributeProto *attr = ldnq_attr_find(node, name);
-    return attr && ldnq_attr_type(attr) == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT ? attr->i
-                                                                                      : fallback;
-}
-
-static bool has_input(const Onnx__NodeProto *node, size_t i)
-{
-    return i < node->n_input && *node->input[i];
-}
-
 /* Whether the node is in a form that the function has. */
 static bool is_supported(const struct group_attention *g, const Onnx__NodeProto *node)
 {
     static const char *const refused[] = { "smooth_softmax", "qk_output", "sliding_window_cache" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        if (read_int(node, refused[i], 0) > 0)
+        if (ldnq_attr_read_int(node, refused[i], 0) > 0)
             return false;
     for (size_t i = MOST_INPUTS; i < node->n_input; i++)
-        if (has_input(node, i))
+        if (ldnq_contributed_has_input(node, i))
             return false;
-    return g->heads > 0 && g->groups > 0 && !has_input(node, SINK) &&
-           has_input(node, KEY) == has_input(node, VALUE) &&
-           (!g->has_codes ||
-            (has_input(node, PAST_KEY) && read_int(node, "kv_cache_bit_width", 8) == 8));
+    return g->heads > 0 && g->groups > 0 && !ldnq_contributed_has_input(node, SINK) &&
+           ldnq_contributed_has_input(node, KEY) == ldnq_contributed_has_input(node, VALUE) &&
+           (!g->has_codes || (ldnq_contributed_has_input(node, PAST_KEY) &&
+                              ldnq_attr_read_int(node, "kv_cache_bit_width", 8) == 8));
 }
 
 /* Lines that make q0, k0 and v0 of rank 3 from a query that has all of them, or from three inputs.
@@ -175,13 +163,13 @@ enum ldnq_status ldnq_contributed_write_gqa(const struct ldnq_import *import,
     const struct group_attention g = {
         .arena = import->all->arena,
         .err = err,
-        .heads = read_int(node, "num_heads", 0),
-        .groups = read_int(node, "kv_num_heads", 0),
-        .window = read_int(node, "local_window_size", -1),
-        .is_packed = !has_input(node, KEY),
-        .rotates = read_int(node, "do_rotary", 0) != 0,
-        .is_causal = read_int(node, "causal", 1) != 0,
-        .has_codes = has_input(node, KEY_SCALE),
+        .heads = ldnq_attr_read_int(node, "num_heads", 0),
+        .groups = ldnq_attr_read_int(node, "kv_num_heads", 0),
+        .window = ldnq_attr_read_int(node, "local_window_size", -1),
+        .is_packed = !ldnq_contributed_has_input(node, KEY),
+        .rotates = ldnq_attr_read_int(node, "do_rotary", 0) != 0,
+        .is_causal = ldnq_attr_read_int(node, "causal", 1) != 0,
+        .has_codes = ldnq_contributed_has_input(node, KEY_SCALE),
     };
     if (!is_supported(&g, node))
         return LDNQ_OK;

@@ -5,13 +5,6 @@
 #include "onnx/attrs.h"
 #include "onnx/contributed.h"
 
-static int64_t read_int(const Onnx__NodeProto *node, const char *name, int64_t fallback)
-{
-    const Onnx__AttributeProto *attr = ldnq_attr_find(node, name);
-    return attr && ldnq_attr_type(attr) == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT ? attr->i
-                                                                                      : fallback;
-}
-
 /* The tensor that is the node's input i; NULL where it is missing or not known before a run. */
 static const struct ldnq_tensor *find_constant(const struct ldnq_import *import,
                                                const Onnx__NodeProto *node, size_t i)
@@ -20,11 +13,6 @@ static const struct ldnq_tensor *find_constant(const struct ldnq_import *import,
         return NULL;
     const struct ldnq_value *value = ldnq_import_find(import, node->input[i]);
     return value ? value->constant : NULL;
-}
-
-static bool has_input(const Onnx__NodeProto *node, size_t i)
-{
-    return i < node->n_input && *node->input[i];
 }
 
 /* ---- Concat ------------------------------------------------------------------------------ */
@@ -56,7 +44,7 @@ static enum ldnq_status write_concat(const struct ldnq_import *import, const Onn
 static enum ldnq_status write_softmax(const struct ldnq_import *import, const Onnx__NodeProto *node,
                                       const char **text, struct ldnq_error *err)
 {
-    const bool is_flat = read_int(node, "opset", 13) < 13;
+    const bool is_flat = ldnq_attr_read_int(node, "opset", 13) < 13;
     *text = ldnq_arena_printf(
         import->all->arena, err,
         "QLinearSoftmax (X, x_scale, x_zero, y_scale, y_zero) => (Y) <axis = -1>\n"
@@ -78,8 +66,8 @@ static enum ldnq_status write_fused_matmul(const struct ldnq_import *import,
                                            const Onnx__NodeProto *node, const char **text,
                                            struct ldnq_error *err)
 {
-    const bool moves_a = read_int(node, "transBatchA", 0) != 0;
-    const bool moves_b = read_int(node, "transBatchB", 0) != 0;
+    const bool moves_a = ldnq_attr_read_int(node, "transBatchA", 0) != 0;
+    const bool moves_b = ldnq_attr_read_int(node, "transBatchB", 0) != 0;
     if (!moves_a && !moves_b)
         return LDNQ_OK;
     const char *move = "Einsum <equation = \"a...k->...ak\">";
@@ -285,13 +273,16 @@ static enum ldnq_status write_matmul(const struct ldnq_import *import, const Onn
 {
     struct ldnq_arena *arena = import->all->arena;
     const struct ldnq_tensor *bytes = find_constant(import, node, 1);
-    const long long size = read_int(node, "block_size", 0), cols = read_int(node, "K", 0);
-    if (!bytes || bytes->dtype != LDNQ_UINT8 || size <= 0 || cols <= 0 || has_input(node, 4) ||
-        (has_input(node, 3) && !find_constant(import, node, 3)))
+    const long long size = ldnq_attr_read_int(node, "block_size", 0),
+                    cols = ldnq_attr_read_int(node, "K", 0);
+    if (!bytes || bytes->dtype != LDNQ_UINT8 || size <= 0 || cols <= 0 ||
+        ldnq_contributed_has_input(node, 4) ||
+        (ldnq_contributed_has_input(node, 3) && !find_constant(import, node, 3)))
         return LDNQ_OK;
-    const long long count = cols / size + (cols % size != 0), bits = read_int(node, "bits", 4);
+    const long long count = cols / size + (cols % size != 0),
+                    bits = ldnq_attr_read_int(node, "bits", 4);
     struct blocks b = {
-        .codes = { .bits = (int)bits, .rows = read_int(node, "N", 0), .cols = cols },
+        .codes = { .bits = (int)bits, .rows = ldnq_attr_read_int(node, "N", 0), .cols = cols },
         .size = size,
         .count = count,
         .zero_type = find_zero_type(import, node, 3),
@@ -320,8 +311,8 @@ static enum ldnq_status write_gather(const struct ldnq_import *import, const Onn
 {
     struct ldnq_arena *arena = import->all->arena;
     const struct ldnq_tensor *data = find_constant(import, node, 0);
-    const long long axis = read_int(node, "quantize_axis", 1);
-    const long long size = read_int(node, "block_size", 128);
+    const long long axis = ldnq_attr_read_int(node, "quantize_axis", 1);
+    const long long size = ldnq_attr_read_int(node, "block_size", 128);
     if (!data)
         return LDNQ_OK;
     if (data->dtype != LDNQ_UINT8) {
@@ -333,9 +324,9 @@ static enum ldnq_status write_gather(const struct ldnq_import *import, const Onn
                                   axis, size);
         return *text ? LDNQ_OK : LDNQ_NOMEM;
     }
-    const long long bits = read_int(node, "bits", 4);
+    const long long bits = ldnq_attr_read_int(node, "bits", 4);
     if (data->shape.rank != 2 || (axis != 1 && axis != -1) || size <= 0 || bits < 2 || bits > 8 ||
-        (has_input(node, 3) && !find_constant(import, node, 3)))
+        (ldnq_contributed_has_input(node, 3) && !find_constant(import, node, 3)))
         return LDNQ_OK;
     struct blocks b = {
         .codes = { .bits = (int)bits,
