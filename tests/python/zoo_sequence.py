@@ -221,9 +221,9 @@ class BagOfWords(nn.Module):
         return self.head(F.normalize(mean, dim=-1))
 
 
-species("lstm-tagger", Tagger, 3, float_share=0.2, tokens=ids(9, 40))
+species("lstm-tagger", Tagger, 3, float_share=0.26, tokens=ids(9, 40))
 species("lstm-stateful", StatefulLstm, 5, x=floats(7, 6), h=floats(2, 9), c=floats(2, 9))
-species("gru-classifier", GruClassifier, 6, float_share=0.1, tokens=ids(8, 30))
+species("gru-classifier", GruClassifier, 6, float_share=0.12, tokens=ids(8, 30))
 species("plain-rnn", PlainRnn, 5, x=floats(6, 5))
 species("text-reader", Reader, 5, line=floats(1, 16, 40))
 species("gru-cell-loop", CellLoop, 11, x=floats(5, 4))
