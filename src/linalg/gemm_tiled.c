@@ -134,9 +134,11 @@ static inline __attribute__((always_inline)) void pack_square(const float *b, si
     *(lanes_4 *)(panel + 3 * width) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
 }
 
-/* Packs one panel of a transposed B, a cache line of each column at a time. */
-static void pack_transposed(const float *b, size_t step, size_t k, size_t columns, size_t width,
-                            float *panel)
+/* Packs one panel of a transposed B, a cache line of each column at a time. `width` is a
+ * constant wherever this is inlined. */
+static inline __attribute__((always_inline)) void
+pack_transposed_columns(const float *b, size_t step, size_t k, size_t columns, size_t width,
+                        float *panel)
 {
     const size_t whole = columns & ~(size_t)3, rows = k & ~(size_t)3;
     for (size_t at = 0; at < rows; at += LINE)
@@ -148,6 +150,20 @@ static void pack_transposed(const float *b, size_t step, size_t k, size_t column
         }
     pack_elements(b, 1, step, rows, k, 0, whole, width, panel);
     pack_elements(b, 1, step, 0, k, whole, columns, width, panel);
+}
+
+LDNQ_MULTIVERSION
+static void pack_transposed(const float *b, size_t step, size_t k, size_t columns, size_t width,
+                            float *panel)
+{
+    if (width == 32)
+        pack_transposed_columns(b, step, k, columns, 32, panel);
+    else if (width == 16)
+        pack_transposed_columns(b, step, k, columns, 16, panel);
+    else if (width == 8)
+        pack_transposed_columns(b, step, k, columns, 8, panel);
+    else
+        pack_transposed_columns(b, step, k, columns, 4, panel);
 }
 
 /* Packs one panel of B with any strides. Columns after the last are 0; their sums are not
