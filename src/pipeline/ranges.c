@@ -331,6 +331,37 @@ static size_t find_masks(const struct ldnq_ranges *ranges, const char **excluded
     return added;
 }
 
+/* A Concat of 16 bits whose scale is larger than that of an input's codes of 8 bits needs codes of
+ * 16 bits from the node that writes the input: QNN's HTP (emulated, onnxruntime-qnn 2.7.0) converts
+ * from 8 bits to a larger scale by codes that are off by a constant. */
+static size_t widen_inputs_of_larger_scales(const struct ldnq_ranges *ranges, const char **wide,
+                                            struct ldnq_error *err)
+{
+    const struct ldnq_placement *placement = ranges->placement;
+    size_t added = 0;
+    for (size_t n = 0; n < ranges->graph->node_count; n++) {
+        const struct ldnq_node *node = ranges->graph->nodes[n];
+        const struct ldnq_operator_rule *rule = ldnq_target_rule(placement->target, node);
+        const size_t output = node->outputs[0] ? ranges->activation_of[node->outputs[0]->index] : 0;
+        if (!placement->is_wide[n] || rule->class != LDNQ_UNIFIES_NEAR_SCALES || output == 0)
+            continue;
+        for (size_t i = 0; i < node->input_count; i++) {
+            const size_t index = node->inputs[i]->index, input = ranges->activation_of[index];
+            if (input == 0 || wide[index] ||
+                placement->activations[input - 1].dtype != placement->dtype ||
+                !(ranges->scales[input - 1].scale < ranges->scales[output - 1].scale))
+                continue;
+            wide[index] = ldnq_arena_printf(
+                ranges->graph->arena, err,
+                "the scale of '%s' (%.3g) is below that of the 16 bits of %s '%s'",
+                node->inputs[i]->name, (double)ranges->scales[input - 1].scale, node->op_type,
+                node->label);
+            added += wide[index] != NULL;
+        }
+    }
+    return added;
+}
+
 enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges,
                                          const struct ldnq_ruined_values *ruined, size_t *added,
                                          struct ldnq_error *err)
@@ -349,6 +380,8 @@ enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges,
         reasons[value] = explain_ruined_activation(ranges, a, ranges->graph->arena, err);
         *added += reasons[value] != NULL;
     }
+    if (*added == 0)
+        *added = widen_inputs_of_larger_scales(ranges, ruined->wide, err);
     return LDNQ_OK;
 }
 

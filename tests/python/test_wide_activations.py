@@ -85,6 +85,18 @@ def test_a_ruined_value_should_have_16_bits_where_the_target_has_them(target, ma
     assert "loud" in section and name in section and "one scale for" in section
 
 
+def test_no_codes_of_8_bits_should_be_converted_to_a_larger_scale_of_16(made):
+    """For a Concat of qnn, whose inputs have scales of their own: the HTP does that wrongly."""
+    pairs = {pair["name"]: pair for pair in made("qnn")[2]["activations"]["pairs"]}
+    assert pairs["score"]["type"] == "uint16" and "Concat" in pairs["score"]["reason"]
+    w = Written(made("qnn")[1])
+    for second in w.all("QuantizeLinear"):
+        first = w.producer(second.input[0])
+        if first is not None and first.op_type == "DequantizeLinear" \
+                and w.values[second.input[2]].dtype == np.uint16:
+            assert w.scale(second)[0] < w.scale(first)[0]
+
+
 @pytest.mark.parametrize("target", WIDE)
 def test_the_runtime_should_compute_what_run_computes(target, made, tmp_path):
     out, x = made(target)[1], fresh_samples()
