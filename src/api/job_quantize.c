@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/default_inputs.h"
+#include "api/dry_run.h"
 #include "api/diff_facts.h"
 #include "api/diff_gates.h"
 #include "api/output_files.h"
@@ -10,6 +11,7 @@
 #include "api/layer_rules.h"
 #include "api/memory_report.h"
 #include "api/page.h"
+#include "api/quantization_diff.h"
 #include "api/quantize_checkpoint.h"
 #include "api/quantize_events.h"
 #include "api/quantize_goal.h"
@@ -61,6 +63,8 @@ static enum ldnq_status list_outputs(struct ldnq_output_files *files,
     const char *plan = ldnq_option_text(options, OPTION_PLAN);
     const bool writes_plan =
         ldnq_option_is_set(options, OPTION_BUDGET) || ldnq_job_goal_is_set(options);
+    if (ldnq_option_flag(options, OPTION_DRY_RUN))
+        return LDNQ_OK;
     LDNQ_TRY(ldnq_output_files_add(files, "report", ldnq_option_text(options, OPTION_REPORT), err));
     LDNQ_TRY(ldnq_output_files_add(files, "log", ldnq_option_text(options, OPTION_LOG), err));
     LDNQ_TRY(ldnq_output_files_add(files, "plan", writes_plan ? plan : NULL, err));
@@ -101,67 +105,6 @@ static void warn_of_wider_types(const struct quantize_job *quantize)
 
 /* ---- the page ------------------------------------------------------------------------------- */
 
-/* The nodes that the target computes in float, from the placement of the pairs. */
-static enum ldnq_status fill_diff_float_nodes(const struct ldnq_quantization *result,
-                                              struct ldnq_arena *arena, struct ldnq_diff *diff,
-                                              struct ldnq_error *err)
-{
-    const struct ldnq_placement *placement = result->network.placement;
-    if (!placement)
-        return LDNQ_OK;
-    diff->float_nodes =
-        ldnq_arena_alloc(arena, placement->float_count, sizeof *diff->float_nodes, err);
-    if (!diff->float_nodes)
-        return LDNQ_NOMEM;
-    diff->float_node_count = placement->float_count;
-    for (size_t i = 0; i < placement->float_count; i++)
-        diff->float_nodes[i] =
-            (struct ldnq_diff_change){ .node = placement->float_nodes[i].node->label,
-                                       .op = placement->float_nodes[i].node->op_type,
-                                       .text = placement->float_nodes[i].reason };
-    return LDNQ_OK;
-}
-
-static enum ldnq_status fill_diff_wide_values(const struct ldnq_quantization *result,
-                                              struct ldnq_arena *arena, struct ldnq_diff *diff,
-                                              struct ldnq_error *err)
-{
-    const struct ldnq_placement *placement = result->network.placement;
-    if (!placement)
-        return LDNQ_OK;
-    diff->wide_values = ldnq_arena_alloc(arena, placement->count, sizeof *diff->wide_values, err);
-    if (!diff->wide_values)
-        return LDNQ_NOMEM;
-    for (size_t i = 0; i < placement->count; i++)
-        if (placement->activations[i].wide_reason)
-            diff->wide_values[diff->wide_value_count++] = (struct ldnq_diff_change){
-                .node = ldnq_activation_name(&placement->activations[i]),
-                .op = ldnq_dtype_name(placement->activations[i].dtype),
-                .text = placement->activations[i].wide_reason,
-            };
-    return LDNQ_OK;
-}
-
-/* Adds the parts of the layers to the diff, which then points to `estimate`. */
-static void fill_diff_estimate(const struct ldnq_quantization *result, struct ldnq_diff *diff,
-                               struct ldnq_diff_estimate *estimate)
-{
-    if (isnan(result->output_estimate.error))
-        return;
-    *estimate = (struct ldnq_diff_estimate){ .error = result->output_estimate.error,
-                                             .deviation = result->output_estimate.deviation,
-                                             .measured = result->accuracy.noise_to_signal };
-    diff->estimate = estimate;
-    /* Layers of one node are in the same order in both. */
-    for (size_t i = 0; i < result->network.count; i++)
-        for (size_t k = 0; k < diff->layer_count; k++)
-            if (isnan(diff->layers[k].output_estimate) &&
-                strcmp(result->network.layers[i].layer.node->label, diff->layers[k].node) == 0) {
-                diff->layers[k].output_estimate = result->output_estimate.layers[i];
-                break;
-            }
-}
-
 static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
                                                  struct ldnq_job_model *a, struct ldnq_job_model *b,
                                                  struct ldnq_result *result, struct ldnq_error *err)
@@ -186,10 +129,7 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
         diff->b.data_bytes = quantize->summary.data_bytes_after;
     }
     ldnq_quantize_events_fill_diff(&quantize->events, diff);
-    struct ldnq_diff_estimate estimate;
-    fill_diff_estimate(quantize->quantization, diff, &estimate);
-    LDNQ_TRY(fill_diff_float_nodes(quantize->quantization, quantize->job.arena, diff, err));
-    LDNQ_TRY(fill_diff_wide_values(quantize->quantization, quantize->job.arena, diff, err));
+    LDNQ_TRY(ldnq_quantization_fill_diff(quantize->quantization, quantize->job.arena, diff, err));
     LDNQ_TRY(ldnq_job_goal_fill_diff(&quantize->goal, &quantize->job, diff, err));
     LDNQ_TRY(ldnq_diff_judge_gates(NULL, quantize->job.arena, diff, err));
     const char *const name = ldnq_onnx_name(quantize->onnx);
@@ -409,6 +349,20 @@ static enum ldnq_status open_samples(struct quantize_job *quantize,
     return ldnq_job_report_memory(job, loaded, options, quantize->fitted, err);
 }
 
+static enum ldnq_status print_dry_run(const struct quantize_job *quantize, bool is_made,
+                                      struct ldnq_result *result, struct ldnq_error *err)
+{
+    const struct ldnq_dry_run run = {
+        .job = &quantize->job,
+        .loaded = &quantize->loaded,
+        .options = &quantize->options,
+        .fitted = quantize->fitted,
+        .target = quantize->emit.target->name,
+        .searches = is_made,
+    };
+    return ldnq_dry_run_print(&run, result, err);
+}
+
 static enum ldnq_status quantize_model(struct quantize_job *quantize,
                                        const struct ldnq_dataset *dataset,
                                        struct ldnq_result *result, struct ldnq_error *err)
@@ -455,6 +409,9 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
         choose_solver(quantize);
         ldnq_warn_without_samples(&job->sink);
     }
+
+    if (ldnq_option_flag(job->options, OPTION_DRY_RUN))
+        return print_dry_run(quantize, is_made, result, err);
 
     /* ---- the codebook of each layer, within the budget or for the goal ---- */
     LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->fitted,
@@ -548,6 +505,21 @@ static enum ldnq_status start_quantize_job(const struct ldnq_onnx *onnx,
     return status;
 }
 
+/* A dry run names no file to write. */
+static enum ldnq_status check_for_dry_run(const struct ldnq_onnx *onnx,
+                                          const struct ldnq_dataset *samples, const char *output,
+                                          const struct ldnq_options *options,
+                                          struct ldnq_result **out, struct ldnq_error *err)
+{
+    struct ldnq_options *copy;
+    if (!ldnq_option_flag(options, OPTION_DRY_RUN))
+        return start_quantize_job(onnx, samples, output, options, out, err);
+    LDNQ_TRY(ldnq_options_for_dry_run(options, &copy, err));
+    const enum ldnq_status status = start_quantize_job(onnx, samples, NULL, copy, out, err);
+    ldnq_options_destroy(copy);
+    return status;
+}
+
 enum ldnq_status ldnq_quantize(const struct ldnq_onnx *onnx, const struct ldnq_dataset *samples,
                                const struct ldnq_options *options, struct ldnq_result **result,
                                struct ldnq_error *err)
@@ -556,8 +528,8 @@ enum ldnq_status ldnq_quantize(const struct ldnq_onnx *onnx, const struct ldnq_d
         *result = NULL;
     if (!onnx || !samples)
         return ldnq_fail(err, LDNQ_USAGE, "a quantization needs a model and samples");
-    return start_quantize_job(onnx, samples, ldnq_option_text(options, OPTION_OUTPUT), options,
-                              result, err);
+    return check_for_dry_run(onnx, samples, ldnq_option_text(options, OPTION_OUTPUT), options,
+                             result, err);
 }
 
 enum ldnq_status ldnq_quantize_files(const char *model, const char *samples, const char *output,
@@ -571,7 +543,7 @@ enum ldnq_status ldnq_quantize_files(const char *model, const char *samples, con
     if (status == LDNQ_OK)
         status = ldnq_dataset_from_path(samples, &dataset, err);
     if (status == LDNQ_OK)
-        status = start_quantize_job(onnx, dataset, output, options, NULL, err);
+        status = check_for_dry_run(onnx, dataset, output, options, NULL, err);
     ldnq_dataset_destroy(dataset);
     ldnq_onnx_destroy(onnx);
     return status;

@@ -510,6 +510,14 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                 "and options, to the result that it would have had; where the "
                                 "folder has none, start from the beginning",
                         .since = "0.2.0" },
+    [OPTION_DRY_RUN] = { .name = "dry-run",
+                         .type = LDNQ_OPTION_FLAG,
+                         .jobs = QUANTIZE,
+                         .default_value = "0",
+                         .help = "print what would be quantized, and about what size the file "
+                                 "would have and how much memory and time it would take; "
+                                 "nothing is fitted or written",
+                         .since = "0.2.0" },
     [OPTION_JSON] = { .name = "json",
                       .type = LDNQ_OPTION_FLAG,
                       PROGRAM,

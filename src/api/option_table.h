@@ -70,6 +70,7 @@ enum ldnq_option_index {
     OPTION_LOG,
     OPTION_CHECKPOINT,
     OPTION_RESUME,
+    OPTION_DRY_RUN,
     OPTION_JSON,
     OPTION_VERBOSE,
     OPTION_QUIET,

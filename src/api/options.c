@@ -125,6 +125,36 @@ void ldnq_options_on_score(struct ldnq_options *options,
     options->score_ctx = ctx;
 }
 
+static enum ldnq_status copy_values(const struct ldnq_options *from, struct ldnq_options *to,
+                                    struct ldnq_error *err)
+{
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        for (size_t k = 0; k < from->values[i].count; k++)
+            LDNQ_TRY(
+                ldnq_options_set(to, ldnq_option_table[i].name, from->values[i].texts[k], err));
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_options_copy(const struct ldnq_options *options, struct ldnq_options **out,
+                                   struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_options_create(out, err));
+    const enum ldnq_status status = options ? copy_values(options, *out, err) : LDNQ_OK;
+    if (status != LDNQ_OK) {
+        ldnq_options_destroy(*out);
+        *out = NULL;
+    } else if (options) {
+        (*out)->progress = options->progress;
+        (*out)->progress_ctx = options->progress_ctx;
+        (*out)->event = options->event;
+        (*out)->event_ctx = options->event_ctx;
+        (*out)->goal_data = options->goal_data;
+        (*out)->score = options->score;
+        (*out)->score_ctx = options->score_ctx;
+    }
+    return status;
+}
+
 /* ---- as jobs read them ---------------------------------------------------------------------- */
 
 bool ldnq_option_is_set(const struct ldnq_options *options, enum ldnq_option_index index)

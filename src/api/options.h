@@ -23,6 +23,11 @@ struct ldnq_options {
     void *score_ctx;
 };
 
+/* A copy with the same values and callbacks, which the caller destroys; NULL has the defaults.
+ * Errors: NOMEM. */
+enum ldnq_status ldnq_options_copy(const struct ldnq_options *options, struct ldnq_options **out,
+                                   struct ldnq_error *err);
+
 /* Whether the caller has set the option. */
 bool ldnq_option_is_set(const struct ldnq_options *options, enum ldnq_option_index index);
 /* The option's text, or its default; NULL without either. */

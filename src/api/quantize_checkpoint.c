@@ -25,9 +25,10 @@
 /* Options that say where results go, how they are shown and on what they are computed: what is
  * written does not depend on them. Samples and plans count by their content. */
 static const enum ldnq_option_index ignored_options[] = {
-    OPTION_OUTPUT,  OPTION_CALIB,  OPTION_GOAL_DATA, OPTION_PLAN,       OPTION_MAX_MEM,
-    OPTION_THREADS, OPTION_REPORT, OPTION_PAGE,      OPTION_LOG,        OPTION_JSON,
-    OPTION_VERBOSE, OPTION_QUIET,  OPTION_HELP,      OPTION_CHECKPOINT, OPTION_RESUME,
+    OPTION_OUTPUT,  OPTION_CALIB,      OPTION_GOAL_DATA, OPTION_PLAN,
+    OPTION_MAX_MEM, OPTION_THREADS,    OPTION_REPORT,    OPTION_PAGE,
+    OPTION_LOG,     OPTION_JSON,       OPTION_VERBOSE,   OPTION_QUIET,
+    OPTION_HELP,    OPTION_CHECKPOINT, OPTION_RESUME,    OPTION_DRY_RUN,
 };
 
 /* ---- the header ------------------------------------------------------------------------------ */

@@ -35,22 +35,6 @@ static enum ldnq_status check_options(const struct ldnq_options *options, struct
     return LDNQ_OK;
 }
 
-static enum ldnq_status copy_options(const struct ldnq_options *from, struct ldnq_options *to,
-                                     struct ldnq_error *err)
-{
-    for (size_t i = 0; from && i < OPTION_COUNT; i++)
-        for (size_t k = 0; k < from->values[i].count; k++)
-            LDNQ_TRY(
-                ldnq_options_set(to, ldnq_option_table[i].name, from->values[i].texts[k], err));
-    if (!from)
-        return LDNQ_OK;
-    to->progress = from->progress;
-    to->progress_ctx = from->progress_ctx;
-    to->event = from->event;
-    to->event_ctx = from->event_ctx;
-    return LDNQ_OK;
-}
-
 /* What is left of a quantization: rounding of the weights. */
 static enum ldnq_status set_rounding(struct ldnq_options *options, struct ldnq_error *err)
 {
@@ -67,10 +51,8 @@ enum ldnq_status ldnq_options_without_samples(const struct ldnq_options *options
 {
     *out = NULL;
     LDNQ_TRY(check_options(options, err));
-    LDNQ_TRY(ldnq_options_create(out, err));
-    enum ldnq_status status = copy_options(options, *out, err);
-    if (status == LDNQ_OK)
-        status = set_rounding(*out, err);
+    LDNQ_TRY(ldnq_options_copy(options, out, err));
+    const enum ldnq_status status = set_rounding(*out, err);
     if (status == LDNQ_OK)
         return LDNQ_OK;
     ldnq_options_destroy(*out);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/dry_run_table.h"
 #include "cli/failure.h"
 #include "cli/handles.h"
 #include "cli/heap.h"
@@ -408,7 +409,9 @@ static enum ldnq_status fail_interrupted(const struct cli_line *line, struct ldn
 static enum ldnq_status run_quantize(struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
-    if (!cli_line_text(line, "output") && !(line->streamed && strcmp(line->streamed, "model") == 0))
+    const bool is_dry = cli_line_has_flag(line, "dry-run");
+    if (!is_dry && !cli_line_text(line, "output") &&
+        !(line->streamed && strcmp(line->streamed, "model") == 0))
         return cli_fail(err, LDNQ_USAGE, "quantize: -o OUT is missing");
     if (!cli_line_text(line, "calib"))
         return cli_fail(err, LDNQ_USAGE,
@@ -426,7 +429,8 @@ static enum ldnq_status run_quantize(struct cli_line *line, struct ldnq_error *e
     if (status == LDNQ_CANCELED && cli_interrupt_signal())
         status = fail_interrupted(line, err);
     if (status == LDNQ_OK)
-        status = print_result(line, handles.result, err);
+        status = is_dry ? cli_print_dry_run(line, handles.result, err)
+                        : print_result(line, handles.result, err);
     cli_handles_finish(&handles);
     return status;
 }

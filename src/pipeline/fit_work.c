@@ -3,11 +3,17 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "exec/value_sizes.h"
+#include "pipeline/activations.h"
+#include "pipeline/fit_prediction.h"
 #include "pipeline/layer_choice.h"
 #include "pipeline/layer_fitting.h"
 #include "pipeline/quantizer.h"
 #include "pipeline/select.h"
+
+/* Samples per batch, about. */
+#define BATCH ((size_t)8)
 
 /* Steps of the progress in all. */
 #define STEPS ((size_t)10000)
@@ -162,7 +168,7 @@ static enum ldnq_status report_work(const struct ldnq_layer_fitting *fitting, do
                               (size_t)(fmin(share, 1) * (double)STEPS), STEPS, err);
 }
 
-enum ldnq_status ldnq_fitting_plan_work(struct ldnq_layer_fitting *fitting, struct ldnq_error *err)
+static enum ldnq_status count_all_work(struct ldnq_layer_fitting *fitting, struct ldnq_error *err)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_quantized_network *network = &quantizer->result->network;
@@ -186,7 +192,55 @@ enum ldnq_status ldnq_fitting_plan_work(struct ldnq_layer_fitting *fitting, stru
             work[2 * i + 1] + count_solver_work(fitting, &network->layers[i], samples);
     }
     fitting->work = work;
-    return network->count > 0 ? report_work(fitting, 0, err) : LDNQ_OK;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_fitting_plan_work(struct ldnq_layer_fitting *fitting, struct ldnq_error *err)
+{
+    LDNQ_TRY(count_all_work(fitting, err));
+    return fitting->quantizer->result->network.count > 0 ? report_work(fitting, 0, err) : LDNQ_OK;
+}
+
+/* Counts as the progress does, with runners that do nothing else. */
+enum ldnq_status ldnq_predict_fit_work(struct ldnq_graph *graph,
+                                       const struct ldnq_selection *selection,
+                                       const struct ldnq_quantize_options *options,
+                                       const struct ldnq_samples *samples, struct ldnq_arena *arena,
+                                       double *work, struct ldnq_error *err)
+{
+    struct ldnq_quantization result = { .network = { .count = selection->count } };
+    struct ldnq_quantizer quantizer = {
+        .graph = graph, .options = options, .arena = arena, .result = &result
+    };
+    struct ldnq_layer_fitting fitting = { .quantizer = &quantizer };
+    double macs = 0;
+    result.network.layers =
+        ldnq_arena_alloc(arena, selection->count, sizeof *result.network.layers, err);
+    if (!result.network.layers)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < selection->count; i++) {
+        result.network.layers[i].layer = selection->layers[i];
+        result.network.layers[i].codebook =
+            ldnq_select_codebook(selection->layers[i].node, options);
+        macs += ldnq_layer_macs_per_sample(&selection->layers[i]);
+    }
+    const size_t all = samples ? ldnq_samples_count(samples) : 0;
+    const size_t fitted = ldnq_size_min(all, ldnq_count_fitted_samples(&options->fit, macs));
+    const bool only_means = samples && ldnq_needs_only_means(options, samples);
+    const double pass = count_run_work(&quantizer, 0, graph->node_count);
+    fitting.runner.sample_count = only_means ? 0 : fitted;
+    fitting.runner.copies = ldnq_size_max(options->copies, 1);
+    fitting.runner.batch_count =
+        ldnq_size_ceil_div(fitting.runner.sample_count * fitting.runner.copies, BATCH);
+    if (options->lambda != 0 && !only_means)
+        fitting.runner.reference = &fitting.reference;
+    LDNQ_TRY(count_all_work(&fitting, err));
+    const bool needs_ranges = options->activations.target != NULL;
+    const double measured =
+        options->held_out ? 2 * (double)ldnq_samples_count(options->held_out) : 0;
+    *work = fitting.work[2 * selection->count] +
+            pass * (measured + (needs_ranges || only_means ? (double)fitted : 0));
+    return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_fitting_report_batch(const struct ldnq_layer_fitting *fitting, size_t batch,

@@ -420,7 +420,7 @@ def test_json_should_follow_its_schema(job, options, tmp_path):
         schema("events").validate(json.loads(line))
 
 
-@pytest.mark.parametrize("job", ["quantize", "inspect", "lint", "eval", "run", "events"])
+@pytest.mark.parametrize("job", ["quantize", "dry-run", "inspect", "lint", "eval", "run", "events"])
 def test_schemas_should_describe_everything(job):
     jsonschema.Draft202012Validator.check_schema(schema(job).schema)
     for part in parts(schema(job).schema):
@@ -569,6 +569,40 @@ def test_a_dash_should_be_standard_input_and_standard_output(tmp_path):
 def test_a_dash_should_be_refused_where_it_has_no_meaning(line, status, words):
     done = piped(*line, file=None if line[:2] == ["inspect", "-"] else MODEL)
     assert done.returncode == status and words in done.stderr.decode()
+
+
+# ---- what would be done
+
+
+@pytest.mark.parametrize("options", [["--target", "ort", "--weights", "int8"],
+                                     ["--target", "weights", "--weights", "int4"]])
+def test_a_dry_run_should_predict_the_run_and_write_nothing(options, tmp_path):
+    line = ["quantize", MODEL, "--calib", CALIB, "--solver", "rtn", "--skip", "/stem/stem.0/Conv",
+            *options]
+    done = support.ldnq(*line, "--dry-run", "--log", "log", "--report", "r.html", "--checkpoint",
+                        "folder", "-o", "q.onnx", "-q", cwd=tmp_path)
+    assert done.returncode == OK, done.stderr
+    assert list(tmp_path.iterdir()) == [] and "nothing was written" in done.stdout
+    assert re.search(r"^memory: about \d+ MB$", done.stdout, re.M)
+    assert re.search(r"^time: about [\d.]+ s", done.stdout, re.M)
+    told = support.answer(*line, "--dry-run")
+    schema("dry-run").validate(told)
+    real = support.answer(*line, "-o", tmp_path / "q.onnx")
+    for key in ("node", "weights"):
+        assert [x[key] for x in told["layers"]] == [x[key] for x in real["layers"]]
+    assert [x["node"] for x in told["not_quantized"]] == ["/stem/stem.0/Conv"]
+    assert real["bytes_after"] == pytest.approx(told["bytes_after"], rel=0.1)
+    assert 0 < told["seconds"] < 600 and told["memory_bytes"] > 1e6
+    assert (told["samples"], told["held_out"]) == (90, 10)
+
+
+def test_a_dry_run_should_leave_a_search_to_the_run():
+    told = support.answer("quantize", MODEL, "--calib", CALIB, "--budget", "3bits", "--dry-run")
+    schema("dry-run").validate(told)
+    assert told["bytes_after"] is None and told["seconds"] is None
+    assert {layer["weights"] for layer in told["layers"]} == {None}
+    done = support.ldnq("quantize", MODEL, "--calib", CALIB, "--skip", "nothing", "--dry-run")
+    assert done.returncode == USAGE and "matches no layer" in done.stderr
 
 
 # ---- failures for programs
