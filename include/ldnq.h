@@ -330,6 +330,14 @@ LDNQ_API enum ldnq_status ldnq_diff(const struct ldnq_onnx *reference,
                                     const struct ldnq_options *options, struct ldnq_result **result,
                                     struct ldnq_error *err);
 
+/* Compares `count` quantized models with the float one on the same samples: a verdict and a few
+ * figures of each, side by side (candidates.schema.json). */
+LDNQ_API enum ldnq_status ldnq_diff_candidates(const struct ldnq_onnx *reference,
+                                               const struct ldnq_onnx *const *candidates,
+                                               size_t count, const struct ldnq_dataset *samples,
+                                               const struct ldnq_options *options,
+                                               struct ldnq_result **result, struct ldnq_error *err);
+
 /* Top-1 and top-5 accuracy of `count` models on labelled samples. */
 LDNQ_API enum ldnq_status ldnq_eval(const struct ldnq_onnx *const *models, size_t count,
                                     const struct ldnq_dataset *samples,

@@ -98,7 +98,7 @@ enum ldnq_status ldnq_diff_state_facts(const char *job, const char *const *model
     facts[diff->fact_count++] = (struct ldnq_diff_fact){ "this page", page };
     facts[diff->fact_count++] =
         (struct ldnq_diff_fact){ "seed", ldnq_option_text(options, OPTION_SEED) };
-    for (size_t i = 0; i < key_count; i++) {
+    for (size_t i = 0; quantized && i < key_count; i++) {
         const char *text = ldnq_model_metadata(quantized, keys[i].text);
         if (text)
             facts[diff->fact_count++] = (struct ldnq_diff_fact){ keys[i].name, text };

@@ -1,4 +1,5 @@
-/* job_diff.c: what quantization did to a network: two models, side by side. */
+/* job_diff.c: what quantization did to a network: the float model and quantized ones, side by side.
+ */
 #include <string.h>
 
 #include "api/diff_facts.h"
@@ -10,11 +11,26 @@
 #include "compare/compare.h"
 #include "report/report.h"
 
-struct diff_job {
-    struct ldnq_job job;
+/* One quantized model beside the float one, whose graph the comparison changes. */
+struct compared_candidate {
     struct ldnq_job_model a, b;
     struct ldnq_samples *samples;
+    struct ldnq_diff *found;
+};
+
+struct diff_job {
+    struct ldnq_job job;
     struct ldnq_output_files files;
+    struct compared_candidate *candidates; /* (count) */
+    size_t count;
+};
+
+/* The models of a job, as the caller gives them. */
+struct diff_models {
+    const struct ldnq_onnx *reference;
+    const struct ldnq_onnx *const *candidates; /* (count) */
+    size_t count;
+    bool are_summarized; /* the result is a few figures of each */
 };
 
 static enum ldnq_status load_model(const struct ldnq_job *job, const struct ldnq_onnx *onnx,
@@ -25,52 +41,98 @@ static enum ldnq_status load_model(const struct ldnq_job *job, const struct ldnq
     return ldnq_job_import(job, loaded, err);
 }
 
-static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_onnx *a,
-                                       const struct ldnq_onnx *b,
+static enum ldnq_status compare_candidate(struct diff_job *diff, const struct ldnq_onnx *a,
+                                          const struct ldnq_onnx *b,
+                                          const struct ldnq_dataset *samples,
+                                          struct compared_candidate *candidate,
+                                          struct ldnq_error *err)
+{
+    struct ldnq_job *job = &diff->job;
+    LDNQ_TRY(load_model(job, a, &candidate->a, err));
+    LDNQ_TRY(load_model(job, b, &candidate->b, err));
+    LDNQ_TRY(ldnq_output_files_check_model(&diff->files, a, candidate->a.model, err));
+    LDNQ_TRY(ldnq_output_files_check_model(&diff->files, b, candidate->b.model, err));
+    if (samples) {
+        LDNQ_TRY(ldnq_job_open_samples(job, samples, candidate->a.graph,
+                                       &(struct ldnq_job_samples){ .shuffle = true },
+                                       &candidate->samples, err));
+        LDNQ_TRY(ldnq_output_files_check_samples(&diff->files, candidate->samples, err));
+    }
+    const struct ldnq_diff_options options = {
+        .model_a = candidate->a.model,
+        .model_b = candidate->b.model,
+        .graph_a = candidate->a.graph,
+        .graph_b = candidate->b.graph,
+        .samples = candidate->samples,
+        .pool = job->pool,
+        .sink = &job->sink,
+    };
+    LDNQ_TRY(ldnq_diff_create(&options, job->arena, &candidate->found, err));
+    return ldnq_diff_judge_gates(job->options, job->arena, candidate->found, err);
+}
+
+/* The page's command names all models. */
+static enum ldnq_status state_facts(struct diff_job *diff, const struct diff_models *models,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_job *job = &diff->job;
+    const char **names = ldnq_arena_alloc(job->arena, models->count + 1, sizeof *names, err);
+    if (!names)
+        return LDNQ_NOMEM;
+    names[0] = ldnq_onnx_name(models->reference);
+    for (size_t i = 0; i < models->count; i++)
+        names[i + 1] = ldnq_onnx_name(models->candidates[i]);
+    return ldnq_diff_state_facts("diff", names, models->count + 1, job->options,
+                                 models->count > 1 ? NULL : diff->candidates[0].b.model, job->arena,
+                                 diff->candidates[0].found, err);
+}
+
+static enum ldnq_status write_result(struct diff_job *diff, const struct diff_models *models,
+                                     struct ldnq_result *result, struct ldnq_error *err)
+{
+    const struct ldnq_job *job = &diff->job;
+    const char *page = ldnq_option_text(job->options, OPTION_HTML);
+    struct ldnq_diff **found = ldnq_arena_alloc(job->arena, diff->count, sizeof(void *), err);
+    if (!found)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < diff->count; i++)
+        found[i] = diff->candidates[i].found;
+    if (ldnq_page_is_wanted(job->options, page)) {
+        LDNQ_TRY(models->are_summarized
+                     ? ldnq_page_render_candidates(found, diff->count, result, err)
+                     : ldnq_page_render(found[0], result, err));
+        LDNQ_TRY(ldnq_page_write(job->options, page, result, err));
+    }
+    return models->are_summarized
+               ? ldnq_candidates_print_json(found, diff->count, &result->json, err)
+               : ldnq_diff_print_json(found[0], &result->json, err);
+}
+
+static enum ldnq_status compare_models(struct diff_job *diff, const struct diff_models *models,
                                        const struct ldnq_dataset *samples,
                                        struct ldnq_result *result, struct ldnq_error *err)
 {
     struct ldnq_job *job = &diff->job;
-    struct ldnq_diff *found;
     job->form = LDNQ_FORM_PAIRS;
     job->cuts_foreign = true;
-    LDNQ_TRY(load_model(job, a, &diff->a, err));
-    LDNQ_TRY(load_model(job, b, &diff->b, err));
-    LDNQ_TRY(ldnq_output_files_check_model(&diff->files, a, diff->a.model, err));
-    LDNQ_TRY(ldnq_output_files_check_model(&diff->files, b, diff->b.model, err));
-    if (samples) {
-        LDNQ_TRY(ldnq_job_open_samples(job, samples, diff->a.graph,
-                                       &(struct ldnq_job_samples){ .shuffle = true },
-                                       &diff->samples, err));
-        LDNQ_TRY(ldnq_output_files_check_samples(&diff->files, diff->samples, err));
+    diff->candidates = ldnq_arena_alloc(job->arena, models->count, sizeof *diff->candidates, err);
+    if (!diff->candidates)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < models->count; i++) {
+        diff->count++;
+        LDNQ_TRY(compare_candidate(diff, models->reference, models->candidates[i], samples,
+                                   &diff->candidates[i], err));
     }
-    const struct ldnq_diff_options options = {
-        .model_a = diff->a.model,
-        .model_b = diff->b.model,
-        .graph_a = diff->a.graph,
-        .graph_b = diff->b.graph,
-        .samples = diff->samples,
-        .pool = job->pool,
-        .sink = &job->sink,
-    };
-    LDNQ_TRY(ldnq_diff_create(&options, job->arena, &found, err));
-    LDNQ_TRY(ldnq_diff_judge_gates(job->options, job->arena, found, err));
-    const char *const names[] = { ldnq_onnx_name(a), ldnq_onnx_name(b) };
-    LDNQ_TRY(ldnq_diff_state_facts("diff", names, 2, job->options, diff->b.model, job->arena, found,
-                                   err));
-    const char *page = ldnq_option_text(job->options, OPTION_HTML);
-    if (ldnq_page_is_wanted(job->options, page)) {
-        LDNQ_TRY(ldnq_page_render(found, result, err));
-        LDNQ_TRY(ldnq_page_write(job->options, page, result, err));
-    }
-    return ldnq_diff_print_json(found, &result->json, err);
+    LDNQ_TRY(state_facts(diff, models, err));
+    return write_result(diff, models, result, err);
 }
 
-enum ldnq_status ldnq_diff(const struct ldnq_onnx *reference, const struct ldnq_onnx *quantized,
-                           const struct ldnq_dataset *samples, const struct ldnq_options *options,
-                           struct ldnq_result **out, struct ldnq_error *err)
+static enum ldnq_status run_diff_job(const struct diff_models *models,
+                                     const struct ldnq_dataset *samples,
+                                     const struct ldnq_options *options, struct ldnq_result **out,
+                                     struct ldnq_error *err)
 {
-    struct diff_job diff = { .samples = NULL };
+    struct diff_job diff = { .count = 0 };
     struct ldnq_result *result = NULL;
     if (out)
         *out = NULL;
@@ -80,10 +142,32 @@ enum ldnq_status ldnq_diff(const struct ldnq_onnx *reference, const struct ldnq_
     if (status == LDNQ_OK)
         status = ldnq_result_create(&result, err);
     if (status == LDNQ_OK)
-        status = compare_models(&diff, reference, quantized, samples, result, err);
-    ldnq_samples_destroy(diff.samples);
-    ldnq_model_destroy(diff.a.model);
-    ldnq_model_destroy(diff.b.model);
+        status = compare_models(&diff, models, samples, result, err);
+    for (size_t i = 0; i < diff.count; i++) {
+        ldnq_samples_destroy(diff.candidates[i].samples);
+        ldnq_model_destroy(diff.candidates[i].a.model);
+        ldnq_model_destroy(diff.candidates[i].b.model);
+    }
     ldnq_job_finish(&diff.job);
     return ldnq_result_return_or_destroy(result, status, out);
+}
+
+enum ldnq_status ldnq_diff(const struct ldnq_onnx *reference, const struct ldnq_onnx *quantized,
+                           const struct ldnq_dataset *samples, const struct ldnq_options *options,
+                           struct ldnq_result **out, struct ldnq_error *err)
+{
+    const struct diff_models models = { reference, &quantized, 1, false };
+    return run_diff_job(&models, samples, options, out, err);
+}
+
+enum ldnq_status ldnq_diff_candidates(const struct ldnq_onnx *reference,
+                                      const struct ldnq_onnx *const *candidates, size_t count,
+                                      const struct ldnq_dataset *samples,
+                                      const struct ldnq_options *options, struct ldnq_result **out,
+                                      struct ldnq_error *err)
+{
+    const struct diff_models models = { reference, candidates, count, true };
+    if (count == 0)
+        return ldnq_fail(err, LDNQ_USAGE, "a comparison needs a quantized model");
+    return run_diff_job(&models, samples, options, out, err);
 }

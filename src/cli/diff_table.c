@@ -361,3 +361,28 @@ enum ldnq_status cli_print_diff(const cJSON *diff, const char *sort, size_t top,
     print_notes("changed", cli_json_item(diff, "changed"));
     return LDNQ_OK;
 }
+
+void cli_print_candidates(const cJSON *root)
+{
+    const cJSON *candidate;
+    char path[CLI_PLAIN_SIZE], agreement[40], sqnr[16];
+    printf("%-15s %11s %6s %24s %8s  %s\n", "verdict", "bytes", "bits", "agreement (95 % interval)",
+           "SQNR", "file");
+    printf("%-15s %11.0f %6s %24s %8s  %s\n", "float", cli_json_number(root, "bytes"), "", "", "",
+           cli_copy_printable(cli_json_text(root, "path"), path));
+    cJSON_ArrayForEach(candidate, cli_json_item(root, "candidates"))
+    {
+        const double share = 100 * cli_json_number(candidate, "agreement");
+        snprintf(agreement, sizeof agreement, "-");
+        if (!isnan(share))
+            snprintf(agreement, sizeof agreement, "%.2f%% (%.2f to %.2f)", share,
+                     100 * cli_json_number(candidate, "agreement_low"),
+                     100 * cli_json_number(candidate, "agreement_high"));
+        const double own =
+            cli_json_flag(candidate, "exact") ? INFINITY : cli_json_number(candidate, "sqnr_db");
+        printf("%-15s %11.0f %6.2f %24s %8s  %s\n",
+               cli_json_text(cli_json_item(candidate, "verdict"), "words"),
+               cli_json_number(candidate, "bytes"), cli_json_number(candidate, "bits"), agreement,
+               format_sqnr(own, sqnr), cli_copy_printable(cli_json_text(candidate, "path"), path));
+    }
+}

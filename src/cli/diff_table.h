@@ -10,5 +10,7 @@
  * activations, outputs, and all other differences. Errors: NOMEM. */
 enum ldnq_status cli_print_diff(const cJSON *diff, const char *sort, size_t top,
                                 struct ldnq_error *err);
+/* Prints one line for each of several quantized files. */
+void cli_print_candidates(const cJSON *root);
 
 #endif

@@ -57,7 +57,7 @@ static void append_failure(struct gate_list *list, const cJSON *gate)
                limit);
 }
 
-enum ldnq_status cli_gates_pass(const cJSON *diff, struct ldnq_error *err)
+enum ldnq_status cli_gates_pass(const cJSON *diff, const char *path, struct ldnq_error *err)
 {
     struct gate_list list = { .used = 0 };
     const cJSON *gate;
@@ -66,7 +66,5 @@ enum ldnq_status cli_gates_pass(const cJSON *diff, struct ldnq_error *err)
         if (!cli_json_flag(gate, "passes"))
             append_failure(&list, gate);
     }
-    return list.count ? cli_fail(err, LDNQ_GATE, "%s: %s",
-                                 cli_json_text(cli_json_item(diff, "b"), "path"), list.text)
-                      : LDNQ_OK;
+    return list.count ? cli_fail(err, LDNQ_GATE, "%s: %s", path, list.text) : LDNQ_OK;
 }

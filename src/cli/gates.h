@@ -9,7 +9,7 @@
 /* Checks the options before any work. Errors: USAGE (a gate on outputs without samples). */
 enum ldnq_status cli_gates_check(const struct cli_line *line, struct ldnq_error *err);
 
-/* Errors: GATE, with all limits that the diff exceeds, and by how much. */
-enum ldnq_status cli_gates_pass(const cJSON *diff, struct ldnq_error *err);
+/* Errors: GATE, with the file's path, all limits that it exceeds, and by how much. */
+enum ldnq_status cli_gates_pass(const cJSON *diff, const char *path, struct ldnq_error *err);
 
 #endif

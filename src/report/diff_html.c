@@ -23,10 +23,10 @@ const char *ldnq_html_file_name(const char *path)
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"                                   \
     "<link rel=\"icon\" href=\"data:,\">\n<title>"
 
-static void write_head(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+void ldnq_html_write_head(struct ldnq_buffer *out, const char *path)
 {
     ldnq_buffer_append_text(out, HEAD);
-    ldnq_html_write_text(out, ldnq_html_file_name(diff->b.path));
+    ldnq_html_write_text(out, ldnq_html_file_name(path));
     ldnq_buffer_append_text(out, " \xe2\x80\x93 ldnq diff</title>\n<style>\n");
     ldnq_buffer_append_text(out, ldnq_page_css);
     ldnq_buffer_append_text(out, "</style>\n</head>\n<body>\n");
@@ -60,9 +60,17 @@ static void write_header(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_buffer_append_text(out, "</nav>\n</header>\n<main>\n");
 }
 
+void ldnq_html_write_end(struct ldnq_buffer *out)
+{
+    ldnq_buffer_append_text(out, "</main>\n<footer>Written by ldnq " LDNQ_VERSION
+                                 ".</footer>\n<script>\n");
+    ldnq_buffer_append_text(out, ldnq_page_js);
+    ldnq_buffer_append_text(out, "</script>\n</body>\n</html>\n");
+}
+
 void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    write_head(out, diff);
+    ldnq_html_write_head(out, diff->b.path);
     write_header(out, diff);
     ldnq_html_write_verdict(out, diff);
     ldnq_html_write_samples(out, diff);
@@ -75,10 +83,7 @@ void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_html_write_wide_values(out, diff);
     ldnq_html_write_changes(out, diff);
     ldnq_html_write_reproduction(out, diff);
-    ldnq_buffer_append_text(out, "</main>\n<footer>Written by ldnq " LDNQ_VERSION
-                                 ".</footer>\n<script>\n");
-    ldnq_buffer_append_text(out, ldnq_page_js);
-    ldnq_buffer_append_text(out, "</script>\n</body>\n</html>\n");
+    ldnq_html_write_end(out);
 }
 
 enum ldnq_status ldnq_diff_write_html(const struct ldnq_diff *diff, const char *path,

@@ -298,6 +298,11 @@ static bool add_verdict_json(cJSON *root, const struct ldnq_diff *diff)
            ldnq_json_add_text(item, "reason", verdict.reason);
 }
 
+bool ldnq_diff_json_add_judgement(cJSON *root, const struct ldnq_diff *diff)
+{
+    return add_verdict_json(root, diff) && add_gates_json(root, diff);
+}
+
 /* ---- all ----------------------------------------------------------------------------- */
 
 static bool add_diff_json(cJSON *root, const struct ldnq_diff *diff)

@@ -35,7 +35,19 @@ void ldnq_html_write_changes(struct ldnq_buffer *out, const struct ldnq_diff *di
 /* Writes the whole page. out->failed is set when memory is out. */
 void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 
+/* Writes the page of several candidates against one float model: a table, and their size over what
+ * they keep. */
+void ldnq_html_write_candidates(struct ldnq_buffer *out, struct ldnq_diff *const *candidates,
+                                size_t count);
+
+/* Writes what all pages begin with, up to <body>, titled by the file; and what they end with. */
+void ldnq_html_write_head(struct ldnq_buffer *out, const char *path);
+void ldnq_html_write_end(struct ldnq_buffer *out);
+
 /* ---- texts that several sections share ---- */
+
+/* The share of the multiplications between codes of 8 bits, 0 .. 1; NaN where sizes are open. */
+double ldnq_html_integer_share(const struct ldnq_diff *diff);
 
 struct ldnq_layer_step;
 /* Writes "int8: +27 kB, output +0.4 dB". */

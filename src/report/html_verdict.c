@@ -101,8 +101,7 @@ static void write_bits_tile(struct ldnq_buffer *out, const struct ldnq_diff *dif
     close_tile(out);
 }
 
-/* The share of the multiplications between codes of 8 bits; NaN where sizes are open. */
-static double compute_integer_share(const struct ldnq_diff *diff)
+double ldnq_html_integer_share(const struct ldnq_diff *diff)
 {
     double all = 0, integer = 0;
     for (size_t i = 0; i < diff->layer_count; i++) {
@@ -118,7 +117,7 @@ static double compute_integer_share(const struct ldnq_diff *diff)
 
 static void write_speed_tile(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    const double share = compute_integer_share(diff);
+    const double share = ldnq_html_integer_share(diff);
     if (isnan(share))
         return;
     open_tile(out, "Speed");

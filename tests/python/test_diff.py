@@ -5,6 +5,7 @@ import json
 import re
 
 import diffed_torch
+import jsonschema
 import numpy as np
 import onnx
 import pytest
@@ -518,6 +519,32 @@ def test_gates_should_have_an_exit_code_and_say_by_how_much(tmp_path):
     for gate in ("--fail-below-sqnr", "--fail-below-agreement"):
         refused = support.ldnq("diff", source, quantized, gate, 3)
         assert refused.returncode == USAGE and "--data" in refused.stderr
+
+
+def test_several_files_should_be_compared_side_by_side(tmp_path):
+    source = DIGITS / "digits-ts.onnx"
+    files = []
+    for name in ("int8", "int2"):
+        made = our_quantized(source, (1, 8, 8), tmp_path, "--weights", name)
+        files.append(made.rename(tmp_path / f"{name}.onnx"))
+    line = ["diff", source, *files, "--data", DIGITS / "eval"]
+    told = support.answer(*line)
+    schema = json.loads((support.ROOT / "src/report/candidates.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(told)
+    for candidate, file in zip(told["candidates"], files, strict=True):
+        alone = diff(source, file, "--data", DIGITS / "eval")
+        [output] = alone["outputs"]
+        assert (candidate["path"], candidate["bytes"]) == (str(file), alone["b"]["bytes"])
+        assert candidate["verdict"] == alone["verdict"]
+        for key in ("agreement", "agreement_low", "agreement_high"):
+            assert candidate[key] == output[key]
+        assert candidate["sqnr_db"] == output["error"]["sqnr_db"]
+    limit = 100 * max(candidate["agreement"] for candidate in told["candidates"])
+    done = support.ldnq(*line, "--fail-below-agreement", limit)
+    words = [candidate["verdict"]["words"] for candidate in told["candidates"]]
+    assert done.returncode == GATE and str(files[1]) in done.stderr
+    assert [row.partition("  ")[0] for row in done.stdout.splitlines()][1:] == [
+        "float", "Ready to ship", "Do not ship"] and words[0] == "Ready to ship"
 
 
 def test_a_gate_on_what_can_not_be_measured_should_not_pass(tmp_path):

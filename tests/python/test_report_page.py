@@ -9,7 +9,7 @@ import subprocess
 import browser
 import jsonschema
 import pytest
-from support import BUILD, ROOT
+from support import BUILD, DIGITS, ROOT, succeed
 
 EXAMPLE = BUILD / "tests" / "report" / "example_page"
 KINDS = ["full", "many", "one", "still", "float", "bare", "empty"]
@@ -369,6 +369,33 @@ def test_names_break_after_slashes(show, example):
     text = (example("full") / "page.html").read_text(encoding="utf-8")
     names = re.findall(r"<code>(/<wbr>layer1/.*?)</code>", text)
     assert names and all(re.fullmatch(r"(?:[^/<]|/<wbr>)+", name) for name in names)
+
+
+@pytest.mark.parametrize("width", [1280, PHONE])
+def test_candidates_are_a_table_and_dots(width, driver, tmp_path):
+    floats = DIGITS / "digits-ts.onnx"
+    files = []
+    for weights in ("int8", "int2"):
+        files.append(tmp_path / f"{weights}.onnx")
+        succeed("quantize", floats, "-o", files[-1], "--calib", "none", "--target", "weights",
+                "--solver", "rtn", "--weights", weights)
+    page = tmp_path / "page.html"
+    succeed("diff", floats, *files, "--data", DIGITS / "eval", "--html", page, "-q")
+    browser.resize(driver, width, 900, mobile=width < 600)
+    driver.get(page.as_uri())
+    rows = driver.execute_script(
+        "return Array.from(document.querySelectorAll('#candidates tbody tr'),"
+        " (row) => Array.from(row.cells, (cell) => cell.textContent))")
+    assert [row[1] for row in rows] == [str(file) for file in files]
+    dots = driver.execute_script(
+        "return Array.from(document.querySelectorAll('.scatter g'), (dot) => {"
+        " const box = dot.querySelector('circle').getBoundingClientRect();"
+        " return [dot.textContent, box.left, box.top, box.right]; })")
+    assert [dot[0] for dot in dots] == ["1", "2"]
+    (_, left, top, right), (_, other_left, other_top, _) = dots
+    assert left > other_left and top < other_top and right < width  # larger and better
+    assert driver.execute_script("return document.scrollingElement.scrollWidth") <= width
+    assert browser.errors(driver) == []
 
 
 # ---- pictures
