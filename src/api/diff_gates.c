@@ -59,7 +59,7 @@ enum ldnq_status ldnq_diff_judge_gates(const struct ldnq_options *options, struc
                                .is_upper = true,
                                .limit = (double)ldnq_option_count(options, OPTION_FAIL_SIZE_ABOVE),
                                .value = (double)diff->b.bytes });
-    if (diff->goal)
+    if (diff->goal && !isnan(diff->goal->limit))
         append_gate(
             &list, (struct ldnq_diff_gate){ .figure = diff->goal->measure,
                                             .unit = "", /* the measure names it */

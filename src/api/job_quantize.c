@@ -131,6 +131,7 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
     ldnq_quantize_events_fill_diff(&quantize->events, diff);
     LDNQ_TRY(ldnq_quantization_fill_diff(quantize->quantization, quantize->job.arena, diff, err));
     LDNQ_TRY(ldnq_job_goal_fill_diff(&quantize->goal, &quantize->job, diff, err));
+    LDNQ_TRY(ldnq_job_plan_fill_diff(&quantize->plan, &quantize->job, diff, err));
     LDNQ_TRY(ldnq_diff_judge_gates(NULL, quantize->job.arena, diff, err));
     const char *const name = ldnq_onnx_name(quantize->onnx);
     LDNQ_TRY(ldnq_diff_state_facts("quantize", &name, 1, quantize->job.options, b->model,

@@ -1,5 +1,6 @@
 #include "api/quantize_plan.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/json_add.h"
+#include "pipeline/knapsack.h"
 
 /* Codebooks that a budget chooses from where the option "weights" is not set. */
 #define DEFAULT_CODEBOOKS "int2,int3,int4,int8"
@@ -321,4 +323,70 @@ enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const str
         return LDNQ_OK;
     cJSON *root = cJSON_CreateObject();
     return ldnq_job_plan_write_json(path, root, root && fill_plan_json(root, plan, job), err);
+}
+
+/* ---- the curve ------------------------------------------------------------------------------- */
+
+#define BUDGETS ((size_t)16)
+
+/* The largest or the least cost that choices can have. */
+static double find_extreme_cost(const struct ldnq_bit_allocation *made, bool least)
+{
+    double sum = 0;
+    for (size_t row = 0; row < made->count; row++) {
+        const double *costs = made->costs + row * made->choices;
+        double extreme = costs[0];
+        for (size_t c = 1; c < made->choices; c++)
+            extreme = least ? fmin(extreme, costs[c]) : fmax(extreme, costs[c]);
+        sum += extreme;
+    }
+    return sum;
+}
+
+/* Without a choice that fits, the step has a value of NaN. */
+static enum ldnq_status predict_step(const struct ldnq_bit_allocation *made, double budget,
+                                     size_t *chosen, bool counts_bits,
+                                     struct ldnq_diff_goal_step *step, struct ldnq_error *err)
+{
+    double error = 0, cost = 0;
+    bool fits;
+    LDNQ_TRY(ldnq_knapsack_solve(made->count, made->choices, made->errors, made->costs, budget,
+                                 chosen, &fits, err));
+    for (size_t row = 0; row < made->count; row++) {
+        error += made->errors[row * made->choices + chosen[row]];
+        cost += made->costs[row * made->choices + chosen[row]];
+    }
+    *step = (struct ldnq_diff_goal_step){ .bytes = counts_bits ? cost / 8 : cost,
+                                          .value = fits ? -10 * log10(error) : NAN,
+                                          .meets = fits };
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_job_plan_fill_diff(const struct ldnq_job_plan *plan,
+                                         const struct ldnq_job *job, struct ldnq_diff *diff,
+                                         struct ldnq_error *err)
+{
+    const struct ldnq_bit_allocation *made = plan->made;
+    if (!made || diff->goal)
+        return LDNQ_OK;
+    struct ldnq_diff_goal *curve = ldnq_arena_alloc(job->arena, 1, sizeof *curve, err);
+    struct ldnq_diff_goal_step *steps =
+        ldnq_arena_alloc(job->arena, BUDGETS + 1, sizeof *steps, err);
+    size_t *chosen = ldnq_arena_alloc(job->arena, made->count, sizeof *chosen, err);
+    if (!curve || !steps || !chosen)
+        return LDNQ_NOMEM;
+    const bool counts_bits = plan->budget.unit == LDNQ_BUDGET_BITS;
+    const double least = find_extreme_cost(made, true), most = find_extreme_cost(made, false);
+    for (size_t i = 0; i <= BUDGETS; i++) {
+        const double share = (double)i / (double)(BUDGETS - 1);
+        const double budget = i == BUDGETS ? made->cost : least + share * (most - least);
+        LDNQ_TRY(predict_step(made, budget, chosen, counts_bits, &steps[i], err));
+    }
+    *curve = (struct ldnq_diff_goal){ .measure = "SQNR in dB, predicted",
+                                      .limit = NAN,
+                                      .steps = steps,
+                                      .step_count = BUDGETS + 1,
+                                      .chosen = BUDGETS };
+    diff->goal = curve;
+    return LDNQ_OK;
 }

@@ -9,6 +9,7 @@
 #define LDNQ_API_QUANTIZE_PLAN_H
 
 #include "api/job.h"
+#include "compare/comparison.h"
 #include "emit/emit.h"
 #include "pipeline/pipeline.h"
 
@@ -38,6 +39,12 @@ enum ldnq_status ldnq_job_plan_make(struct ldnq_job_plan *plan, const struct ldn
                                     const struct ldnq_graph *graph, struct ldnq_samples *samples,
                                     const struct ldnq_emit_choice *choice,
                                     struct ldnq_quantize_options *quantize, struct ldnq_error *err);
+
+/* With a budget: lets the diff point to what other budgets would keep, by the errors that this one
+ * was chosen by. Errors: NOMEM. */
+enum ldnq_status ldnq_job_plan_fill_diff(const struct ldnq_job_plan *plan,
+                                         const struct ldnq_job *job, struct ldnq_diff *diff,
+                                         struct ldnq_error *err);
 
 /* Writes the file of a plan from `root`, which it deletes. root may be NULL; filled is false where
  * memory was out. Errors: IO, NOMEM. */

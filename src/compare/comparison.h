@@ -171,7 +171,7 @@ struct ldnq_diff_goal {
     bool is_upper;                     /* the measure may be at most the limit */
     struct ldnq_diff_goal_step *steps; /* the files in the order in which they were tried */
     size_t step_count, chosen;
-    const char *measured_on; /* as below */
+    const char *measured_on; /* as below; NULL where the values are predicted */
 };
 
 /* A limit that the caller has set, and the figure that has to keep it. */

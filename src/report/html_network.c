@@ -145,18 +145,30 @@ static void write_goal_chart(struct ldnq_buffer *out, const struct ldnq_diff *di
     const struct ldnq_diff_goal *goal = diff->goal;
     const struct ldnq_diff_goal_step *chosen = &goal->steps[goal->chosen];
     char alt[256], note[512];
-    snprintf(alt, sizeof alt,
-             "Scatter chart of %zu files that were tried: %s over the size of their weights; the "
-             "goal is %.4g, the chosen file has %.4g.",
-             goal->step_count, goal->measure, goal->limit, chosen->value);
-    snprintf(note, sizeof note,
-             "A dot for each choice of codebooks that was quantized and measured on %s. The line "
-             "is the goal, the large dot the smallest file that reaches it: %.4g, with %zu layers "
-             "float and %zu with inputs of 16 bits.",
-             goal->measured_on, chosen->value, chosen->float_layers, chosen->wide_layers);
+    const bool is_budget = isnan(goal->limit);
+    if (is_budget) {
+        snprintf(
+            alt, sizeof alt,
+            "Scatter chart of %zu budgets: %s over the size of the weights; the chosen one has "
+            "%.4g.",
+            goal->step_count, goal->measure, chosen->value);
+        snprintf(note, sizeof note,
+                 "The least error that each size of the weights allows, predicted as the sum over "
+                 "the layers before they compensate each other. The large dot is this budget.");
+    } else {
+        snprintf(alt, sizeof alt,
+                 "Scatter chart of %zu files that were tried: %s over the size of their weights; "
+                 "the goal is %.4g, the chosen file has %.4g.",
+                 goal->step_count, goal->measure, goal->limit, chosen->value);
+        snprintf(note, sizeof note,
+                 "A dot for each choice of codebooks that was quantized and measured on %s. The "
+                 "line is the goal, the large dot the smallest file that reaches it: %.4g, with "
+                 "%zu layers float.",
+                 goal->measured_on, chosen->value, chosen->float_layers);
+    }
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
-        .title = "The way to the goal",
+        .title = is_budget ? "What other budgets would keep" : "The way to the goal",
         .note = note,
         .x_title = "weights, as stored",
         .y_title = goal->measure,
@@ -181,9 +193,9 @@ static void write_convergence_chart(struct ldnq_buffer *out, const struct ldnq_d
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
         .title = "Convergence of all layers",
-        .note =
-            "One curve per layer: the objective of the best codes so far, relative to that of a "
-            "zero weight. The dot marks where the solver stopped.",
+        .note = "One curve per layer: the objective of the best codes so far, relative to that "
+                "of a "
+                "zero weight. The dot marks where the solver stopped.",
         .x_title = "iteration",
         .y_title = "objective, log scale",
         .alt = alt,

@@ -8,11 +8,13 @@
 static void draw_goal_plot(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     const struct ldnq_diff_goal *goal = plot->diff->goal;
-    const double limit = ldnq_plot_convert_value_to_y(plot, canvas, goal->limit);
     ldnq_plot_draw_grid(plot, canvas);
-    ldnq_canvas_add_line(canvas, ldnq_plot_convert_value_to_x(plot, canvas, plot->x.low), limit,
-                         ldnq_plot_convert_value_to_x(plot, canvas, plot->x.high), limit, 2);
-    ldnq_canvas_paint(canvas, LDNQ_COLOUR_FLOAT);
+    if (!isnan(goal->limit)) {
+        const double limit = ldnq_plot_convert_value_to_y(plot, canvas, goal->limit);
+        ldnq_canvas_add_line(canvas, ldnq_plot_convert_value_to_x(plot, canvas, plot->x.low), limit,
+                             ldnq_plot_convert_value_to_x(plot, canvas, plot->x.high), limit, 2);
+        ldnq_canvas_paint(canvas, LDNQ_COLOUR_FLOAT);
+    }
     for (size_t i = 0; i < goal->step_count; i++) {
         const struct ldnq_diff_goal_step *step = &goal->steps[i];
         if (!isfinite(step->value))

@@ -119,7 +119,7 @@ static size_t count_failed_gates(const struct ldnq_diff *diff)
 static bool limits_accuracy(const struct ldnq_diff *diff)
 {
     for (size_t i = 0; i < diff->gate_count; i++)
-        if (diff->gates[i].output || diff->goal)
+        if (diff->gates[i].output || (diff->goal && !isnan(diff->goal->limit)))
             return true;
     return false;
 }

@@ -398,6 +398,18 @@ def test_candidates_are_a_table_and_dots(width, driver, tmp_path):
     assert browser.errors(driver) == []
 
 
+def test_a_budget_shows_what_others_would_keep(tmp_path):
+    page = tmp_path / "page.html"
+    succeed("quantize", DIGITS / "digits-ts.onnx", "-o", tmp_path / "q.onnx", "--calib",
+            DIGITS / "calib", "--target", "weights", "--solver", "rtn", "--weights",
+            "int2,int4,int8", "--budget", "3bits", "--report", page)
+    text = page.read_text(encoding="utf-8")
+    assert "What other budgets would keep" in text
+    assert re.search(r"of 17 budgets: SQNR in dB, predicted over the size of the weights; "
+                     r"the chosen one has \d+\.\d+\.", text)
+    assert "class=\"gates\"" not in text  # a budget is no limit of accuracy
+
+
 # ---- pictures
 
 PICTURES = """
