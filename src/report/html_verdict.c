@@ -294,8 +294,9 @@ static void write_bands(struct ldnq_buffer *out)
     ldnq_buffer_append_format(
         out,
         "<p class=\"note\"><dfn>Ready to ship</dfn>: all limits that were set are kept; without "
-        "limits, at least 97 %% of the samples keep their class (below 90 %%: do not ship), and "
-        "outputs without classes have an SQNR of 20 dB or more (below 10 dB: do not ship). "
+        "limits, at least 97 %% of the samples keep their class (below 90 %%: do not ship) and are "
+        "many enough, which is an interval from 95 %% on or an SQNR of 25 dB; outputs without "
+        "classes have an SQNR of 20 dB or more (below 10 dB: do not ship). "
         "<dfn>Bands of SQNR</dfn>: <i class=\"band high\"></i>high from %.0f dB (error below 3 %% "
         "of the signal), <i class=\"band fair\"></i>fair from %.0f dB (below 10 %%), <i "
         "class=\"band low\"></i>low from %.0f dB (below 32 %%), <i class=\"band noise\"></i>noise "
