@@ -32,11 +32,18 @@ static void append_word(struct ldnq_text *text, const char *word)
     ldnq_text_append_item(text, "", "'");
 }
 
-/* Options that print, or that are for callers of the library. */
+/* Options that change no file of the result, so that a run that was resumed, or had other threads,
+ * has the same page; and those for callers of the library. */
 static bool is_in_command(enum ldnq_option_index index)
 {
-    return index != OPTION_JSON && index != OPTION_QUIET && index != OPTION_VERBOSE &&
-           ldnq_option_table[index].scope != LDNQ_OPTION_LIBRARY;
+    static const enum ldnq_option_index left_out[] = {
+        OPTION_JSON,    OPTION_QUIET, OPTION_VERBOSE,    OPTION_THREADS,
+        OPTION_MAX_MEM, OPTION_LOG,   OPTION_CHECKPOINT, OPTION_RESUME,
+    };
+    for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
+        if (left_out[i] == index)
+            return false;
+    return ldnq_option_table[index].scope != LDNQ_OPTION_LIBRARY;
 }
 
 static void append_option(struct ldnq_text *text, const struct ldnq_options *options,

@@ -44,12 +44,16 @@ void ldnq_buffer_append_text(struct ldnq_buffer *buffer, const char *text)
 
 void ldnq_buffer_append_format(struct ldnq_buffer *buffer, const char *format, ...)
 {
-    char text[512];
-    va_list args;
+    va_list args, again;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    va_copy(again, args);
+    const int length = vsnprintf(NULL, 0, format, args);
+    if (length > 0 && reserve_bytes(buffer, (size_t)length + 1)) {
+        vsnprintf(buffer->data + buffer->size, (size_t)length + 1, format, again);
+        buffer->size += (size_t)length;
+    }
+    va_end(again);
     va_end(args);
-    ldnq_buffer_append_text(buffer, text);
 }
 
 void ldnq_buffer_append_base64(struct ldnq_buffer *buffer, const void *bytes, size_t size)

@@ -28,8 +28,8 @@ static void write_node(struct ldnq_buffer *out, const struct ldnq_diff *diff, si
     ldnq_html_write_text(out, layer->node);
     ldnq_buffer_append_format(
         out,
-        "\"><svg viewBox=\"0 0 72 40\" width=\"72\" height=\"40\" aria-hidden=\"true\">" WIRE
-        "%s" BOX "<text x=\"44\" y=\"18\">%zu</text><text class=\"type\" x=\"44\" y=\"31\">%s"
+        "\"><svg viewBox=\"0 0 72 40\" aria-hidden=\"true\">" WIRE "%s" BOX
+        "<text x=\"44\" y=\"18\">%zu</text><text class=\"type\" x=\"44\" y=\"31\">%s"
         "</text></svg></a>\n",
         layer->input ? QUANTIZER : "", index + 1, type);
 }
@@ -45,7 +45,8 @@ void ldnq_html_write_strip(struct ldnq_buffer *out, const struct ldnq_diff *diff
         "input of the layer. A box leads to the layer\xe2\x80\x99s row.</p>\n"
         "<p class=\"legend\"><i class=\"band exact\"></i>exact <i class=\"band high\"></i>high "
         "<i class=\"band fair\"></i>fair <i class=\"band low\"></i>low "
-        "<i class=\"band noise\"></i>noise <i class=\"band unknown\"></i>not measured</p>\n"
+        "<i class=\"band noise\"></i>noise <i class=\"band unknown\"></i>not measured "
+        "<i class=\"diamond\"></i>rounded input</p>\n"
         "<nav class=\"strip\" aria-label=\"Layers\">\n");
     for (size_t i = 0; i < diff->layer_count; i++)
         write_node(out, diff, i);

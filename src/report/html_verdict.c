@@ -245,29 +245,68 @@ static void write_rules(struct ldnq_buffer *out, const struct ldnq_diff *diff, c
     ldnq_buffer_append_text(out, "</pre></div>\n");
 }
 
+/* What the steps of all these layers come to, and whether that is enough. */
+static void write_all_steps(struct ldnq_buffer *out, const struct ldnq_diff *diff,
+                            const struct ldnq_diff_output *output, const size_t *worst,
+                            size_t count)
+{
+    const struct ldnq_layer_step all = ldnq_layers_step_up(diff, worst, count);
+    ldnq_buffer_append_text(out, "<p class=\"note\">All of these together: +");
+    ldnq_html_write_number(out, LDNQ_HTML_BYTES, fmax(all.bytes, 0));
+    if (!isnan(all.output_gain)) {
+        ldnq_buffer_append_format(out, ", output +%.1f dB", all.output_gain);
+        if (output && output->error.sqnr + all.output_gain < LDNQ_QUALITY_FAIR_FROM)
+            ldnq_buffer_append_format(
+                out,
+                ", which is <strong>not enough</strong> for a fair output (%.0f dB): give all "
+                "layers more bits, or finer scales, or a solver that fits them",
+                LDNQ_QUALITY_FAIR_FROM);
+    }
+    ldnq_buffer_append_text(out, ".</p>\n");
+}
+
+/* What the shares are parts of. */
+static void write_share_note(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    const double rest = ldnq_diff_noise_besides_layers(diff);
+    ldnq_buffer_append_text(
+        out, "<p class=\"note\"><dfn>Share of the noise</dfn> is the layer\xe2\x80\x99s part of "
+             "what all of them add; parts that cancel each other add up to more than the "
+             "output\xe2\x80\x99s noise.");
+    if (rest >= 0.05)
+        ldnq_buffer_append_format(out, " %.0f %% come from rounded activations, not from weights.",
+                                  100 * rest);
+    ldnq_buffer_append_text(
+        out, " <dfn>One step up</dfn> is the next wider type for that layer alone: what the file "
+             "grows by and what is gained, predicted from the layer\xe2\x80\x99s share and 6 dB "
+             "a bit.</p>\n");
+}
+
 static void write_costly_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff,
-                                enum ldnq_verdict_level level)
+                                const struct ldnq_verdict *verdict)
 {
     size_t worst[WORST + 1];
     const size_t count = ldnq_layers_find_worst(diff, worst, WORST);
-    const bool is_mended = level == LDNQ_VERDICT_DOUBTFUL || level == LDNQ_VERDICT_BAD;
+    const bool is_mended =
+        verdict->level == LDNQ_VERDICT_DOUBTFUL || verdict->level == LDNQ_VERDICT_BAD;
     if (count == 0)
         return;
+    ldnq_buffer_append_text(out, "<h3>Layers that cost most</h3>\n");
+    if (verdict->level == LDNQ_VERDICT_GOOD)
+        ldnq_buffer_append_text(out, "<p class=\"note\">None of them needs mending.</p>\n");
     ldnq_buffer_append_text(
-        out, "<h3>Layers that cost most</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+        out, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
              "aria-label=\"Layers that cost most\"><table class=\"costly\"><thead><tr>"
              "<th>Layer</th><th>Stored as</th><th class=\"n\">Share of the noise</th>"
              "<th>One step up</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < count; i++)
         write_costly_layer(out, diff, worst[i]);
     ldnq_buffer_append_text(out, "</tbody></table></div>\n");
-    if (is_mended)
+    if (is_mended) {
+        write_all_steps(out, diff, verdict->output, worst, count);
         write_rules(out, diff, worst, count);
-    ldnq_buffer_append_text(
-        out,
-        "<p class=\"note\"><dfn>One step up</dfn> is the next wider type for that layer alone: "
-        "what the file grows by and what is gained, predicted from the layer\xe2\x80\x99s "
-        "share and 6 dB a bit.</p>\n");
+    }
+    write_share_note(out, diff);
 }
 
 /* ---- the section --------------------------------------------------------------------------- */
@@ -284,7 +323,8 @@ static const char *find_advice(enum ldnq_verdict_level level)
                "by a step and compare again.";
     case LDNQ_VERDICT_BAD:
         return "Use more bits, in the layers below first, or let the quantizer choose them for a "
-               "goal, as the option <code>min-agreement</code> is; then compare again.";
+               "goal, as the option <code class=\"unbroken\">min-agreement</code> is; then compare "
+               "again.";
     }
     return "";
 }
@@ -324,6 +364,6 @@ void ldnq_html_write_verdict(struct ldnq_buffer *out, const struct ldnq_diff *di
     write_speed_tile(out, diff);
     ldnq_buffer_append_text(out, "</dl>\n");
     write_bands(out);
-    write_costly_layers(out, diff, verdict.level);
+    write_costly_layers(out, diff, &verdict);
     ldnq_buffer_append_text(out, "</section>\n");
 }

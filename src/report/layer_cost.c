@@ -43,6 +43,16 @@ double ldnq_layer_noise_share(const struct ldnq_diff *diff, const struct ldnq_di
     return sum > 0 ? measure_noise(diff, layer) / sum : NAN;
 }
 
+double ldnq_diff_noise_besides_layers(const struct ldnq_diff *diff)
+{
+    double shares = 0;
+    if (!has_estimate(diff))
+        return NAN;
+    for (size_t i = 0; i < diff->layer_count; i++)
+        shares += fmax(ldnq_layer_noise_share(diff, &diff->layers[i]), 0);
+    return fmax(1 - shares, 0);
+}
+
 static struct ldnq_layer_step choose_step(const struct ldnq_diff_layer *layer)
 {
     const struct ldnq_quantized_tensor *codes = layer->weight;
@@ -59,6 +69,12 @@ static struct ldnq_layer_step choose_step(const struct ldnq_diff_layer *layer)
                                      DB_PER_BIT * fmax(next - bits, 1), NAN };
 }
 
+/* In dB, of taking a part of the output's noise away. */
+static double gain_of(double removed)
+{
+    return -10 * log10(fmax(1 - removed, 1e-3));
+}
+
 struct ldnq_layer_step ldnq_layer_step_up(const struct ldnq_diff *diff,
                                           const struct ldnq_diff_layer *layer)
 {
@@ -67,9 +83,22 @@ struct ldnq_layer_step ldnq_layer_step_up(const struct ldnq_diff *diff,
     struct ldnq_layer_step step = choose_step(layer);
     const double share = ldnq_layer_noise_share(diff, layer);
     if (has_estimate(diff) && share >= 0)
-        step.output_gain =
-            -10 * log10(fmax(1 - share * (1 - pow(10, -step.layer_gain / 10)), 1e-3));
+        step.output_gain = gain_of(share * (1 - pow(10, -step.layer_gain / 10)));
     return step;
+}
+
+struct ldnq_layer_step ldnq_layers_step_up(const struct ldnq_diff *diff, const size_t *layers,
+                                           size_t count)
+{
+    struct ldnq_layer_step all = { NULL, 0, NAN, NAN };
+    double removed = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct ldnq_layer_step step = ldnq_layer_step_up(diff, &diff->layers[layers[i]]);
+        all.bytes += step.bytes;
+        removed += step.codebook ? 1 - pow(10, -step.output_gain / 10) : 0;
+    }
+    all.output_gain = has_estimate(diff) ? gain_of(removed) : NAN;
+    return all;
 }
 
 size_t ldnq_layers_find_worst(const struct ldnq_diff *diff, size_t *worst, size_t most)

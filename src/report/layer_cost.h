@@ -20,6 +20,15 @@ struct ldnq_layer_step ldnq_layer_step_up(const struct ldnq_diff *diff,
  * one, else of the isolated noise-to-signal ratios. NaN where it was not measured. */
 double ldnq_layer_noise_share(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer);
 
+/* All layers of the list one step up at once; codebook is NULL, output_gain NaN without an
+ * estimate. */
+struct ldnq_layer_step ldnq_layers_step_up(const struct ldnq_diff *diff, const size_t *layers,
+                                           size_t count);
+
+/* The part of the output's estimated noise that no layer's codes make, 0 .. 1: that of rounded
+ * activations. NaN without an estimate. */
+double ldnq_diff_noise_besides_layers(const struct ldnq_diff *diff);
+
 /* Fills `worst` with up to `most` indices of quantized layers by falling share; returns how
  * many. Layers without error are left out. */
 size_t ldnq_layers_find_worst(const struct ldnq_diff *diff, size_t *worst, size_t most);

@@ -287,6 +287,12 @@ def test_costly_layers_say_what_a_step_up_costs_and_gains(show):
         assert re.fullmatch(rf"{steps[kind]}: \+[\d.]+\s?k?M?B, layer (\+\d+ dB|exact)", step)
     rules = text_of(driver, "#verdict pre")
     assert rules.count("--layer '") == 5
+    assert re.search(r"All of these together: \+[\d.]+\s?k?M?B", text_of(driver, "#verdict"))
+
+
+def test_bands_are_explained_to_the_end(show):
+    notes = text_of(show("full"), "#verdict")
+    assert "low from 10 dB (below 32 %), noise below." in " ".join(notes.split())
 
 
 def test_six_columns_are_shown_and_the_others_by_choice(show):

@@ -17,6 +17,16 @@ static void buffer_should_hold_all_pieces(void **state)
     ldnq_buffer_finish(&buffer);
 }
 
+static void a_long_format_should_be_whole(void **state)
+{
+    (void)state;
+    struct ldnq_buffer buffer = { 0 };
+    ldnq_buffer_append_format(&buffer, "<%*d>", 10000, 7);
+    assert_int_equal(buffer.size, 10002);
+    assert_memory_equal(buffer.data + 10000, "7>", 2);
+    ldnq_buffer_finish(&buffer);
+}
+
 /* The vectors of RFC 4648. */
 static void base64_should_be_that_of_the_rfc(void **state)
 {
@@ -51,6 +61,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffer_should_hold_all_pieces),
+        cmocka_unit_test(a_long_format_should_be_whole),
         cmocka_unit_test(base64_should_be_that_of_the_rfc),
         cmocka_unit_test(buffer_should_remember_that_memory_was_out),
     };

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "report/layer_cost.h"
 #include "report/verdict.h"
 
 static struct ldnq_diff_output classifier(double agreement, double low, double sqnr)
@@ -102,6 +103,29 @@ static void nothing_should_be_said_without_samples(void **state)
     assert_int_equal(ldnq_diff_judge(&diff).level, LDNQ_VERDICT_UNMEASURED);
 }
 
+/* Two of three layers of int4 that make .4 and .2 of the noise, and activations .3. */
+static void steps_of_several_layers_should_add_what_they_take_away(void **state)
+{
+    (void)state;
+    struct ldnq_quantized_tensor codes = {
+        .type = "int4", .count = 100, .code_min = -8, .code_max = 7
+    };
+    struct ldnq_diff_layer layers[] = {
+        { .weight = &codes, .weights = 100, .output_estimate = .4 },
+        { .weight = &codes, .weights = 300, .output_estimate = .1 },
+        { .weight = &codes, .weights = 200, .output_estimate = .2 },
+    };
+    struct ldnq_diff_estimate estimate = { .error = 1 };
+    const struct ldnq_diff diff = { .layers = layers, .layer_count = 3, .estimate = &estimate };
+    size_t worst[3];
+    assert_int_equal(ldnq_layers_find_worst(&diff, worst, 2), 2);
+    const struct ldnq_layer_step all = ldnq_layers_step_up(&diff, worst, 2);
+    assert_within(all.bytes, 150, 1e-9);
+    /* Four bits more take away 255 parts in 256 of a layer's noise. */
+    assert_within(all.output_gain, -10 * log10(1 - .6 * 255 / 256), 1e-3);
+    assert_within(ldnq_diff_noise_besides_layers(&diff), .3, 1e-9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +136,7 @@ int main(void)
         cmocka_unit_test(limits_should_count_for_more_than_the_bands),
         cmocka_unit_test(fitted_samples_should_not_make_it_ready),
         cmocka_unit_test(nothing_should_be_said_without_samples),
+        cmocka_unit_test(steps_of_several_layers_should_add_what_they_take_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
