@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ldnq.h: quantizes float ONNX models from a handful of samples.
  *
  *     struct ldnq_error err;

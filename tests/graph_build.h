@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* graph_build.h: small graphs made by hand, bound to operators, for the tests of
  * passes, exec and pipeline. */
 #ifndef TESTS_GRAPH_BUILD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test.h: what every test program includes: cmocka with the headers that it
  * wants first, and the helpers that tests share. */
 #ifndef TESTS_TEST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* with_blas.h: OpenBLAS held for all tests of a program that computes with it:
  *
  *     return cmocka_run_group_tests(tests, acquire_blas, release_blas);

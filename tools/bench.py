@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Times ldnq's float executor against ONNX Runtime on the same input.
 
 The two take turns, so that a machine whose speed drifts slows both. With one thread

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Measures int4 files in blocks of 32 that ldnq writes for ONNX Runtime beside those of ONNX
 Runtime's own MatMulNBitsQuantizer (symmetric, and with zero points), in one run.
 

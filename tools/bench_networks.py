@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The networks that tools/bench_targets.py measures, and their samples.
 
 Those with labelled images, and others' exports, are not part of the repository: LDNQ_DATA (or

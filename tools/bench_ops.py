@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Times ldnq's kernels against ONNX Runtime's, one operator at a time.
 
 The sizes are those of networks that people export (bench_ops_cases.py). The two take

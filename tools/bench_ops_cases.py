@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators with the sizes that exported networks give them, as models of one node.
 
 A case is a family, a name, and a function that makes the model and its input."""

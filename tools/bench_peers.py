@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run by the Python of another environment, which has nncf and openvino:
 
   bench_peers.py nncf MODEL CALIB.npz OUT      NNCF's quantize, at its defaults for a CPU

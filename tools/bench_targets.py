@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Measures files that ldnq writes for ONNX Runtime (--target ort) beside those of ONNX
 Runtime's own quantize_static (MinMax, per channel, uint8 activations, int8 weights) and, where an
 environment has it, of NNCF's quantize, in one run.

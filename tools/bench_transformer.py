@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a transformer encoder with random weights, as PyTorch's TorchScript
 exporter spells one out at opset 17: 12 layers, width 384, 6 heads, 128 tokens,
 GELU. Weights are drawn so that activations stay near 1."""

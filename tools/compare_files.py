@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Shows that builds of the program write the same files, byte by byte.
 
 compare-files OLD NEW [--small]    both programs quantize the same models with the same options

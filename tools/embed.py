@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns a text file into C, so that the library carries it with it.
 
     embed.py FILE OUTPUT HEADER

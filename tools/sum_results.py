@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Adds up JUnit XML files (meson's and pytest's) to one line
 "N passed, N failed, N skipped"; exits non-zero when anything failed, or when
 nothing passed."""

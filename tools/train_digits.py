@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Train the small digit classifier in testdata/digits and write its files anew.
 
 Writes below --out:

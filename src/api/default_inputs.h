@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* default_inputs.h: inputs of a model that have a default value, of which quantization leaves only
  * the value.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* diff_facts.h: what a page says on how to get the same result again. */
 #ifndef LDNQ_API_DIFF_FACTS_H
 #define LDNQ_API_DIFF_FACTS_H

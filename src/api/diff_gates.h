@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* diff_gates.h: the limits that a comparison has to keep: the options "fail-below-sqnr",
  * "fail-below-agreement" and "fail-size-above", and the goal of a quantization. */
 #ifndef LDNQ_API_DIFF_GATES_H

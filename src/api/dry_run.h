@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dry_run.h: what a quantization would do, without doing it: the option "dry-run". */
 #ifndef LDNQ_API_DRY_RUN_H
 #define LDNQ_API_DRY_RUN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* foreign_nodes.h: models whose last nodes can't be executed, such as a plugin for TensorRT. */
 #ifndef LDNQ_API_FOREIGN_NODES_H
 #define LDNQ_API_FOREIGN_NODES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* goal_score.h: the drop of an accuracy goal as the fall of a score that the caller computes.
  *
  * Each state of the search is quantized in the graph of a model of its own, which is then written

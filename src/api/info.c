@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* info.c: the version, and what the library runs on. */
 #include <pthread.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* input_figures.h: what preprocessing has made of the samples, and a warning where it looks
  * forgotten. */
 #ifndef LDNQ_API_INPUT_FIGURES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* inputs.h: the structs behind the public handles of models and samples. */
 #ifndef LDNQ_API_INPUTS_H
 #define LDNQ_API_INPUTS_H

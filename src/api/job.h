@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* job.h: what every job does first and last: threads, OpenBLAS, the model's graph, samples. */
 #ifndef LDNQ_API_JOB_H
 #define LDNQ_API_JOB_H

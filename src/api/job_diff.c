@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* job_diff.c: what quantization did to a network: the float model and quantized ones, side by side.
  */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* job_eval.c: top-1 and top-5 of models on labelled samples, and how often they agree, with the 95
  * % intervals of interval.h. */
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* job_inspect.c: what is in a model, what would be quantized, what not, and why. */
 #include <math.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* job_lint.c: which rules of a target runtime a QDQ model breaks, and where. */
 #include "api/job.h"
 #include "api/json_graph.h"

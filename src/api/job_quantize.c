@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* job_quantize.c: from a float model and samples to a QDQ model. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* job_run.c: one run of a model on arrays, from memory and from files. */
 #include <errno.h>
 #include <string.h>

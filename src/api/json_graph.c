@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "api/json_graph.h"
 
 #include "base/json_add.h"

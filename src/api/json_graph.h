@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* json_graph.h: a model's values as JSON. Functions return false when memory is out. */
 #ifndef LDNQ_API_JSON_GRAPH_H
 #define LDNQ_API_JSON_GRAPH_H

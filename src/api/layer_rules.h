@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer_rules.h: the codebooks that the option "layer" sets for layers by name, "PATTERN=int8". */
 #ifndef LDNQ_API_LAYER_RULES_H
 #define LDNQ_API_LAYER_RULES_H

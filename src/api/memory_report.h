@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* memory_report.h: says before the work how much memory a quantization takes. */
 #ifndef LDNQ_API_MEMORY_REPORT_H
 #define LDNQ_API_MEMORY_REPORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* option_rows_pictures.h: rows of the table of options, those of preprocessing. */
 #ifndef LDNQ_API_OPTION_ROWS_PICTURES_H
 #define LDNQ_API_OPTION_ROWS_PICTURES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* option_table.h: the one table of options, which the library's setter, the command line, its
  * help, the man pages and shell completion read. */
 #ifndef LDNQ_API_OPTION_TABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* option_value.h: the text of an option as a value. All return false for text that is none,
  * and leave *out unspecified then. */
 #ifndef LDNQ_API_OPTION_VALUE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* options.h: the values of the options, as jobs read them. All functions accept NULL, which
  * stands for the defaults; values were checked when they were set. */
 #ifndef LDNQ_API_OPTIONS_H

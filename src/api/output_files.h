@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* output_files.h: the files that a job will write, which must be neither files that it reads nor
  * one another. Checked before the work, by device and inode. */
 #ifndef LDNQ_API_OUTPUT_FILES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* page.h: the HTML page of a comparison. */
 #ifndef LDNQ_API_PAGE_H
 #define LDNQ_API_PAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* picture_options.h: the options of preprocessing. */
 #ifndef LDNQ_API_PICTURE_OPTIONS_H
 #define LDNQ_API_PICTURE_OPTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "api/quantization_diff.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantization_diff.h: what a quantization knows of itself beyond what two files show. */
 #ifndef LDNQ_API_QUANTIZATION_DIFF_H
 #define LDNQ_API_QUANTIZATION_DIFF_H

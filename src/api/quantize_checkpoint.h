@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize_checkpoint.h: the folder of a checkpoint: option "checkpoint", and "resume" to go on
  * with one.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize_events.h: what a quantization reports as it goes: a line of JSON per layer in a file
  * (option "log"), events for the caller (option "verbose"), the solver's curves for the page.
  *

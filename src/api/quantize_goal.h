@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize_goal.h: an accuracy goal of a quantization: options "max-drop", "min-agreement",
  * "min-sqnr", and "goal-data", or a fifth of the samples, to measure it on. */
 #ifndef LDNQ_API_QUANTIZE_GOAL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize_json.h: a quantization as JSON, and as the metadata of the model. */
 #ifndef LDNQ_API_QUANTIZE_JSON_H
 #define LDNQ_API_QUANTIZE_JSON_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "api/quantize_plan.h"
 
 #include <math.h>

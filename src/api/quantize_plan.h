@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize_plan.h: mixed precision. The option "budget" makes a plan, "plan" keeps it in a file
  * or reads one.
  *

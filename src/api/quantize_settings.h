@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize_settings.h: what the texts of the options mean for a quantization. */
 #ifndef LDNQ_API_QUANTIZE_SETTINGS_H
 #define LDNQ_API_QUANTIZE_SETTINGS_H

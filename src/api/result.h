@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* result.h: what a job hands to the caller. */
 #ifndef LDNQ_API_RESULT_H
 #define LDNQ_API_RESULT_H

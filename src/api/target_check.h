@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target_check.h: what a target makes of the layers that will be quantized, before the work. */
 #ifndef LDNQ_API_TARGET_CHECK_H
 #define LDNQ_API_TARGET_CHECK_H

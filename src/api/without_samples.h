@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* without_samples.h: a quantization without samples. */
 #ifndef LDNQ_API_WITHOUT_SAMPLES_H
 #define LDNQ_API_WITHOUT_SAMPLES_H

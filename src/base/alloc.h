@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* alloc.h: the heap. All allocations of the library are made here, and a test can make
  * any of them fail.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* arena.h: memory by lifetime: an arena is freed all at once.
  *
  * Threads  one arena, one thread

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* base.h: the headers that nearly every test needs. Files of src include what they use. */
 #ifndef LDNQ_BASE_H
 #define LDNQ_BASE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* clock.h: time for reports and limits. */
 #ifndef LDNQ_BASE_CLOCK_H
 #define LDNQ_BASE_CLOCK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cpu.h: what the processor can do, as one ordered level.
  *
  * Every choice between implementations for several instruction sets asks here, so

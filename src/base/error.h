@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* error.h: status codes and messages.
  *
  * Every fallible function of the library returns enum ldnq_status and fills in

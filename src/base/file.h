@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* file.h: read whole files, and write files that appear only when they are complete. */
 #ifndef LDNQ_BASE_FILE_H
 #define LDNQ_BASE_FILE_H

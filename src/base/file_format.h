@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* file_format.h: what a file is that can't be read as what it should be. */
 #ifndef LDNQ_BASE_FILE_FORMAT_H
 #define LDNQ_BASE_FILE_FORMAT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* file_id.h: whether two paths lead to the same file, through links and relative paths. */
 #ifndef LDNQ_BASE_FILE_ID_H
 #define LDNQ_BASE_FILE_ID_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* growing_list.h: makes room at the end of an array that grows one element at a time. */
 #ifndef LDNQ_BASE_GROWING_LIST_H
 #define LDNQ_BASE_GROWING_LIST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* json_add.h: JSON that is valid whatever a model contains: numbers that are not finite,
  * names that are not UTF-8, control characters that a terminal would obey.
  *

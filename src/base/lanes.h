@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lanes.h: GCC's vectors of floats, with a clamp, which C's operators lack.
  *
  * LDNQ_LANES(name, count) declares the type `name`, which may be unaligned, and

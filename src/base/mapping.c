@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE /* madvise, MAP_ANONYMOUS */
 #include "base/mapping.h"
 

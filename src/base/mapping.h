@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mapping.h: memory whose contents are in a file, so that its pages can leave the process and
  * come back when they are read: the weights of a model whose data are in files of their own,
  * and what is computed for all layers but read one layer at a time.

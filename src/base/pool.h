@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pool.h: a pool of threads, the only parallelism in the library.
  *
  * The caller divides the work into chunks by its size, never by the number of threads.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rng.h: a small generator whose numbers are the same on every machine.
  *
  * Source  splitmix64: Steele, Lea, Flood, "Fast splittable pseudorandom number

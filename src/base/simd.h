@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* simd.h: code compiled for several instruction sets.
  *
  * LDNQ_MULTIVERSION is for loops that the compiler vectorizes: it makes a copy for each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sink.h: where long work reports progress and warnings. */
 #ifndef LDNQ_BASE_SINK_H
 #define LDNQ_BASE_SINK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* size.h: overflow-checked arithmetic on sizes.
  *
  * The functions return false when the result does not fit; *out is then unspecified.

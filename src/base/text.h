@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* text.h: build a list in a caller's buffer, e.g. of the nodes that a message names.
  * Items that do not fit are counted instead. */
 #ifndef LDNQ_BASE_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "base/utf8.h"
 
 /* Number of continuation bytes after a lead byte; -1 for a byte that leads nothing. */

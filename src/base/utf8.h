@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* utf8.h: decode text of unknown origin as UTF-8. The names in a model are whatever
  * bytes the exporter wrote; JSON, HTML and messages must be valid all the same. */
 #ifndef LDNQ_BASE_UTF8_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* array.h: an array of a .npy file or a .npz member, read in slices.
  *
  * Owns    the descriptor (ldnq_array_close); data read as a whole belong to the arena

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "calib/array_store.h"
 
 #include "base/size.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* array_store.h: decoded arrays of many files, in memory as long as there is room, then in one
  * temporary file.
  *

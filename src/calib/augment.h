@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* augment.h: mirror and shift pictures at random, so that fine-tuning sees more than
  * the few samples there are. No labels are needed: the float network's output is the
  * target.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "calib/source.h"
 
 enum ldnq_status ldnq_samples_run_singly(struct ldnq_samples *samples, const char *reason,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* calib.h: samples for calibration and evaluation, read one at a time.
  *
  * A sample set is a list of samples, each with one tensor per model input.

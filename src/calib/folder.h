@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* folder.h: list a folder, or what a pattern matches, in an order that does not depend on the file
  * system. */
 #ifndef LDNQ_CALIB_FOLDER_H

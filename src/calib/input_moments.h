@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* input_moments.h: mean and deviation of what the samples put into each input.
  *
  * A forgotten preprocessing raises no error, but shows in these figures.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "calib/named_arrays.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* named_arrays.h: which array of a file, or of the caller's, belongs to which input.
  *
  * Owns  nothing; lists and labels belong to the arena

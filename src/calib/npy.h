@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* npy.h: the header of NumPy's .npy format.
  *
  * Source  numpy/lib/format.py. Versions 1 to 3; the header is a Python dict with

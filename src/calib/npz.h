@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* npz.h: the arrays in a .npz file, a ZIP archive of .npy members.
  *
  * Owns    the arrays' descriptors: ldnq_npz_close

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* picture.h: PNG, JPEG, WebP and TIFF files as 8-bit grey or RGB.
  *
  * Shapes  pixels (H,W,C), C 1 or 3

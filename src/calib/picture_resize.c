@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Bilinear and bicubic resize with antialiasing, as in Pillow (libImaging/Resample.c): a filter as
  * wide as the step between output pixels, horizontal pass first, weights with 22 fraction bits,
  * rounding to 8 bits after each pass. */

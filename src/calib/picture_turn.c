@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Turns a picture as its EXIF orientation says. */
 #include "calib/picture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* preprocess.h: turn a picture into a network's input.
  *
  * Shapes  picture (H,W,C) of bytes; tensor (C,H,W) or (H,W,C), of float32 or bytes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Presets: what widely used networks were trained with. */
 #include "calib/preprocess.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sample_mask.h: cut off the padding of samples that a mask among the inputs marks.
  *
  * Batches of sentences are padded to one length, and an input such as attention_mask is 0 at the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* samples_check.c: leave out drawn samples that can't be decoded, before anything is computed. */
 #include "calib/source.h"
 

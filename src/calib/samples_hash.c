@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The hash of a set's contents, and whether a sample is still what was hashed. */
 #include "calib/source.h"
 

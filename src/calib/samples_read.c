@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "calib/sample_mask.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A part of a sample set, and how many samples are held out. */
 #include "calib/source.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* source.h: the interface of a source of samples. A source is one record in the table
  * in samples.c: a new kind of data is one file, one line there, one test.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* source_array_files.c: a folder of .npy and .npz files, flat or in subfolders. Each file has one
  * sample or several, of shapes of its own.
  *

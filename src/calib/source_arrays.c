@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Arrays: a .npy file, the members of a .npz file, or arrays in memory. */
 #include "calib/source.h"
 

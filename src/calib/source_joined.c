@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Several paths as one set: their samples after one another, in the order given.
  *
  * Each path is opened as a set of its own with all its samples; the joined set draws from them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* source_pictures.c: one picture, or a folder of them: flat, in class folders, or
  * labelled by labels.csv. */
 #include "calib/source.h"

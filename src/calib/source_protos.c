@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* source_protos.c: TensorProto .pb files: input_0.pb, input_1.pb ... in the folder or
  * in its subfolders; for a model with one input, any .pb file except output_*.pb. A
  * file with several rows along the batch axis holds one sample per row, but in ONNX's folders

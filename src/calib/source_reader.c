@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Samples that a function of the caller's fills in. */
 #include "calib/source.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tiff.c: the first page of a TIFF file. */
 #include "calib/picture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_diff.c: what quantization did to a network: two files, side by side. */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_eval.c: top-1 and top-5 of models on labelled samples, side by side. */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_lint.c: what in a QDQ file keeps a target runtime from running it on integers. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_quantize.c: the main job, from a float file and samples to a QDQ file. */
 #include <math.h>
 #include <stdio.h>

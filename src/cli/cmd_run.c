@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_run.c: the reference executor on arrays from files. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* command.h: what a subcommand is: one file, one record, and one line in commands.c. Its options
  * are those of the library's table that are for its job. Help, manual pages and completion are
  * made of these records. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* commands.c: the tables that help, manual pages and completion are made of, beside the table
  * of options. */
 #include "cli/command.h"

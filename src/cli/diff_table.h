@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* diff_table.h: a comparison for people at a terminal, in 80 columns. */
 #ifndef LDNQ_CLI_DIFF_TABLE_H
 #define LDNQ_CLI_DIFF_TABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dry_run_table.h: what a quantization would do, as text. */
 #ifndef LDNQ_CLI_DRY_RUN_TABLE_H
 #define LDNQ_CLI_DRY_RUN_TABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* events.h: events of a job as text on stderr. */
 #ifndef LDNQ_CLI_EVENTS_H
 #define LDNQ_CLI_EVENTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* failure.h: messages of the program, and the library's in the program's words. */
 #ifndef LDNQ_CLI_FAILURE_H
 #define LDNQ_CLI_FAILURE_H

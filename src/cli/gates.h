@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gates.h: limits that a comparison has to keep, and the exit code that says it does not. */
 #ifndef LDNQ_CLI_GATES_H
 #define LDNQ_CLI_GATES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* handles.h: the handles that a command line describes. */
 #ifndef LDNQ_CLI_HANDLES_H
 #define LDNQ_CLI_HANDLES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/heap.h"
 
 #include <stdlib.h> /* __GLIBC__ */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* heap.h: how much freed memory the program keeps for its next requests. */
 #ifndef LDNQ_CLI_HEAP_H
 #define LDNQ_CLI_HEAP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* help.h: what --help prints. */
 #ifndef LDNQ_CLI_HELP_H
 #define LDNQ_CLI_HELP_H

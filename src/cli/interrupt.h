@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* interrupt.h: SIGINT and SIGTERM end a job at its next good place; a second one ends the program
  * at once. Signals that were ignored when the program started stay ignored. */
 #ifndef LDNQ_CLI_INTERRUPT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* json.h: the members of a result. All functions accept NULL items and members that are not
  * there. */
 #ifndef LDNQ_CLI_JSON_H

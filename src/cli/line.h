@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* line.h: the command line. The options, their values and their help are the library's table;
  * dashes, letters and usage are added here. */
 #ifndef LDNQ_CLI_LINE_H

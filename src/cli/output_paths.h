@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* output_paths.h: refuses results where the summary goes. */
 #ifndef LDNQ_CLI_OUTPUT_PATHS_H
 #define LDNQ_CLI_OUTPUT_PATHS_H

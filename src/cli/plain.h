@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plain.h: names from a model, as they may be shown on a terminal. */
 #ifndef LDNQ_CLI_PLAIN_H
 #define LDNQ_CLI_PLAIN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* progress.h: reports a job's progress on stderr: a bar with an estimate on a terminal, a plain
  * line now and then elsewhere, nothing when quiet; also warnings and the tables of --verbose.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* standard_streams.h: '-' on the command line: a model from standard input, a result to standard
  * output. */
 #ifndef LDNQ_CLI_STANDARD_STREAMS_H

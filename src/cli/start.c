@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* start.c: the memory and the processors that OpenBLAS finds when it loads. */
 #define _GNU_SOURCE /* syscall, MAP_ANONYMOUS */
 #include "cli/start.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* start.h: what the program does before main, while its libraries load, and first in main.
  *
  * OpenBLAS maps memory and starts a thread for each further processor when it loads. Where it

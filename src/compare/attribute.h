@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attribute.h: prints and compares attributes of nodes. */
 #ifndef LDNQ_COMPARE_ATTRIBUTE_H
 #define LDNQ_COMPARE_ATTRIBUTE_H

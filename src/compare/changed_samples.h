@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* changed_samples.h: collects the samples whose largest score is of another class in B, with a
  * small picture of their input, or its first values. */
 #ifndef LDNQ_COMPARE_CHANGED_SAMPLES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compare.h: compares a float model (A, the reference) with a quantized one (B), whichever tool
  * wrote it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compare_weights.h: compares a layer's weight with that of the matching layer.
  *
  * Both are read as (rows, cols) matrices, whatever layout they have in memory.

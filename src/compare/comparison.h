@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* comparison.h: what a comparison of two models found, as plain data.
  *
  * A is the float model and the reference, B the quantized one. t is a value of A, y the same

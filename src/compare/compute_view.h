@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compute_view.h: a graph reduced to the nodes that compute, so that a float network and its
  * quantized copy have the same structure.
  *

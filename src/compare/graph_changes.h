@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* graph_changes.h: lists the differences of two graphs other than weights. */
 #ifndef LDNQ_COMPARE_GRAPH_CHANGES_H
 #define LDNQ_COMPARE_GRAPH_CHANGES_H

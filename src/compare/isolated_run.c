@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "compare/isolated_run.h"
 
 /* The layers' inputs upstream of the Q/DQ nodes, after the merges. */

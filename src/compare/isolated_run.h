@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* isolated_run.h: runs one layer of B on the inputs of the matching layer of A.
  *
  * The error that B's layer makes on A's inputs is its own. An executor of B's graph is used,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* matched_layers.h: the layers of A with their matches in B, ready to be compared.
  *
  * Where B has folded a node of A into a layer, A's layer is compared as if it were folded too:

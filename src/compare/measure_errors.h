@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* measure_errors.h: runs two networks side by side on samples and measures, layer by layer, how
  * far B is from A.
  *

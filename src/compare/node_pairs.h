@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* node_pairs.h: finds for each node of one network the same node in another.
  *
  * Method  layers first, by the content of their weights and by names; then the nodes between

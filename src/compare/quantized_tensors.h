@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantized_tensors.h: lists the tensors that a graph holds as integers with scales. */
 #ifndef LDNQ_COMPARE_QUANTIZED_TENSORS_H
 #define LDNQ_COMPARE_QUANTIZED_TENSORS_H

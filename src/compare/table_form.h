@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* table_form.h: quantized tables as the Gather of a dequantized table.
  *
  * Files look up rows of codes and of scales, and dequantize what they found (emit/emit_table.h).

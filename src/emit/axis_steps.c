@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "emit/axis_steps.h"
 
 /* Axes of a matrix: groups, two of rows, two of columns. */

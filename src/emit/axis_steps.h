@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* axis_steps.h: the nodes that bring a matrix of codes into the axes of the weight.
  *
  * A weight whose output channels are no axis of their own is stored in matrix order, (G M, C) or

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* emit.h: write a quantized network into the model that its graph was imported from.
  *
  * A layer's weight becomes an integer initializer and a DequantizeLinear, whose output the

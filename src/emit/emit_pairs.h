@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* emit_pairs.h: writes the Q/DQ pairs of a placement into the model that the graph was read
  * from. */
 #ifndef LDNQ_EMIT_PAIRS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* emit_table.h: write a quantized table, and what dequantizes the rows that were looked up.
  *
  * Gather comes first, so that the work depends on the ids and not on the table: a

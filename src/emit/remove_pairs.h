@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* remove_pairs.h: turn a quantized network back into one that computes in float.
  *
  * Weights and biases that come from a DequantizeLinear become float initializers. QuantizeLinear

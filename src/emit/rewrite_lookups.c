@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "emit/rewrite_lookups.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rewrite_lookups.h: rewrite GatherND of rows into Gather, whose table can be quantized.
  *
  * Torch exports table[index] as GatherND of tuples of one index. Where the data are a constant and

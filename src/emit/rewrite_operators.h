@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rewrite_operators.h: rewrite operators of a loaded model into equal ones for which a target
  * has integer kernels.
  *

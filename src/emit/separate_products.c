@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "emit/separate_products.h"
 
 #include "base/arena.h"

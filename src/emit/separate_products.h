@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* separate_products.h: keep clamps and QuantizeLinear away from products that write floats.
  *
  * ONNX Runtime (seen in 1.32) takes a Relu or Clip after a MatMul or Gemm that one other node

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* storage.c: choose the type of the codes, and the opset that it needs. */
 #include "emit/emit.h"
 

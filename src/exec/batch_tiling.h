@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* batch_tiling.h: runs a range of nodes on one tile of the batch at a time.
  *
  * Consecutive nodes that treat each sample independently (LDNQ_OP_PER_SAMPLE) form a

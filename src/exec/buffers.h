@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* buffers.h: a pool of memory buffers for values, reused from one value to the next.
  *
  * Owns    the buffers; each is reference-counted and becomes free at count 0

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* control_flow.h: runs If, Loop and Scan.
  *
  * Owns    one executor per body, created once. A body's inputs are bound, its outputs

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* exec.h: runs a graph on data.
  *
  * Shapes  are inferred from the data at every node, so one executor serves any batch

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "exec/exec_plan.h"
 
 static enum ldnq_status allocate_plan_arrays(struct ldnq_exec_plan *plan, struct ldnq_arena *arena,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* exec_plan.h: what is known about a graph's execution before data arrive.
  *
  * Live ranges  each value lives from the node that defines it to its last use

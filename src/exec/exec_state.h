@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* exec_state.h: the inside of an executor, for the files of this room that run nodes
  * in another order than the graph's (grad.c, batch_tiling.c, control_flow.c).
  */

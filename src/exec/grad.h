@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grad.h: gradients of a loss with respect to a graph's values, by reverse-mode
  * differentiation.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grad_plan.h: which values a gradient's forward pass saves, and which nodes are
  * recomputed in its backward pass (checkpointing).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grad_reach.h: the values and nodes that gradients flow through: those that depend on
  * a requested value and that a target depends on.
  */

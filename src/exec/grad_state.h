@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grad_state.h: the inside of a gradient object, and the backward of one node.
  */
 #ifndef LDNQ_EXEC_GRAD_STATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* value_sizes.h: the memory that the values of a graph take, by its shapes.
  *
  * Units   bytes of one sample. Dimensions that the graph does not know, such as the batch, count

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dtype.h: the element types of tensors. */
 #ifndef LDNQ_IR_DTYPE_H
 #define LDNQ_IR_DTYPE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* float8.h: conversion of the float8 types and float4e2m1, which are stored as raw bits.
  *
  * Narrowing rounds once, half to even.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* graph.h: attributes, values, nodes and graphs, free of any file format.
  *
  * Owns    everything here lives in the arena of its graph; nothing is freed one by one

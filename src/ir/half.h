@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* half.h: conversion of float16 and bfloat16, which are stored as raw bits.
  *
  * Narrowing rounds once, half to even; too large a number becomes infinity.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* node_problems.h: collects the nodes that are in the way, for one message. Nodes of one operator
  * that have the same problem are named by the first of them and their number.
  *

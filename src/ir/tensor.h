@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tensor.h: shapes, with symbols for dimensions that are not known yet, and tensors.
  *
  * Owns    a tensor lives in the arena that was passed in, or where its caller put it

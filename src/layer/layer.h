@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer.h: the layers of a graph: nodes with a weight, seen as matrices.
  *
  * Shapes  weights (G, M, K) and biases (G, M) in matrix order, row-major: G groups of M

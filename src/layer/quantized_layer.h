@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantized_layer.h: a layer with the codes and scales of its weight.
  *
  * Shapes  codes (G, M, K) and scales (G, M, S) in matrix order, whatever the layout of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* blas.h: the matrix products that ldnq needs, row-major.
  *
  * Units   none: plain matrices

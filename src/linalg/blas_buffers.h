@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* blas_buffers.h: the working memory of OpenBLAS, requested before the first product.
  *
  * Each product and factorization works in a buffer of OpenBLAS. It maps a buffer when none is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* blas_kernels.h: which of OpenBLAS's sets of kernels computes the products.
  *
  * OpenBLAS chooses by the family and model of the processor. A version that does not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cholesky.h: factorize a symmetric positive definite matrix, solve with the factor, or
  * invert it.
  *

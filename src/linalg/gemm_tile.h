@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gemm_tile.h: the innermost loop of gemm_tiled.c for one instruction set. gemm_tiled.c
  * includes it once per instruction set, with these macros defined:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "linalg/gemm_tiled.h"
 
 #include <string.h>

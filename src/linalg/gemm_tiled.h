@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gemm_tiled.h: float matrix products with a bias and a clamp, in the calling thread.
  *
  * Solves  C = clamp(alpha A B + beta C + row_bias + column_bias). Unlike BLAS it needs no

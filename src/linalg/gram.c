@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "linalg/gram.h"
 
 #include "base/simd.h"

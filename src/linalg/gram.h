@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gram.h: the Gram matrix H = sum y y' and the sum of y, over columns y that arrive in parts.
  *
  * Shapes  columns (K, count), one y per column, `ld` floats between rows; h (K, K), sum (K)

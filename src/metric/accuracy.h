@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* accuracy.h: what a quantized network keeps of the float one on samples.
  *
  * Samples that codes, scales or biases are fitted to show errors that are too small, the more so

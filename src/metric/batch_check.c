@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "metric/batch_check.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* batch_check.h: whether a network computes each sample of a batch on its own.
  *
  * An open first axis need not be the batch: it may be time, or a Reshape may fold the samples

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* distance.h: how far a tensor y is from its reference t, summed over batches.
  *
  * Units   SQNR in dB, 10 log10 (sum t^2 / sum (y - t)^2)

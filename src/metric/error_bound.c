@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "metric/error_bound.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* error_bound.h: an upper bound of the error of a network's outputs, from the error of each
  * layer.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* interval.h: how sure a share is that was counted on a few samples.
  *
  * Numbers the interval has the true share in 95 of 100 repetitions, on average over shares

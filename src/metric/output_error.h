@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* output_error.h: the error of a network's outputs y against a reference network's t.
  *
  * Units   the noise-to-signal ratio |y - t|^2 / |t|^2 per output, the mean over the outputs

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "metric/output_metrics.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* output_metrics.h: how an output y of a network differs from the reference network's t,
  * over all samples.
  *

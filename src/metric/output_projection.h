@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* output_projection.h: random projections of the Jacobian of a network's outputs.
  *
  * Computes u' J_v for values v of a graph, J_v the derivative of the outputs by v, u one random

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "metric/sample_failure.h"
 
 #include "exec/exec.h"

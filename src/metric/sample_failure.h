@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sample_failure.h: names the sample that a run of a batch failed on. */
 #ifndef LDNQ_METRIC_SAMPLE_FAILURE_H
 #define LDNQ_METRIC_SAMPLE_FAILURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attrs.h: a node's attributes as the IR has them. */
 #ifndef LDNQ_ONNX_ATTRS_H
 #define LDNQ_ONNX_ATTRS_H

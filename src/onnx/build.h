@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* build.h: create the parts of a model that are added to it, in an arena.
  *
  * Errors  NULL with NOMEM in err. Names and lists are copied.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* codec.h: convert the tensors of a file to and from struct ldnq_tensor.
  *
  * Errors  MODEL (a size that does not fit the shape, a type that ONNX doesn't have),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* contributed.h: the operators that ONNX Runtime contributes (domain com.microsoft, and a few of
  * ai.onnx) as functions of ONNX's own.
  *

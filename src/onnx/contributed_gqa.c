@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* contributed_gqa.c: GroupQueryAttention, whose function depends on which inputs a node has and on
  * the type of its cache.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* contributed_layers.c: operators of ONNX Runtime that have weights, with operators that can be
  * layers in their place. */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* contributed_write.c: functions that depend on more than a node's attributes. */
 #include <string.h>
 

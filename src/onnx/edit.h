@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edit.h: the changes that the emitter makes to a loaded model.
  *
  * Nodes are named by the `origin` that ldnq_model_import put into the graph's nodes.

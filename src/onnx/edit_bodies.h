@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edit_bodies.h: the subgraph that a node is in. */
 #ifndef LDNQ_ONNX_EDIT_BODIES_H
 #define LDNQ_ONNX_EDIT_BODIES_H

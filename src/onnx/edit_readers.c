@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edit_readers.c: who reads a value of a model that is being edited. */
 #include "onnx/edit.h"
 

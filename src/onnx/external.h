@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* external.h: load tensors whose bytes are in another file.
  *
  * The bytes are read into the model's arena. The tensor's raw_data points to them while

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* function_text.h: a function written as text, for operators that ldnq computes as a function of
  * ONNX's own.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* import.h: the state of one import, shared by the files that do it.
  *
  * A scope, in which names are resolved, is the main graph, a subgraph, or the body of a

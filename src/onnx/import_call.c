@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* import_call.c: replace calls of the model's functions by their bodies.
  *
  * A function's body is imported once per call, with its own values and labels. The

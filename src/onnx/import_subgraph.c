@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* import_subgraph.c: the bodies of If, Loop and Scan, as graphs of their own.
  *
  * A value that a body reads from an outer graph becomes a captured value of the body.

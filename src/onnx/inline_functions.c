@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* inline_functions.c: replace calls of functions that have layers by the functions' bodies.
  *
  * A function is called more than once, and each call has weights of its own: its body can't have

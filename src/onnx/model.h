@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* model.h: the struct of a loaded model, for the files of this room.
  *
  * Owns    everything is in the model's arena, and protobuf-c frees nothing: edits

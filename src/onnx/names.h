@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* names.h: a map from names to a pointer, a count and flags, in an arena.
  *
  * Owns    the table, in the arena; keys are the caller's and must outlive it.

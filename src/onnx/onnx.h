@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* onnx.h: load and save a model, and import its graph.
  *
  * The loaded ModelProto is never rebuilt: ldnq_model_import makes a graph to compute

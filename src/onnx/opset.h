@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* opset.h: raise a model's ai.onnx opset: the table of operators, and the helpers of
  * the converters.
  *

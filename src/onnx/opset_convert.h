@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* opset_convert.h: the checks and converters in the table of operators, one per
  * operator and opset. See opset.h for their contract. */
 #ifndef LDNQ_ONNX_OPSET_CONVERT_H

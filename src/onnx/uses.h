@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* uses.h: the names of a model, and their readers. */
 #ifndef LDNQ_ONNX_USES_H
 #define LDNQ_ONNX_USES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* visit.h: visit every message of one kind in a model, at any depth. */
 #ifndef LDNQ_ONNX_VISIT_H
 #define LDNQ_ONNX_VISIT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* wire.h: check protobuf bytes before protobuf-c unpacks them.
  *
  * The unpacker recurses as deep as the bytes demand, truncates strings at a NUL, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attr_kinds.h: refuses attributes of the wrong kind, which the ldnq_attr_* getters would
  * treat as absent. */
 #ifndef LDNQ_OPS_ATTR_KINDS_H

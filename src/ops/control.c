@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* control.c: If, Loop and Scan: attributes and shape inference. The executor runs the
  * bodies (exec/control_flow.c). passes/subgraphs.c infers the shapes in the bodies before
  * it calls infer here.

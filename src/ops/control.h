@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* control.h: how the inputs and outputs of If, Loop and Scan map to those of their bodies.
  *
  * node->inputs are the inputs that the file lists, followed by the captured values: those

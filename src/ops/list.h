@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* list.h: every operator's record, in alphabetical order. Included for its
  * lines with LDNQ_OP defined, so it has no guard. */
 /* clang-format off: it reads some names (and, or) as operators of C++. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* op.h: the record of an operator, the table of all records, and a guide to writing one.
  *
  * An operator is one record (struct ldnq_op) at the bottom of its own file, and one line in

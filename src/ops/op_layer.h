@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* op_layer.h: how the weight of an operator is a matrix.
  *
  * A layer computes Z = W Y + b for each of its G groups:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* operation_count.h: how many operations a node takes, and how many it may take.
  *
  * Most operators take a few operations per element of their inputs and outputs, which memory

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* widen.h: float16 and bfloat16 for operators that compute in float32.
  *
  * "Halves" are both 16-bit types. If an operator's infer refuses a node that has halves

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* batchnorm.c: merges a BatchNormalization into the layer before it.
  *
  * Source  Ioffe, Szegedy, "Batch Normalization", ICML 2015, algorithm 2: at

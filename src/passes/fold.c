@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fold.c: shape inference and constant folding, before any data.
  *
  * A small integer tensor may be known in part: value->partial holds its elements, some of

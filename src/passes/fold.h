@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fold.h: constant folding over a graph and its bodies; the part that fold.c and
  * subgraphs.c share.
  *

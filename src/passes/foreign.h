@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* foreign.h: cut off what can't be executed, so that the layers upstream of it can be fitted. */
 #ifndef LDNQ_PASSES_FOREIGN_H
 #define LDNQ_PASSES_FOREIGN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lookups.c: moves the lookup of matrices next to the product that reads them. */
 #include "passes/passes.h"
 

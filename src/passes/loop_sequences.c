@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* loop_sequences.c: sequences around a Loop, as TorchScript writes lists in a loop.
  *
  * A list that each iteration appends to is a carried sequence: SequenceEmpty before the Loop,

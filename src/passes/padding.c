@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* padding.c: merges a Pad with zeros into the convolution after it.
  *
  * Exporters write a Pad where the padding differs between the two sides. As a node of its

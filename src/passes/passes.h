@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* passes.h: prepares an imported graph for execution.
  *
  * All passes work in place; new tensors live in the graph's arena. Each leaves a graph

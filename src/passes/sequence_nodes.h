@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sequence_nodes.h: what is known of sequences while their readers are replaced, and the nodes that
  * replace them. Errors: NOMEM. */
 #ifndef LDNQ_PASSES_SEQUENCE_NODES_H

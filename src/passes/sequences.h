@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sequences.h: sequences of tensors that exporters write for split and unbind.
  *
  * TorchScript writes x.split(n)[i] as SplitToSequence and SequenceAt, torch.cat of a list as

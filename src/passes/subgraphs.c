@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "passes/subgraphs.h"
 
 #include "passes/passes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* subgraphs.h: the bodies of If, Loop and Scan in constant folding.
  *
  * Errors  NOMEM. What is wrong in a body is added to the folding's problems, or left to

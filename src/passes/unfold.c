@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* unfold.c: puts layers whose inputs are all constant back into the graph.
  *
  * A product of a table of positions, or of learned queries where the batch is fixed, is constant,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* widen_halves.c: compute in float32 what a file has in float16 or bfloat16.
  *
  * Runtimes without kernels for halves do the same (ONNX Runtime on a CPU), and gradients, integer

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* accuracy_goal.h: find the smallest and fastest choice of codebooks that meets an accuracy goal.
  *
  * Each layer has a ladder: the codebooks from narrow to wide, then an input of 16 bits where the

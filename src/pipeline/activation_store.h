@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* activation_store.h: activations of all calibration samples at one node of the network.
  *
  * A generation has, for each batch, the tensors that are live before a node. For each batch

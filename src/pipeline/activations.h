@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* activations.h: the quantized activations of a run.
  *
  * The pairs are inserted into the graph before anything is measured, so that each layer is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* adam.h: Adam on one array of parameters.
  *
  * Source  Kingma, Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015,

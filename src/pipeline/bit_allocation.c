@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bit_allocation.c: choose a codebook for each layer, within a budget.
  *
  * The effect of a codebook on a layer is its effect at the network's outputs when only this

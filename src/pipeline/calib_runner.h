@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* calib_runner.h: runs a network over all calibration samples, a batch at a time, up to
  * layer after layer, while the layers that it has passed are changed.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* checkpoint.h: the layers that a run has fitted so far, on disk, so that a run that was ended
  * goes on where it was.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* codebook_projection.h: estimate what each codebook of each layer does to the network's outputs,
  * from the gradients of a few backward passes instead of one run per codebook and layer.
  *

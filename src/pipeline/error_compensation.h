@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* error_compensation.h: the target of a layer whose input already has errors.
  *
  * With y the columns of the layer's input in the float network and y^ those in the

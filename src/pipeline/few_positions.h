@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* few_positions.h: error compensation of a layer with fewer positions than columns.
  *
  * Then C = E[y^ y^'] (error_compensation.h) has no full rank, and positions are cheaper to solve

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fine_tune.c: fine-tune all fitted layers together, by gradients of a distillation loss.
  *
  * Solves  min mean over outputs of |y - t|^2 / |t|^2, y the outputs of the quantized network

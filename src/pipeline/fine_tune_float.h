@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fine_tune_float.h: parameters of a layer that is still float while earlier layers have their
  * codes.
  *

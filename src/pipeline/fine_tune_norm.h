@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fine_tune_norm.h: scales and biases of normalizations as parameters of fine-tuning.
  *
  * Scale   g = g0 (1 + s)

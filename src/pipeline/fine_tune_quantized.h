@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fine_tune_quantized.h: parameters of a fitted layer that fine-tuning changes.
  *
  * Scales  a = a0 (1 + s), so that one rate serves scales of any size

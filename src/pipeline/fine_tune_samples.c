@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline/fine_tune_samples.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fine_tune_samples.h: batches of calibration samples for fine-tuning, and the held-out ones.
  *
  * The samples are split as in holdout.h. The others are drawn in an order that is shuffled

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fit_prediction.h: how long a quantization will take, before it begins. */
 #ifndef LDNQ_PIPELINE_FIT_PREDICTION_H
 #define LDNQ_PIPELINE_FIT_PREDICTION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fit_table.c: round the tables that ids look rows up in.
  *
  * No sample says which error of a row matters less, so that codes and scales are those nearest to

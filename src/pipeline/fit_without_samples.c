@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fit_without_samples.c: round a layer that no sample reaches: there are none, or all take other
  * branches.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fit_work.c: how far fitting the layers is, in work: multiplications of 32 bits in a product, and
  * what else takes as long. The work of each layer is known before the first one. */
 #include <math.h>

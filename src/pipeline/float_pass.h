@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* float_pass.h: one run of the float network over all samples, a batch at a time.
  *
  * Memory  each value is freed after its last use, so that it does not grow with the samples

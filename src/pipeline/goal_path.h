@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* goal_path.h: the order in which layers go up their ladders, by the error that a move takes away
  * for what it costs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* holdout.h: the validation split of the calibration samples.
  *
  * Samples come in blocks of up to ten, which are also the batches of the calibration

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* input_means.h: mean and power of the columns of every layer's input, from one pass of the
  * float network over the samples.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* knapsack.h: choose one item per row with the least sum of errors within a budget of costs
  * (the multiple-choice knapsack problem). */
 #ifndef LDNQ_PIPELINE_KNAPSACK_H

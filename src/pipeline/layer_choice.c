@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer_choice.c: whether a layer is fitted, fitted with damping, or rounded, by samples that the
  * candidates were not fitted to.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer_choice.h: whether a layer is fitted, fitted with damping, or rounded.
  *
  * Errors  NUMERIC (those of the solvers), NOMEM

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer_fitting.h: the fit of one layer after the other, as the files of its steps see it.
  *
  * quantize_layers.c is the algorithm; layer_statistics.c has its steps 1 and 2, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer_moments.h: all sums over a layer's input that its problem needs: the statistics and,
  * with error compensation, the cross moments with the float network.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* memory_need.h: the memory that quantizing a network takes, before the work begins.
  *
  * Units   bytes; symbols of shapes, such as the batch, count as 1

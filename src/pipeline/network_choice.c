@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Whether the network keeps its fitted layers, by its output on samples that none was fitted to.
  *
  * A layer's squared error counts loud samples and outputs most; what follows it, such as a Log, may

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* output_estimate.h: predict the error of a network's outputs from the change that quantization
  * makes in each layer and in each activation.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pipeline.h: quantize a graph layer by layer, on a few calibration samples.
  *
  * The layers are fitted once, in the order of the graph. For each layer the quantizer

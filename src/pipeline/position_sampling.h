@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* position_sampling.h: a part of the positions of a layer's call, evenly spread over its
  * samples and their pixels.
  *

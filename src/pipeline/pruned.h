@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pruned.h: the zeros of a pruned weight, which quantization keeps.
  *
  * A code other than 0 would fill the pattern that a runtime saves work by, as 2 of 4.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize.c: prepares a run of the quantizer and calls its stages. */
 #include <math.h>
 

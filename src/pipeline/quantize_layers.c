@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize_layers.c: fit the codes of all layers, one after the other, from the network's
  * inputs to its outputs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantizer.h: one run of ldnq_quantize_graph, as its stages see it.
  *
  * quantize.c prepares the run and calls the stages in their order; quantize_layers.c fits the

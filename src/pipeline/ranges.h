@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ranges.h: finds the range of every activation that has a Q/DQ pair.
  *
  * Each activation has an observer of a fixed size, which sees the values that the float

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* select.h: which layers a run quantizes, by the options skip and only. */
 #ifndef LDNQ_PIPELINE_SELECT_H
 #define LDNQ_PIPELINE_SELECT_H

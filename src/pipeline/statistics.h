@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* statistics.h: the moments of a layer's input, which define the quadratic that solvers
  * minimize.
  *

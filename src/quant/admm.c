@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ADMM on the centred quadratic, preconditioned, with a penalty that grows.
  *
  * Solves  the quadratic of quant.h with the bias eliminated, C = H - m m', by iterating

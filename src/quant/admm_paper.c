@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The paper's solver: ADMM on one layer's quadratic.
  *
  * Solves  the quadratic of quant.h, by iterating

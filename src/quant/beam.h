@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* beam.h: beam search for the codes of a row: GPTQ with several branches.
  *
  * Solves  min over codes q of  (a q - w)' (H + damping) (a q - w)  for each row, at given

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The solvers cd, beam and best: searches after one another, each from the best solution so
  * far, and the best per row (per layer, where rows share a scale) is kept.
  *

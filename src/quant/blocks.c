@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "quant/blocks.h"
 
 /* Sorts the columns by block, by counting. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* blocks.h: the columns of each block, for problems with several scales per row. */
 #ifndef LDNQ_QUANT_BLOCKS_H
 #define LDNQ_QUANT_BLOCKS_H

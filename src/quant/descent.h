@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* descent.h: coordinate descent on codes and scales.
  *
  * Solves  min over codes q, scale a of  (a q - w)' H (a q - w)  for each row, or of the sum

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* exact.h: the best codes of short rows, by a search over all of them.
  *
  * Solves  min over codes q of  (a q - w)' H (a q - w), exactly, for several scales a around

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* GPTQ: rounds one column at a time and lets the columns not yet rounded compensate.
  *
  * Solves  the quadratic of quant.h, greedily. For each column i

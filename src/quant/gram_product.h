@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gram_product.h: products with a Gram matrix, from its positions where these are few.
  *
  * Solves  X H with H = Y'Y / P + diag(added) - m m'. Two products with Y take 4 M K P operations,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* inverse.h: the inverse Cholesky factor of H, for solvers that round one column at a time.
  *
  * Solves  X = L^-1 with L L' = H + damping, the columns permuted by ascending variance, so

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The start of most solvers: the a q nearest to the weight.
  *
  * Solves  min over codes q, scales a of  sum |a q - w|^2  over the weights under each

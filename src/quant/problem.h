@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* problem.h: what every solver needs of a layer's problem: the check of its numbers, the
  * pieces of rows that threads work on, and the objective.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* project.h: the projection of a vector to the set { a q }.
  *
  * Solves  min over scale a > 0 and codes q of  sum_s weight_s |v_s - a q_s|^2

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant.h: codebooks, and solvers that fit codebook weights to one layer's quadratic.
  *
  * Solves  min over codes q and scales a of

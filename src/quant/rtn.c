@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Round to nearest: the baseline that uses no data.
  *
  * Solves  nothing: a = max |w| / the largest code, q = the code nearest to w / a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* scale_choice.c: rounding with the scale that suits the layer's input.
  *
  * Solves  per row, the smaller objective of two roundings: with the scales of least squares,

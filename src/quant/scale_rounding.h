@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* scale_rounding.h: scales in a narrower format, for kernels that shift and for halves.
  *
  * Solves  the quadratic of quant.h with scales of a format. A scale that was found without this

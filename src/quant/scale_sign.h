@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* scale_sign.h: rows whose scale is negative.
  *
  * int4 has codes from -8 to 7. A row whose largest weight is positive uses all of them with a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* solver.h: what the solver files offer to the frame in solver.c.
  *
  * A solver is a start and, unless it stops there, an improve: a function that changes the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* axis.h: an axis of a chart: its range, and labelled ticks at round numbers.
  *
  * A range that is not finite, or empty, is replaced by one that can be shown.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* buffer.h: a growing buffer of bytes. A failed allocation sets `failed`, and all later calls
  * do nothing: a writer of many pieces checks once, at the end.
  *

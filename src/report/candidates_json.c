@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* candidates_json.c: writes the JSON that candidates.schema.json describes. */
 #include "report/report.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* canvas.h: a small antialiased canvas with a transparent background.
  *
  * Shapes are added to a mask first, so that overlapping shapes of one translucent colour don't

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* diff_json.c: writes the JSON that diff.schema.json describes. All static functions return false
  * when memory is out. */
 #include "report/report.h"

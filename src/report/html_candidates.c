@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_candidates.c: several quantized files against one float model, side by side. */
 #include <math.h>
 

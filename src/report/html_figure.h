@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_figure.h: writes a chart as a figure of the page: the picture, and around it ticks, titles
  * and legend as text. Memory that is out shows in out->failed. */
 #ifndef LDNQ_REPORT_HTML_FIGURE_H

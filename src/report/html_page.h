@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_page.h: the sections of the page in their order, one file html_*.c each. A section
  * without content writes nothing. */
 #ifndef LDNQ_REPORT_HTML_PAGE_H

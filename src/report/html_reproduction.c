@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_reproduction.c: what made the quantized file, to be copied. */
 #include "report/html_page.h"
 #include "report/html_write.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_samples.c: the samples that the quantized network answers in another way. */
 #include "report/html_page.h"
 #include "report/html_write.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_strip.c: the layers in the order of execution as a strip of small pictures: a box a layer,
  * with its type and its error as a colour, and a diamond where its input is quantized. */
 #include <math.h>

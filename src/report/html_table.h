@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_table.h: writes tables that page.js sorts on a click. A column is a record with a function
  * that returns the value of a row.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_verdict.c: the page begins with a decision, and with what it rests on. */
 #include <math.h>
 #include <string.h>

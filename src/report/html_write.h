@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* html_write.h: appends pieces of HTML to a buffer. Every string of a model goes through
  * ldnq_html_write_text; only our own texts are HTML already.
  */

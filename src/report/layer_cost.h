@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer_cost.h: what a layer costs the outputs, and what one more step of bits would change. */
 #ifndef LDNQ_REPORT_LAYER_COST_H
 #define LDNQ_REPORT_LAYER_COST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot.h: the charts of the report. A plot draws marks and grid lines on a canvas; the page
  * writes ticks and titles around the picture as text.
  *

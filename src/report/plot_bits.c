@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_bits.c: bits per weight by layer, scales and zero points included. */
 #include "report/plot.h"
 

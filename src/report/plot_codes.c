@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_codes.c: how often each code occurs. Codes at the ends that never occur waste bits. */
 #include "report/plot.h"
 

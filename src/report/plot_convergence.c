@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_convergence.c: the objective of the solver's best codes over its iterations. */
 #include "report/plot.h"
 

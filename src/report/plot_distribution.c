@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_distribution.c: histograms of a layer's weight in both files. Counts are on a log scale:
  * a few codes collect what the float weight has distributed over all bins. */
 #include "report/plot.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_error.c: the error of each layer alone, and of the network up to it. */
 #include "report/plot.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_estimate.c: the part of each layer in the estimated error of the outputs. */
 #include "report/plot.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_goal.c: the files that were tried for an accuracy goal, accuracy over size. */
 #include "report/plot.h"
 

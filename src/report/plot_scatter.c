@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_scatter.c: the quantized over the float weight, element by element. */
 #include "report/plot.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plot_sizes.c: bytes of each layer's weight in both files. */
 #include "report/plot.h"
 

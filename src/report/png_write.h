@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* png_write.h: encodes pixels as a PNG file.
  *
  * Pictures of up to 256 colours get a palette. No time and no text is written: the bytes depend

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report.h: writes the result of a comparison as JSON and as an HTML page.
  *
  * Both depend on the comparison alone: the same comparison gives the same bytes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* verdict.h: whether the quantized network can take the float one's place, in words.
  *
  * Limits that the caller has set decide; without them, the worst output does, by its agreement

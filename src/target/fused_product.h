@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fused_product.h: which layers a target computes in one kernel that reads float activations and
  * the codes of the weight, such as ONNX Runtime's MatMulNBits. */
 #ifndef LDNQ_TARGET_FUSED_PRODUCT_H

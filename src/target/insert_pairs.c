@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* insert_pairs.c: the Q/DQ nodes of a placement, as nodes of the graph. */
 #include "target/placement.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* integer_nodes.c: which nodes of a graph compute on codes for a target. */
 #include "target/placement_workspace.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lint.c: the table of rules, and which of them each node is checked against. */
 #include "target/lint_check.h"
 

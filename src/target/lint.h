@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lint.h: what in a QDQ model keeps a target from running it on integers.
  *
  * Works on files of any tool: the graph as imported and folded (ldnq_pass_bind_and_fold), in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lint_check.h: what the rules of ldnq_lint_run share.
  *
  * A rule is a row of the table in lint.c and a function here, which reports what breaks it:

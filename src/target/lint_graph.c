@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lint_graph.c: what the Q and DQ nodes around a node say. */
 #include "target/lint_check.h"
 

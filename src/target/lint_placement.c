@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lint_placement.c: the rules of which tensors have a Q/DQ pair, and of the whole model. */
 #include "target/lint_check.h"
 

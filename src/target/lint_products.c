@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lint_products.c: rules of layers whose weight alone has codes. */
 #include "target/lint_check.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lint_scales.c: the rules of scales and zero points of activations. */
 #include "target/lint_check.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lint_weights.c: the rules of weights and biases. */
 #include "target/lint_check.h"
 

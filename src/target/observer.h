@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* observer.h: which values an activation takes, in a fixed amount of memory, and the range
  * of reals that its codes should cover.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* operator_rules.h: short forms of the rules in a target's table.
  *
  * `inputs` is the bit mask of struct ldnq_operator_rule's data_inputs.

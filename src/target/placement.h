@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* placement.h: which activations of a graph get a Q/DQ pair for a target, and which of
  * them share a scale.
  *

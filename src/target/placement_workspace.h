@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* placement_workspace.h: what the steps of ldnq_placement_make share. */
 #ifndef LDNQ_TARGET_PLACEMENT_WORKSPACE_H
 #define LDNQ_TARGET_PLACEMENT_WORKSPACE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* scale.c: from a range of reals to the scale and zero point of integer codes. */
 #include "target/placement.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target.h: what a runtime expects of a QDQ file, as data.
  *
  * A target is one record in one file (target_NAME.c) and one line in the table of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target_openvino.c: OpenVINO on a CPU and its NPU.
  *
  * Source: openvinotoolkit/nncf, the hardware setups of CPU and NPU and the ONNX metatype

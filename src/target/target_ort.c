@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target_ort.c: ONNX Runtime on a CPU (x64 and ARM).
  *
  * Sources: onnxruntime, core/optimizer/qdq_transformer/selectors_actions

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target_pow2.c: integer kernels that shift: ESP-DL, Vitis AI's XINT8.
  *
  * Sources: espressif/esp-ppq, quantizer/EspdlQuantizer.py; the XINT8 rules of Vitis AI. int8

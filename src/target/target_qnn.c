@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target_qnn.c: Qualcomm QNN (HTP), through ONNX Runtime's execution provider.
  *
  * Source: onnxruntime-qnn, execution_providers/qnn/quant_config.py and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target_tensorrt.c: NVIDIA TensorRT 10 and 11.
  *
  * Source: NVIDIA's documentation of quantized types ("Working with quantized types") and

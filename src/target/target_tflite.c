@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target_tflite.c: LiteRT (TensorFlow Lite), after a conversion of the QDQ file.
  *
  * Source: the TensorFlow Lite 8-bit quantization specification and ai-edge-quantizer's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* target_weights.c: weights alone: the smallest change to a file, for runtimes that
  * dequantize weights when they load or run a model. */
 #include "target/target.h"

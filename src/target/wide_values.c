@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* wide_values.c: which pairs of a placement have 16 bits beside others of 8, and the second pairs
  * that convert between them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* api_fixture.h: models, samples and options for the tests of jobs. */
 #ifndef LDNQ_TESTS_API_FIXTURE_H
 #define LDNQ_TESTS_API_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accuracy goals on samples and by a score of the caller's. */
 #include "api_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs with a checkpoint that end early, wherever that is: the folder is always one to go on in,
  * and going on writes the bytes of a run that was not ended. */
 #include "api_fixture.h"

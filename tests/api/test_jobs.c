@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs: bytes for files, samples from memory for samples from files, what a canceled job leaves
  * behind, and what happens when memory is out. */
 #include "api_fixture.h"

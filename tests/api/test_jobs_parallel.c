@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Two jobs in two threads of one process write the bytes that one alone writes. */
 #include "api_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Options by name: what is accepted, what the messages say, and that a handle is always whole. */
 #include "test.h"
 

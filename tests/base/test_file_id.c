@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Files under several paths: links, relative paths, files that do not exist yet, devices. */
 #include "test.h"
 

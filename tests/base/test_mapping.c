@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory whose contents are in a file: its pages go and come back. */
 #include "test.h"
 

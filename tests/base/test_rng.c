@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The known values are those of the generator's reference implementation,
  * https://prng.di.unimi.it/splitmix64.c */
 #include "test.h"

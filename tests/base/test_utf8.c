@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is UTF-8 and what is not, after the Unicode standard's table 3-7. */
 #include "test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* damage.h: files cut short and bits turned over; memory that runs out. */
 #ifndef TESTS_CALIB_DAMAGE_H
 #define TESTS_CALIB_DAMAGE_H

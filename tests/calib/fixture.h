@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fixture.h: what the tests of calib share: a folder that goes away again, files
  * in it, and graphs that are nothing but inputs. */
 #ifndef TESTS_CALIB_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* npz_files.h: .npz files made for a test. */
 #ifndef TESTS_CALIB_NPZ_FILES_H
 #define TESTS_CALIB_NPZ_FILES_H

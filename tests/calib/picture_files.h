@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* picture_files.h: PNG and JPEG files made for a test. */
 #ifndef TESTS_CALIB_PICTURE_FILES_H
 #define TESTS_CALIB_PICTURE_FILES_H

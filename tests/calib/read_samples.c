@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* read_samples.c: the samples of a source as one .npy array, for tests in Python.
  *
  * read_samples DATA C H W OUT.npy [--resize N] [--crop N] [--scale X] [--mean X,X,X]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "damage.h"
 
 /* A serialized TensorProto of floats 0, 1, 2 ... + first: dims (1), data_type (2)

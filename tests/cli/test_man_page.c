@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_man_page.c: text that roff would read as a request or an escape. What tools make of the
  * real pages is tested in tests/python/test_manual.py. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the program prints of a job's progress, by a clock of the test's own. */
 #define _GNU_SOURCE /* usleep */
 #include "test.h"

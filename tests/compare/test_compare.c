@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Two files compared through the public header alone. */
 #include "test.h"
 #include "with_blas.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Nodes are paired and layers matched, however the other file was changed. */
 #include "graph_build.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The form of a quantized table becomes a Gather of a dequantized table: the same numbers. */
 #include "graph_build.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rewrite_operators IN OUT TARGET: loads a model, rewrites its operators for the target, and
  * saves it without quantizing anything; exits with the status. For the tests in tests/python. */
 #include <stdio.h>

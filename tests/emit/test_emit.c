@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is written: the type of the codes, the opset, and nothing that was there
  * lost or taken twice. */
 #include "test.h"

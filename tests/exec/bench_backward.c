@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bench_backward.c: times gradients for tools/bench; not a test.
  *
  * usage: bench_backward MODEL INPUT.npy THREADS MAX_BYTES

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bench_forward.c: times forward passes for tools/bench; not a test.
  *
  * usage: bench_forward MODEL INPUT.npy OUTPUT.npy THREADS

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grad_case.c: computes gradients of the cases that tests/python/gradients.py writes.
  *
  *   grad_case [--threads N] [--max-bytes N] [--passes] DIR...

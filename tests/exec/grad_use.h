@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* grad_use.h: gradients of graphs made by hand, for the tests of exec. */
 #ifndef TESTS_EXEC_GRAD_USE_H
 #define TESTS_EXEC_GRAD_USE_H

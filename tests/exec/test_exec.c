@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The executor: values live as long as they are read, and no longer. */
 #include "graph_build.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gradients: which nodes they pass, and what adds up where. That the numbers are right
  * is shown by tests/python/test_gradients.py. */
 #include "exec/grad_use.h"

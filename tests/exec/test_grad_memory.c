@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept for gradients, and for how long; and that no ceiling and no number of
  * threads changes a bit of them. */
 #include "exec/grad_use.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* QuantizeLinear and DequantizeLinear fused by the executor, against the two operators. The
  * executor runs these one after the other where the caller retains the codes. */
 #include "exec/grad_use.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz.h: what the fuzz targets share.
  *
  * A target is a file with LLVMFuzzerTestOneInput. It is linked twice: with libFuzzer (tools/fuzz)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_diff.c: two models are compared on random samples, with the page.
  *
  * Input  length of the first model (4 bytes, little-endian), the first model, the second model,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_model.c: a model is loaded, imported, run on small inputs, and saved; then the saved one
  * has to load. The whole input is the model. */
 #include "fuzz.h"

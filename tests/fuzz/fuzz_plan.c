@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_plan.c: options as text, and a plan in JSON, for a small network.
  *
  * Input  lines NAME=VALUE, a NUL, the plan; without a NUL there is no plan

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_quantize.c: a model is quantized on random samples; what is written has to load, and lint
  * has to understand it.
  *

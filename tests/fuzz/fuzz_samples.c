@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_samples.c: readers of samples and of external data.
  *
  * Input  kind (1 byte), input of the model (1 byte), contents

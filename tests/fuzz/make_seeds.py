@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seeds for the fuzz targets: ONNX's node cases and small networks.
 
     make_seeds.py FOLDER PROGRAM [STEP]    writes FOLDER/TARGET/*, for each target

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mutate_model.c: libFuzzer's mutator for inputs that hold a ModelProto.
  *
  * A change of bytes at random mostly breaks the wire format, which hides everything behind the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mutate_model.h: changes to a serialized ModelProto, for libFuzzer's custom mutators. */
 #ifndef TESTS_FUZZ_MUTATE_MODEL_H
 #define TESTS_FUZZ_MUTATE_MODEL_H

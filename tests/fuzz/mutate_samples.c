@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mutate_samples.c: libFuzzer's mutator for files of samples. The checksums of PNG chunks are
  * corrected after each change, as libpng stops at a wrong one. */
 #include <stdbool.h>

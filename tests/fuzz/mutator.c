@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mutator.c: libFuzzer's custom mutator and crossover for the targets whose input is a header and
  * a model, or two. MODEL_HEADER is the header's size; with TWO_MODELS the header is the length of
  * the first model. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* replay.c: runs a fuzz target on the files that the arguments name, and on those in folders that
  * they name. */
 #include <dirent.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Installs into a prefix, and builds tools/examples/quantize.c against what is there, as C and
 as C++, shared and static. Speaks TAP.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* graphs.h: graphs made by hand for the tests of ir. */
 #ifndef TESTS_IR_GRAPHS_H
 #define TESTS_IR_GRAPHS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The numbers and widths are those of ONNX's TensorProto.DataType. */
 #include "test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer_kinds.h: the operators with a weight, each in all layouts of the weight. The index of
  * an element is written out anew here, from the shapes of the operators' documentation. */
 #ifndef LDNQ_TESTS_LAYER_KINDS_H

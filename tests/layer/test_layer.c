@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which nodes of a graph are layers, as which matrices, and why some can't be quantized. */
 #include "layer/layer_kinds.h"
 #include "with_blas.h"

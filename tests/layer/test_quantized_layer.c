@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Codes and scales in matrix order, and the node that computes with them. */
 #include "layer/layer_kinds.h"
 #include "with_blas.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products against a plain triple loop. */
 #include "test.h"
 #include "with_blas.h"

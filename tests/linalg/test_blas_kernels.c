@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which kernels OpenBLAS runs, and that they can be changed after it has started. */
 #define _GNU_SOURCE
 #include "test.h"

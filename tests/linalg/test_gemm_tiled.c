@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products with bias and clamp against a plain loop in double, in all of the
  * processor's implementations. */
 #include "test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accuracy of a network against another on labelled samples, and goals. */
 #include "graph_build.h"
 

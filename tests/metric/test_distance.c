@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Distances between tensors, and metrics of outputs. */
 #include "test.h"
 

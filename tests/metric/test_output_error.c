@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The error of the network's outputs that a run reports. */
 #include "pipeline/network.h"
 

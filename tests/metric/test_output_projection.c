@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Random projections of the outputs' Jacobian, on graphs whose Jacobian is known. */
 #include "graph_build.h"
 

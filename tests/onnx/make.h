@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* make.h: models made piece by piece, for the tests of room onnx. */
 #ifndef TESTS_ONNX_MAKE_H
 #define TESTS_ONNX_MAKE_H

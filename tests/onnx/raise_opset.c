@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* raise_opset IN OUT OPSET: loads a model, raises its opset (0: leaves it), and
  * saves it; exits with the status. raise_opset --table prints what the converter
  * thinks of each operator. For the tests in tests/python. */

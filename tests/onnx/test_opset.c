@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What tests/python/test_opset.py, which needs ONNX Runtime, does not see. */
 #include "make.h"
 

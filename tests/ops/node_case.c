@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* node_case.c: runs test cases in ONNX's layout and says how each one went.
  *
  *   node_case [--relative N] DIR...

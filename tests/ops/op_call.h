@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* op_call.h: one node called by hand, for tests of operators. */
 #ifndef TESTS_OPS_OP_CALL_H
 #define TESTS_OPS_OP_CALL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What operators refuse, with a message and without a crash. */
 #include "op_call.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What operators do ahead of data, where sizes are symbols and contents unknown. */
 #include "op_call.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The table of operators, and the arithmetic that they share. */
 #include "op_call.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* use.h: one use of one operator, made by hand: attributes, tensors, infer and
  * forward, without a graph. Buffers have exactly the sizes asked for, so that the
  * sanitizers see a step beyond them. */

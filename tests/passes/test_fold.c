@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Shapes ahead of data, and constants out of nodes. */
 #include "graph_build.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Memory that runs out at any allocation of the passes. */
 #include "graph_build.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Binding, BatchNormalization, dead code. */
 #include "graph_build.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* value_shapes.c: what is known of each value of models before data come.
  *
  *   value_shapes MODEL...

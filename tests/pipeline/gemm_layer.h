@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gemm_layer.h: a graph of one Gemm, whose weight lies as (K, M), as the layer that it is. */
 #ifndef LDNQ_TESTS_PIPELINE_GEMM_LAYER_H
 #define LDNQ_TESTS_PIPELINE_GEMM_LAYER_H

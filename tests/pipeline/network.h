@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* network.h: a small network with every kind of layer, and samples for it, for the tests
  * of the pipeline. */
 #ifndef LDNQ_TESTS_PIPELINE_NETWORK_H

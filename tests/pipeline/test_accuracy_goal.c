@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Accuracy goals: the path up the ladders, and the search along it. */
 #include "pipeline/network.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Adam against algorithm 1 of its paper, in double. */
 #include "test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mixed precision: bit allocations within a budget, and quantization by a plan. */
 #include "pipeline/network.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The records of fitted layers: what is read has the bits of what was written, and a file that
  * differs in any byte, ends early, or belongs elsewhere is never read. */
 #include "gemm_layer.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Error compensation against plain loops, and its strength from held-out samples. */
 #include "graph_build.h"
 #include "with_blas.h"

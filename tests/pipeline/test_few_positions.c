@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Error compensation by the products of positions against that by the products of columns. */
 #include "graph_build.h"
 #include "with_blas.h"

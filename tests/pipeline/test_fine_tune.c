@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fine-tuning of the whole network, measured on the held-out samples. */
 #include "pipeline/network.h"
 

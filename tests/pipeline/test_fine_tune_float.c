@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fine-tuning of layers that are still float. */
 #include "test.h"
 

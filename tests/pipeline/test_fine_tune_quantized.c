@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Fine-tuning of one fitted layer: its start, its gradients, its best state. */
 #include "gemm_layer.h"
 

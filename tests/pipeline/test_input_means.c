@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Mean and power of a layer's columns from sums over samples, against the Gram matrix. */
 #include "graph_build.h"
 #include "with_blas.h"

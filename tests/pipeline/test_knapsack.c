@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The knapsack against all combinations. */
 #include "test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A fitted layer is never worse than rounding on samples that it has not seen, but for the chance
  * that few held-out samples leave: random layers, sample counts, spectra, codebooks. */
 #include "pipeline/network.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The estimate of the outputs' error, on networks whose Jacobian is known. */
 #include "pipeline/network.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A whole quantization: which layers it fits, from which statistics, and the graph afterwards. */
 #include "pipeline/network.h"
 

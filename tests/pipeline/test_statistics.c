@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Statistics of a layer's input, against plain loops in double. */
 #include "graph_build.h"
 #include "with_blas.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks for comparing whole gradients with PyTorch's, with random weights; and ONNX
 files of convolutional networks as functions of torch."""
 

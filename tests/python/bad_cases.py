@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bad input, case by case.
 
 Each case is a function of a folder that puts files there and gives the arguments,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A headless Chromium, driven through Debian's chromedriver; nothing is fetched."""
 
 import os

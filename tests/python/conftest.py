@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real networks, as fixtures that skip where the files are not there."""
 
 import pytest

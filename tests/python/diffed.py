@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of `ldnq diff` share: other tools' files, other names, values laid bare."""
 
 import logging

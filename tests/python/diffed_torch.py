@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small network and its fake-quantized twin, as PyTorch exports them."""
 
 import warnings

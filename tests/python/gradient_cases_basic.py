@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Relu, and the arithmetic that broadcasts."""
 
 from gradients import Case, away, node, normal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators of one element, arithmetic that broadcasts, Reduce, and all that moves
 elements about."""
 

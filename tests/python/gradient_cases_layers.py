@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convolutions, products, normalizations, poolings, Resize, Softmax, and the pairs of
 QuantizeLinear and DequantizeLinear.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What samples images and lays them out; references are torch's, and linear maps."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LSTM, GRU, RNN, Attention, RotaryEmbedding, RMSNormalization."""
 
 import numpy as np

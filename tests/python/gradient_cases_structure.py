@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transposed convolutions, contractions, indices, and what moves or bends elements.
 
 The references that ONNX's evaluator computes wrong, or in float32, are written here.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gradients of small graphs against finite differences in double.
 
 A case is one node or a few, with data for its inputs:

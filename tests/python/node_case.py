@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Test cases in ONNX's layout: written to folders, and run by the program node_case.
 
 The program comes from the sanitized build where there is one.

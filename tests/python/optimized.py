@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ONNX Runtime makes of a QDQ file: which kernels compute on codes, which on floats, and
 where it converts between them."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the tests of `ldnq quantize` share: running it, and all that a written file promises."""
 
 import re

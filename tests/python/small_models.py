@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small models, one for each way in which a weight or its layer may lie in a file.
 
 Each function gives (model, shape of a sample or of one an input, number of weights

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the suites of the program share: its runs, ONNX Runtime, pictures, small models."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small networks for the tests of --target, and how a written file is read and broken.
 
 Each function gives (model, shape of a sample). Layers have 16 channels or more, so that no target

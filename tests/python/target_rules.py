@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules of each target: what must hold in the file that quantize writes, a change that breaks
 it, and the name under which lint reports that. The tests are in test_target_rules.py."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy goals: --max-drop, --min-agreement, --min-sqnr; what is written, from what samples, and
 that the plan writes it again."""
 

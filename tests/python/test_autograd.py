@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gradients of whole networks against PyTorch's autograd in double, and that neither
 a ceiling nor the number of threads changes a bit of them."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bad input: one line that says what is wrong, an exit code of its class, no file.
 
 All tests run with the plain program, and with the sanitized one where

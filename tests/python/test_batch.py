@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples run together only where the network computes each of them on its own.
 
 The reference is the same network with a declared batch of 1, whose codes must be the same bits."""

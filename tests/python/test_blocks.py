@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scales along the inputs: --granularity block, against the file's own arithmetic and ONNX
 Runtime."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers in the bodies of If, Loop and Scan: fitted to the runs that take them, and written back
 into their bodies.
 

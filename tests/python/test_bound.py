@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The theorem's bound on the output's error, against bounds worked out here."""
 
 import numpy as np

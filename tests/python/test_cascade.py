@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """--cascade: after each layer those behind it learn to make up for it."""
 
 import json

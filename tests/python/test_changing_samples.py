@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples whose files change or vanish while a run reads them again and again."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs that go on with the layers that an earlier one has fitted: they write the bytes of a run
 that was never ended."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: help, usage errors, JSON, what is printed where, and progress."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Standard streams that are closed when the program starts: no file may get their descriptors,
 or what is printed lands in it."""
 

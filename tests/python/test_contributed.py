@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators that ONNX Runtime contributes: `ldnq run` computes what ONNX Runtime does, and `diff`
 and `inspect` see the codes in them."""
 

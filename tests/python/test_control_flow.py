@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """If, Loop and Scan against ONNX Runtime: made by hand, and by scripting torch modules."""
 
 import resource

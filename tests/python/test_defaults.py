@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `ldnq quantize MODEL -o OUT --calib PATH` does with no other option: a file of 8-bit codes
 that ONNX Runtime computes on integers, made in little time and memory."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ldnq diff`: what it says of two files against what numpy and ONNX Runtime say, and that
 it finds each node again whichever tool wrote the other file."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distillation: all layers learned together, towards the float network's outputs."""
 
 

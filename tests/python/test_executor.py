@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ldnq run` and `ldnq eval` against ONNX Runtime, on the project's and on real networks."""
 
 import functools

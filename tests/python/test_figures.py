@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of accuracy and size: what they are measured on, what they are called, and whether they
 hold on samples that the program has not seen."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators that can't be executed: the layers upstream are fitted, the rest is left as it is."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Functions of the model: computed as ONNX Runtime does; inlined where they have layers."""
 
 import numpy as np

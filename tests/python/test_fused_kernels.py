@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files for ONNX Runtime: which kernels of whole networks it runs on integers, why others are in
 float, and that it computes what `ldnq run` does.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files that quantize writes keep their bytes from one commit to the next.
 
 golden_files.json holds the hashes of the small cases of tools/compare-files, for each set of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gradients where differences don't reach: far out, at the ends of a function's domain,
 at bends. What is expected are limits, or what PyTorch settled on."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every operator's backward against finite differences in double. The cases are in
 gradient_cases_*.py beside this file, each with a list CASES."""
 

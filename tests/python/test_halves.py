@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models in float16 and bfloat16: computed in float32, written back in the types of the file."""
 
 import contextlib

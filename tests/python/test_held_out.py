@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layers and networks are never worse than plain rounding on samples that were not fitted."""
 
 import json

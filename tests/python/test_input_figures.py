@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A forgotten --mean shows: the inputs' mean and deviation are told, with a warning for pictures
 that do not look normalized, and none for inputs of another form."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """--calib and --data, given more than once, are one set: all samples, in their order."""
 
 import shutil

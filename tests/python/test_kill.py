@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run that is killed at random moments, with everything that it can write: there is never half a
 file, and what is there goes on to the bytes of a run that was never ended.
 

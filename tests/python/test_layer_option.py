@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """--layer PATTERN=CODEBOOK: the codebook of single layers, for people who know."""
 
 import json

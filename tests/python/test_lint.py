@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ldnq lint: files of ONNX Runtime's quantize_static and of ours, and files broken on purpose, whose
 findings ONNX Runtime's optimized graph confirms."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is told of a quantization layer by layer: --log, --verbose, and the warning of too few
 samples."""
 

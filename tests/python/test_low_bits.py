@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights below 8 bits: what ONNX Runtime's optimizer makes of them (MatMulNBits or not), what it
 then computes, the type of the codes, blocks, warnings and refusals.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Manual pages and completion, as the build makes them: complete, without warnings of the tools
 that read them, and working in the shells."""
 

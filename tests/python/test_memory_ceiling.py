@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The option max-mem: what quantizing takes does not grow with the samples, is predicted, and does
 not grow with the weights where they are in a file of their own."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits of memory and threads: whatever they are, the program ends by itself, with a message."""
 
 import resource

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages say what is at fault: the operator once, with its number; the sample and the value."""
 
 import numpy as np

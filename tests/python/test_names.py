@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names that are not UTF-8 or that a terminal would obey: JSON stays valid, text harmless."""
 
 import json

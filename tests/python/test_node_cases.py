@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX's own node cases: each either passes, or needs what ldnq does not have.
 
 Prints (pytest -s) how many ran and passed, and what was left out by operator and

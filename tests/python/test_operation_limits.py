@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small files whose attributes ask for work that would not end: it is bounded by inputs and
 outputs, or refused with the node and the number of operations."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators on random shapes and attributes give what ONNX Runtime gives.
 
 Each generator draws a node and its inputs from a fixed seed; what ONNX Runtime

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators that sample images, and lay them out, on random shapes and attributes give
 what ONNX Runtime gives."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LSTM, GRU, RNN, Attention and their like, and operators on codes, on random shapes and
 attributes give what ONNX Runtime gives."""
 

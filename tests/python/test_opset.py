@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Raising the opset keeps what a model computes, or refuses by name.
 
 Small models in an old opset are raised by the program, checked by onnx, and run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run writes is never what it reads: paths that lead to one file are refused before the
 work."""
 

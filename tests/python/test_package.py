@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Python package of tools/python over the shared library of the build."""
 
 import inspect

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Python package with modules, tensors and loaders of PyTorch."""
 
 import numpy as np

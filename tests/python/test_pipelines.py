@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people build pipelines of: the container, the GitHub action, the check before a commit."""
 
 import json

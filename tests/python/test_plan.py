@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mixed precision: --budget chooses each layer's codebook, --plan keeps the choice in a file."""
 
 import json

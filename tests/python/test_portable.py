@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files name the kernels that made them, and --portable writes the same bytes with any of
 OpenBLAS's kernels."""
 

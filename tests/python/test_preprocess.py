@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures go into a network as Pillow, torchvision and NumPy would put them there.
 
 The program tests/calib/read_samples of the build folder (LDNQ_BUILD, else build/)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Products whose weight is no plain matrix on the right: on the left, of several matrices, of the
 groups of a transposed convolution, an operand of Einsum, or in an
 operator of ONNX Runtime's optimizer."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Zeros of a pruned weight have the code 0, whatever solver and codebook: a pattern of 2 in 4 and
 what a runtime saves by it stay."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ldnq quantize`: what it writes is valid, runs in ONNX Runtime, and is what it promises."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ldnq quantize` leaves alone what it does not quantize, and what it does not understand."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators that move, window or contract: random cases against ONNX Runtime.
 
 As test_ops_random.py, whose drawing and checking this uses.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """W and R of LSTM, GRU and RNN are two layers of one node: by gate row, each fitted to its own
 input, R to the states of the calibration run."""
 

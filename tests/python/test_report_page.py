@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page and the JSON of a diff: what a browser makes of the one, and what the schema
 says to the other. Both come from tests/report/example_page, whose diffs are made by hand:
 names that are markup or no text, missing values, up to 300 layers."""

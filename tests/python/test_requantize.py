@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`ldnq quantize --requantize` takes a quantized file apart and quantizes all of it anew."""
 
 import numpy as np

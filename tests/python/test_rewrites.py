@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operators that are replaced for a target: the float network computes the same, by ONNX
 Runtime, and what does not fit stays as it is."""
 

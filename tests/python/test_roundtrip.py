@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is loaded and saved unchanged is the same model, whatever is in it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples of different shapes: pictures of several sizes, sentences of several lengths."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """proto/onnx.proto declares what the installed onnx package declares: no less, no more.
 
 protoc-c compiles our file to a descriptor, and onnx carries its own. Both are

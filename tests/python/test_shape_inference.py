@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Types and shapes before data come, against onnx.shape_inference.
 
 What both know must be the same, and ldnq must know no less: in the node cases that

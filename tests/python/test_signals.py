@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SIGINT and SIGTERM end a run where it can go on; a second one ends it at once. Nothing temporary
 stays."""
 

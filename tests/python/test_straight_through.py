@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """QuantizeLinear with DequantizeLinear behind it as a clipped straight-through estimator
 with learned steps, against torch's autograd in double: dx = dy inside of the range of
 codes and 0 beyond it; the scale gets round(v) - v inside, v = x / scale, and the last

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables that ids look rows up in: stored as codes, of which only the rows that were looked up are
 dequantized.
 

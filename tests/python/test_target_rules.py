@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules of each target, on the graphs that quantize writes for it: every rule is a test that
 fails when the rule is broken, and a finding of lint that names it."""
 

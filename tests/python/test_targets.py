@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """--target: files that a runtime computes on integers, against ONNX Runtime's optimized graph
 and its outputs, and the rules of the other targets against the written graph."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values that one scale of 8 bits ruins: where the target has kernels of 16 bits they get these, and
 all other codes keep 8; elsewhere they stay float."""
 

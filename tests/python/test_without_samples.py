@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """--calib none: weights are rounded, and nothing is said that only samples tell."""
 
 import json

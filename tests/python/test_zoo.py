@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks of the kinds that people export, by both of torch's exporters: run as ONNX
 Runtime runs them, and quantized to a file that it runs as `ldnq run` does.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zoo: small networks of the kinds that people export, with random weights.
 
 A family's file (zoo_*.py) writes its modules in plain torch.nn and names each as a

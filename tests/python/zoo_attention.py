@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zoo's networks of attention, and the mixer that does without."""
 
 import math

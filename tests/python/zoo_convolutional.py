@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zoo's classifiers of pictures that are made of convolutions."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports of the zoo's networks, made in processes of their own."""
 
 import contextlib

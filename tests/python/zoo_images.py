@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zoo's networks that make pictures or maps of pictures."""
 
 import torch

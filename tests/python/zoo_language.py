@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zoo's language models as people export them: with a cache, an encoder beside a decoder,
 experts, and recurrent ones."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zoo's networks for sound and text that walk along it: convolutions in one
 dimension, and recurrent ones."""
 

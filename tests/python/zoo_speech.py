@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The zoo's networks of speech that are made of other families: a recognizer with an encoder and
 a decoder, a separator; and a detector that ends with the choice of its boxes."""
 

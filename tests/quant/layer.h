@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layer.h: made-up layers for the solvers' tests, with the memory of a problem
  * and its solution in one place. */
 #ifndef TESTS_QUANT_LAYER_H

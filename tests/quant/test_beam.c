@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The search with several beginnings, against plain loops. */
 #include "test.h"
 #include "with_blas.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The solvers that combine others. */
 #include "test.h"
 #include "with_blas.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Coordinate descent, and the search over all codes, against plain loops. */
 #include "test.h"
 #include "with_blas.h"

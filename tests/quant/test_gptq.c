@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Against GPTQ written down plainly: one input at a time, with the inverse. */
 #include "test.h"
 #include "with_blas.h"

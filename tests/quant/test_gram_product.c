@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Products with a Gram matrix from few positions, against those with the matrix. */
 #include "test.h"
 #include "with_blas.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Negative scales: which rows get them, that they are the mirrored problem's solution, and what
  * they gain. */
 #include "test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every solver of the table promises. */
 #include "test.h"
 #include "with_blas.h"

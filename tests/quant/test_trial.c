@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Solutions that the caller measures, and those that share their start. */
 #include "test.h"
 #include "with_blas.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* example_page KIND FOLDER: writes FOLDER/page.html and FOLDER/diff.json of a diff that is
  * made by hand, for tests/python/test_report_page.py and for looking at. */
 #include "report/report.h"

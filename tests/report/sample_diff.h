@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sample_diff.h: a struct ldnq_diff made by hand, of as many layers as wanted, with
  * everything that a page must cope with: names that are not text, missing values. */
 #ifndef TESTS_SAMPLE_DIFF_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the schema can't say; tests/python/test_report_page.py holds the JSON against it. */
 #include "test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Charts drawn of diffs that are made by hand, looked at pixel by pixel. */
 #include "test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the page and the JSON say of a quantization in words. */
 #include "test.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiles each header of src/ alone, included twice, as strict C11: a file may include
 any of them first. Left out are the headers without an include guard, which are parts of
 other files, and the inner ones of the room onnx, which need the code that protoc-c generates.

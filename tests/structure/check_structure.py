@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks the rules of the tree that no compiler checks: which room may include which,
 what library code and tests may not call, and that the build knows every file.
 
@@ -39,6 +40,7 @@ CALIB_ONNX_FILES = {"src/calib/source_protos.c"}
 # Of compare's headers, those that report may include.
 COMPARE_DATA = {"compare/comparison.h"}
 
+LICENCE = "SPDX-License-Identifier: Apache-2.0"
 TOP_LEVEL = {"meson.build", "README.md", "LICENSE", "proto", "src", "include", "tests", "testdata",
              "tools"}
 
@@ -235,8 +237,15 @@ def the_top_level_should_have_its_entries_alone(tree):
             yield f"{path.name}: the top level has {' '.join(sorted(TOP_LEVEL))}"
 
 
+def sources_should_name_their_licence(tree):
+    for name, text in (tree.files | tree.tests).items():
+        if not text.startswith(f"/* {LICENCE} */\n"):
+            yield f"{name} does not begin with /* {LICENCE} */"
+
+
 RULES = [
     the_top_level_should_have_its_entries_alone,
+    sources_should_name_their_licence,
     every_file_should_be_in_a_room,
     rooms_should_include_only_what_the_table_allows,
     permissions_of_the_table_should_be_used,
@@ -255,6 +264,10 @@ RULES = [
 
 
 # ---- the self-test ---------------------------------------------------------------
+
+def licence_of(name):
+    return f"/* {LICENCE} */\n" if Path(name).suffix in (".c", ".h") else ""
+
 
 SMALL_TREE = {
     "src/base/base.h": "#include <stdio.h>\nstruct text { int a; };\n",
@@ -292,9 +305,12 @@ for _room, _allowed in ALLOWED.items():
         f'#include "{other}/{other}_uses.h"\n'
         for other in (_allowed or "").split() if other not in _used)
 
+SMALL_TREE = {name: licence_of(name) + text for name, text in SMALL_TREE.items()}
+
 # What to put where (after what is there; None removes the file), and the rules that must
 # notice.
 BREAKS = [
+    ("src/base/text.h", "/* text */", [sources_should_name_their_licence]),
     ("meson.options", "", [the_top_level_should_have_its_entries_alone]),
     ("src/attic/x.h", "", [every_file_should_be_in_a_room]),
     ("src/loose.h", "", [every_file_should_be_in_a_room]),
@@ -354,7 +370,10 @@ def self_tests():
     """(name, what is wrong) for each."""
     yield "a_tree_that_keeps_all_rules_should_pass", broken_rules(SMALL_TREE)
     for number, (name, text, rules) in enumerate(BREAKS):
-        changed = SMALL_TREE | {name: SMALL_TREE.get(name, "") + (text or "") + "\n"}
+        first = SMALL_TREE.get(name, licence_of(name))
+        if rules == [sources_should_name_their_licence]:
+            first = ""
+        changed = SMALL_TREE | {name: first + (text or "") + "\n"}
         if text is None:
             del changed[name]
         broken = broken_rules(changed)

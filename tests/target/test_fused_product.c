@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which layers a target computes from codes and float activations. */
 #include "graph_build.h"
 

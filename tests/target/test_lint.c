@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Each rule of lint has a graph that breaks it and one that keeps it. */
 #include "graph_build.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What observers count and which ranges they choose, against plain loops. */
 #include "graph_build.h"
 

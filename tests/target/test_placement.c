@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Which activations get a pair, for graphs whose right answer is known, and that inserting
  * the pairs changes the computation by their rounding alone. */
 #include "graph_build.h"

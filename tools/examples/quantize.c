@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize.c: a float model and a folder of samples in, a quantized model out.
  *
  *     cc quantize.c $(pkg-config --cflags --libs ldnq) -o quantize

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A convolutional network of PyTorch as an int8 file, checked in ONNX Runtime."""
 import torch
 import ldnq

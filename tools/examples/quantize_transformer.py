@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A transformer of PyTorch as a file with weights of 4 bits, checked in ONNX Runtime."""
 import torch
 import ldnq

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hatchling's hook: builds the library and the program by meson, and puts both into the wheel."""
 
 import importlib.util

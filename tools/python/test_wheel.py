@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tests the wheel where it is installed: tools/wheel runs them in an environment of their own."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the types of the options of each function: a TypedDict per job, from the library's table.
 
     write_keywords.py LIBRARY >_keywords.pyi

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* man_page.h: manual pages in roff, for man(7). They have no date, so that two builds of one
  * version give the same bytes. */
 #ifndef LDNQ_CLI_MANUAL_MAN_PAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* shell_completion.h: completion of command lines in shells: commands, the options of each, and
  * the values of options that have a fixed set of them; files elsewhere. */
 #ifndef LDNQ_CLI_MANUAL_SHELL_COMPLETION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* write_manual.c: writes a manual page or a completion script to stdout. Runs as a part of the
  * build and is not installed.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* col2im.c: Col2Im, the transpose of im2col: adds every element of the columns to the
  * image element that im2col copies there.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv.c: Conv over one to three spatial axes, with groups, strides, dilations, padding.
  *
  * Computes y[n][m][oh][ow] = b[m] + sum over c, kh, kw of w[m][c][kh][kw] *

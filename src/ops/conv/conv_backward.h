@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_backward.h: gradients of the two-dimensional convolution, on plain arrays.
  *
  * Shapes   as in conv_kernels.h; dy (N, G*M, OH, OW) is the gradient of y; dx, dw and db

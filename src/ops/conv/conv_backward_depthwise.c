@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_backward_depthwise.c: gradients of a convolution with C = 1 channel per group, over
  * padded tiles (padded_tile.h).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_backward_product.c: gradients of the convolution as matrix products.
  *
  * The C channels of a group are divided into blocks, whose im2col columns are a matrix of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_choice.h: which implementation runs a convolution, by its sizes alone: the same on
  * every processor, since products of more than 384 taps round in parts where the direct
  * convolution has one chain. */

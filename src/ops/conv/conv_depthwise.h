@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_depthwise.h: the depthwise convolution (C = 1 channel per group), summed in
  * registers over a padded tile (padded_tile.h). Bias and clamp are applied in registers.
  *

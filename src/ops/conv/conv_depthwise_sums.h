@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_depthwise_sums.h: the innermost loops of conv_depthwise.c for one instruction
  * set. conv_depthwise.c includes it once per instruction set, with these macros defined:
  *

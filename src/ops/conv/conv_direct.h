@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_direct.h: a convolution summed in registers, without im2col columns in memory.
  *
  * The padded tiles (padded_tile.h) of all C channels of a group are stored one after the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_direct_sums.h: the innermost loop of conv_direct.c for one instruction set.
  * conv_direct.c includes it once per instruction set, with these macros defined:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_few_positions.h: a convolution with few output positions, as the product
  *
  *   y' (N*P, M) = columns' (N*P, K) weight' (K, M)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_kernels.h: the two-dimensional convolution, on plain arrays.
  *
  * Computes y = clamp(x * weight + bias), where * is the convolution of ONNX's Conv

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_volume.h: convolution over one to three axes, transposed convolution, and the
  * gradient of the weight, on plain arrays. Conv over three axes and ConvTranspose run all
  * three, forward and backward: the gradient of a convolution's input is a transposed

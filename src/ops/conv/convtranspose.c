@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* convtranspose.c: ConvTranspose over one to three spatial axes, as the transpose of the
  * convolution that maps its output to its input (conv_volume.h).
  *

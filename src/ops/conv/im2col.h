@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* im2col.h: the columns that turn a two-dimensional convolution into a product.
  *
  * Shapes  image (C, H, W), the channels of one group; columns (K, count) with

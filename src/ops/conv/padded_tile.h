@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* padded_tile.h: a copy of the input elements that one tile of a convolution's output
  * reads, with zeros (or another number) for the padding and without horizontal strides.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* volume.h: im2col, col2im and the im2col of the transposed convolution, over one to three
  * spatial axes. It is the general form, for the third axis, transposed convolutions and
  * their gradients; conv_kernels.h has faster ones for two axes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* activation.c: activation functions with attributes, and Gelu. */
 #include <math.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* arithmetic.c: Add, Sub, Mul, Div. Integers wrap around; integer division
  * truncates and refuses a zero. */
 #include "ops/shared/elementwise.h"

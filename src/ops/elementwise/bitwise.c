@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* bitwise.c: BitwiseAnd, BitwiseOr, BitwiseXor, BitwiseNot, and BitShift of unsigned
  * integers. */
 #include "ops/shared/elementwise.h"

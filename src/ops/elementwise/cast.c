@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cast.c: Cast and CastLike between numbers.
  *
  * Elements are converted in tiles, by way of double or int64, whichever represents the source

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* clip.c: Clip. Its bounds are attributes up to opset 10 and inputs since 11. NaN stays NaN.
  * If low > high, the result is high.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compare.c: Equal, Greater, Less, GreaterOrEqual, LessOrEqual. */
 #include "ops/shared/elementwise.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dropout.c: Dropout as it is outside of training: output 0 is input 0, and the mask (output
  * 1) is all true. */
 #include "ops/op.h"

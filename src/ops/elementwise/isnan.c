@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* isnan.c: IsNaN and IsInf. */
 #include "ops/op.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* logical.c: And, Or, Xor and Not of bool. */
 #include "ops/shared/elementwise.h"
 

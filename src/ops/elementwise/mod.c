@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mod.c: Mod. The result has the sign of the dividend with fmod=1 (C's %), else that of the
  * divisor (Python's %). */
 #include "ops/shared/elementwise.h"

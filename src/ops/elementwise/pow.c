@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pow.c: Pow. The output has the base's type; the exponent may have another. */
 #include "ops/shared/elementwise.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* prelu.c: PRelu. The slope (input 1) broadcasts to the input, not the other way round. */
 #include "ops/shared/elementwise.h"
 

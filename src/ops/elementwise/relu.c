@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* relu.c: Relu. NaN stays NaN, as in ONNX Runtime. */
 #include <math.h>
 

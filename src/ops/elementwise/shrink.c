@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* shrink.c: Shrink: x + bias below -lambd, x - bias above lambd, else 0. */
 #include "ops/op.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* trigonometry.c: the circular and hyperbolic functions and their inverses. */
 #include "ops/op.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* unary.c: functions of one element without attributes: Abs, Exp, Sigmoid and others. */
 #include <math.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* variadic.c: Max, Min, Sum and Mean of any number of inputs that broadcast. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* where.c: Where: out = condition ? x : y, all three broadcast. */
 #include "ops/shared/elementwise.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fused.h: an operator of ai.onnx and the activation that ONNX Runtime's optimizer has fused into
  * it.
  *

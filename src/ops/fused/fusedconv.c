@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fusedconv.c: FusedConv: a Conv, the sum of its result and input Z, and an activation.
  *
  * Source  ONNX Runtime's docs/ContribOperators.md, com.microsoft.FusedConv

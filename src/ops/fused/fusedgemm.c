@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fusedgemm.c: FusedGemm: a Gemm and an activation.
  *
  * Source  ONNX Runtime's docs/ContribOperators.md, com.microsoft.FusedGemm

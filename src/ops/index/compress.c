@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compress.c: Compress: keeps the slices along an axis for which a condition is true; without
  * an axis, the elements of the flattened tensor. The output's size depends on the data. */
 #include <string.h>

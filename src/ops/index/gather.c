@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gather.c: Gather along one axis.
  *
  * Shapes  data (outer, size, inner), indices (count), output (outer, count, inner)

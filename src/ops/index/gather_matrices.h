@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gather_matrices.h: matrices that are looked up at run time and multiplied, such as the experts of
  * a mixture, as a layer.
  *

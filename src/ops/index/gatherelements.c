@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gatherelements.c: GatherElements: out[i][j][k] = data[i][index[i][j][k]][k]. */
 #include "ops/shared/strided.h"
 

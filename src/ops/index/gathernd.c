@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gathernd.c: GatherND and ScatterND: slices of the data that are selected by tuples of k
  * indices.
  *

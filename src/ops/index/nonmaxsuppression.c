@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* nonmaxsuppression.c: NonMaxSuppression: selects the best boxes of each class, except those
  * that overlap a better one. The number of selected boxes depends on the data; infer makes
  * the selection to count them, and forward makes it again.

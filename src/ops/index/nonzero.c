@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* nonzero.c: NonZero: the indices of elements that are not zero, as a matrix (rank, found).
  * The output's size depends on the data. */
 #include "ops/op.h"

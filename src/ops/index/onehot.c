@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* onehot.c: OneHot: adds an axis of `depth` elements, which has the on-value at the index and
  * the off-value elsewhere. An index out of range has no on-value. */
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* scatter_update.h: how ScatterND and ScatterElements combine a copy of their data with their
  * updates: assign, add, mul, max or min. Their inputs are data, indices and updates. */
 #ifndef LDNQ_OPS_SCATTER_UPDATE_H

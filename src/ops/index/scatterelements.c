@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* scatterelements.c: ScatterElements, which was named Scatter up to opset 10. For axis 1:
  * out[i][index[i][j][k]][k] = updates[i][j][k]. */
 #include "ops/index/scatter_update.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* topk.c: TopK along one axis. k is an attribute up to opset 9 and an input since 10. The
  * output is sorted, also with sorted=0; equal values are in the order of their indices. */
 #include "ops/operation_count.h"

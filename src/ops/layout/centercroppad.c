@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* centercroppad.c: CenterCropPad: crops or zero-pads axes on both sides to given sizes. Half
  * of the difference, rounded down, is cropped or padded before the first element, the rest
  * after the last. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* concat.c: Concat. Each input is a matrix (outer, size_i * inner), which is copied to a range
  * of columns of the output (outer, size * inner). */
 #include "ops/shared/strided.h"

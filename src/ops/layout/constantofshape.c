@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* constantofshape.c: ConstantOfShape: a tensor filled with one value. */
 #include "ops/op.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cosine_windows.c: HannWindow, HammingWindow and BlackmanWindow of the signal operators. The
  * input is the number of elements of the output.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* depthtospace.c: DepthToSpace and SpaceToDepth: move channels to blocks of b x b positions,
  * and back.
  *

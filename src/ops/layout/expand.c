@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* expand.c: Expand: broadcasts the input to a shape. */
 #include "ops/shared/strided.h"
 

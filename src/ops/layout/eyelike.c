@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* eyelike.c: EyeLike: ones on diagonal k and zeros elsewhere, in the shape of the input. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* flatten.c: Flatten: merges the axes before `axis` into one, and all others into a second. */
 #include "ops/op.h"
 

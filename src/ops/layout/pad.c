@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pad.c: Pad. Its amounts are an attribute up to opset 10 and an input since 11, and may be
  * for some axes alone since 18. Negative amounts crop.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* range.c: Range: start, start + delta, and so on, up to but not including the limit. */
 #include "ops/op.h"
 

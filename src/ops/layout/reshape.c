@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* reshape.c: Reshape. A size of 0 means the input's size of the same axis (without
  * allowzero), -1 the size that makes the number of elements equal. It is computed by
  * dividing two products of sizes; symbols that are in both cancel. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* shape.c: Shape and Size. forward reads the input's shape, never its data. Shape copies
  * symbols. */
 #include "ops/op.h"

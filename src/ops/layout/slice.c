@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* slice.c: Slice. Its ranges are attributes up to opset 9 and inputs since 10. */
 #include "ops/shared/strided.h"
 

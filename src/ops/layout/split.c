@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* split.c: Split. The sizes of the parts are an attribute up to opset 12 and an input since
  * 13. Without sizes the parts are equal; since opset 18 the last one may be smaller. */
 #include "ops/shared/strided.h"

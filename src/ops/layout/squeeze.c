@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* squeeze.c: Squeeze and Unsqueeze. Their axes are an attribute up to opset 12 and an input
  * since 13. */
 #include "ops/op.h"

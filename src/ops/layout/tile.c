@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tile.c: Tile: repeats each axis. */
 #include "ops/shared/strided.h"
 

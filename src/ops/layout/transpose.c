@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* transpose.c: Transpose. */
 #include "ops/shared/strided.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* trilu.c: Trilu: keeps the upper or lower triangle of matrices and clears the rest. */
 #include "ops/op.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* contract.h: contraction of tensors, i.e. sums of products over labelled axes, for Einsum and
  * its gradients. Operands are contracted one after the other, each pair as a batch of matrix
  * products.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* einsum.c: Einsum, with ellipses, diagonals and implicit outputs. The contraction itself is
  * in contract.c.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* einsum.h: the equation of an Einsum, for its record and for its weight as a layer. */
 #ifndef LDNQ_OPS_EINSUM_H
 #define LDNQ_OPS_EINSUM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* einsum_layer.c: one of two operands of an Einsum as the weight of a layer.
  *
  * A letter of the weight counts groups where the input and the output have it, columns where the

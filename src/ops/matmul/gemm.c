@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gemm.c: Gemm: Y = alpha op(A) op(B) + beta C, where op is the identity or the transpose.
  *
  * Shapes  op(A) (N, K), op(B) (K, M), Y (N, M), C broadcasts to (N, M)

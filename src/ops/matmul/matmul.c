@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* matmul.c: MatMul with the rules of numpy's matmul, and com.microsoft's FusedMatMul.
  *
  * Shapes  A (..., M, K), B (..., K, N), Y (..., M, N); leading axes broadcast. An input with

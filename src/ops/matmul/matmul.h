@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* matmul.h: shapes and batches of numpy's matmul, for MatMulInteger and QLinearMatMul.
  *
  * Shapes  a (..., m, k), b (..., k, n); leading axes broadcast

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* matmul_layer.h: the weight of a MatMul, on either side, as a layer.
  *
  * Shapes  right: data (..., N, K), weight (..., K, M); left: weight (..., M, K), data (..., K, N).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* batchnormalization.c: BatchNormalization with the running statistics (inference): one
  * scale and one shift per channel. Training mode is in batchnormalization_training.h.
  *

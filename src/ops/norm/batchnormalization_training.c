@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/norm/batchnormalization_training.h"
 
 #include <math.h>

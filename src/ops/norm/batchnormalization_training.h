@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* batchnormalization_training.h: BatchNormalization in training mode, with the statistics of
  * the current batch.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* groupnormalization.c: InstanceNormalization and GroupNormalization: each group of
  * channels of an image is normalized by its own mean and variance. A group of
  * InstanceNormalization is one channel.

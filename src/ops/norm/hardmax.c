@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hardmax.c: Hardmax: 1 at the first maximum along an axis, 0 elsewhere.
  *
  * Shapes  x, y (outer, size, inner): a row has `size` elements, `inner` apart. Since opset

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* layernormalization.c: LayerNormalization over the axes from `axis` on.
  *
  * Computes y = (x - mean) * inverse_std * scale + bias,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lpnormalization.c: LpNormalization: each row along an axis divided by its 1-norm or 2-norm.
  *
  * Shapes  x, y (outer, size, inner): a row has `size` elements, `inner` apart

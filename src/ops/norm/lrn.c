@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lrn.c: LRN, local response normalization across channels.
  *
  * Computes y = x / (bias + alpha / size * sum of x^2 over a window of channels)^beta;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rmsnormalization.c: RMSNormalization over the axes from `axis` on.
  *
  * Computes y = x r scale, r = 1 / sqrt(mean(x^2) + epsilon)

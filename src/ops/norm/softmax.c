@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* softmax.c: Softmax and LogSoftmax.
  *
  * Computes y = exp(x - max) / sum exp(x - max), or its logarithm, over each row

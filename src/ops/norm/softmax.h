@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* softmax.h: the softmax of one row. */
 #ifndef LDNQ_OPS_SOFTMAX_H
 #define LDNQ_OPS_SOFTMAX_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/norm/softmax_backward.h"
 
 #include "base/simd.h"

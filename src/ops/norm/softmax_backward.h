@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* softmax_backward.h: gradients of Softmax and LogSoftmax, computed from their outputs. Sums
  * are over a row of softmax.c. */
 #ifndef LDNQ_OPS_SOFTMAX_BACKWARD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* standardize.h: (x - mean) / sqrt(variance + epsilon) over contiguous floats, shared by
  * LayerNormalization, InstanceNormalization and GroupNormalization.
  *

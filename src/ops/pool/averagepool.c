@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* averagepool.c: AveragePool: the sum over a window divided by its number of taps in the
  * input, or, with count_include_pad, in the input and its padding.
  *

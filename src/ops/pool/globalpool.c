@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* globalpool.c: GlobalAveragePool and GlobalMaxPool: one number per plane.
  *
  * Shapes  x (N, C, D1, D2, ...), y (N, C, 1, 1, ...)

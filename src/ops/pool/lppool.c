@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lppool.c: LpPool and GlobalLpPool: the p-norm of a window, or of a plane.
  *
  * Computes y = (sum of |x|^p)^(1/p); padding counts as 0

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* maxpool.c: MaxPool, for float32 and 8-bit integers.
  *
  * Shapes  x (N, C, D, H, W), y and indices (N, C, OD, OH, OW)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/pool/maxpool_indices.h"
 
 #include "ops/pool/pooling.h"

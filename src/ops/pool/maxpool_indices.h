@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* maxpool_indices.h: MaxPool's second output: the index of each maximum in the flattened
  * input (N, C, D, H, W). Of equal elements the first counts. */
 #ifndef LDNQ_OPS_MAXPOOL_INDICES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* maxunpool.c: MaxUnpool: stores each element at its index in the output; the other elements
  * of the output are 0. It is the inverse of MaxPool with its second output.
  *

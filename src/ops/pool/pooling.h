@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pooling.h: the window over one to three spatial axes that MaxPool, AveragePool and
  * LpPool share. They compute one output row (OW) at a time.
  *

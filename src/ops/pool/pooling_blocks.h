@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pooling_blocks.h: one output row of a pooling of floats, with several outputs at a time
  * accumulated in registers over all taps of their windows.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/pool/pooling_tiles.h"
 
 #include "ops/conv/padded_tile.h"

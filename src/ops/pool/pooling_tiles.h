@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pooling_tiles.h: a pooling of float planes over padded tiles (padded_tile.h), where each
  * output reads all taps of its window, and whole vectors of outputs are merged at a time.
  *

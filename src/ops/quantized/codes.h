@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* codes.h: integer matrix products of 8-bit codes, and the requantization of their sums.
  *
  * Numbers  codes minus their zero points are int16; sums are exact int32 and wrap around on

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* convinteger.c: ConvInteger and QLinearConv over one to three spatial axes: im2col and an
  * integer matrix product per tile of output positions.
  *

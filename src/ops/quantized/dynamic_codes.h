@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dynamic_codes.h: uint8 codes whose scale and zero point follow from the range of the data.
  *
  * scale = (max - min) / 255 with max >= 0 and min <= 0, zero = clamp(round(-min / scale))

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* dynamicquantizelinear.c: DynamicQuantizeLinear: uint8 codes, whose scale and zero point
  * follow from the range of the data.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* matmulinteger.c: MatMulInteger and QLinearMatMul.
  *
  * Shapes  a (..., M, K), b (..., K, N), y (..., M, N). Scale and zero point of a: one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantize_pair.h: a QuantizeLinear and the DequantizeLinear that reads it, in one pass.
  *
  * Computes y = (clamp(round(x / scale) + zero) - zero') * scale', with scale' and zero' of the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quantizelinear.c: QuantizeLinear and DequantizeLinear.
  *
  * Computes y = clamp(round(x / scale) + zero), rounding half to even; x = (y - zero) * scale

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* argmax.c: ArgMax and ArgMin along one axis: x as (outer, size, inner). */
 #include "ops/op.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cumsum.c: CumSum along one axis. */
 #include "ops/op.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* losses.c: NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss.
  *
  * Shapes  x (N, C, D), target (N, D), weight (C), log_prob (N, C, D), where D stands for any

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* reduce.c: the Reduce family. float32 is accumulated in double, integers in int64.
  *
  * Neighbouring axes that are both kept or both reduced are merged. The elements of an output

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* reduce.h: shared by the records of the Reduce family (reduce.c) and their gradients
  * (reduce_grad.c).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* reduce_grad.c: gradients of the Reduce family. The gradient of an output is broadcast to the
  * elements that were reduced to it, and multiplied by their derivatives.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* affinegrid.c: AffineGrid: the grid of sampling locations of an affine transformation.
  *
  * Computes out[n][position] = theta[n] (location of the position, 1)'

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gridsample.c: GridSample: an image interpolated at the locations of a grid.
  *
  * Shapes  x (N, C, [D,] H, W), grid (N, [OD,] OH, OW, r) for r spatial axes;

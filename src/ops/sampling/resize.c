@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* resize.c: Resize and Upsample.
  *
  * Nearest copies elements of any dtype, with a table of source indices per axis. Linear

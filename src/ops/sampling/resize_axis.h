@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* resize_axis.h: Resize along one axis: the input elements of each output and their weights.
  *
  * Shapes  index and weight (out, taps)

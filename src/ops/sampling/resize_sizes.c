@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/sampling/resize_sizes.h"
 
 #include <inttypes.h>

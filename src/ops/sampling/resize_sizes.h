@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* resize_sizes.h: the attributes of Resize and Upsample, and the output size of each axis.
  *
  * Errors  MODEL (sizes that are not possible), UNSUPPORTED (an unknown mode)

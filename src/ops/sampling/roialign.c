@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* roialign.c: RoiAlign: each region of interest (a box in an image) is divided into OH x OW
  * bins, and each bin is the average or maximum over points that are interpolated
  * bilinearly between pixels.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attention.c: Attention forward; attention.h has the formula and the shapes. */
 #include "ops/sequence/attention.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attention.h: scaled dot-product attention, the parts shared by forward and backward.
  *
  * Computes y = softmax(scores) v,

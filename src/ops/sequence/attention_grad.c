@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attention_grad.c: Attention backward. The scores are recomputed.
  *
  * forward   s1 = scale q k', s2 = softcap(s1), s3 = s2 + mask, p = softmax(s3), y = p v

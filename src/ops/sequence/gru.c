@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gru.c: GRU, gates in the order z (update), r (reset), h (hidden).
  *
  * Computes h = (1 - z) g(zh) + z h_prev with zh = x wh' + (r h_prev) rh' + biases, or, with

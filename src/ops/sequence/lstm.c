@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lstm.c: LSTM, gates in the order i (input), o (output), f (forget), c (cell); and com.microsoft's
  * DynamicQuantizeLSTM with float weights, which rounds the states that R multiplies.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recurrent.h: the loop over time steps that LSTM, GRU and RNN share.
  *
  * Forward   z = x w' + b for all steps is one matrix product per direction. A step adds

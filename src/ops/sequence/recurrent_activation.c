@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/sequence/recurrent_activation.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recurrent_activation.h: the activation functions of LSTM, GRU and RNN, on arrays.
  *
  * Source  the table of activations in onnx.ai/onnx/operators/onnx__LSTM.html

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recurrent_grad.c: LSTM, GRU and RNN backward: backpropagation through time, then the
  * gradients of x and of the weights from dz of all steps. */
 #include "ops/sequence/recurrent_weights.h"

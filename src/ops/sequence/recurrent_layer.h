@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recurrent_layer.h: W and R of LSTM, GRU and RNN as two layers of one node.
  *
  * Shapes  W (directions, width, inputs) and R (directions, width, hidden): a group is a direction,

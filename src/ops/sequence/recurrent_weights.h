@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recurrent_weights.h: gradients of the recurrent weight r, from all steps together. */
 #ifndef LDNQ_OPS_RECURRENT_WEIGHTS_H
 #define LDNQ_OPS_RECURRENT_WEIGHTS_H

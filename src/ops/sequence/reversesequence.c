@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* reversesequence.c: ReverseSequence: reverses the order of the first sequence_lens[b] steps
  * of sample b; the other steps are unchanged.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rnn.c: RNN: h = f(x w' + h_prev r' + b).
  *
  * Source  onnx.ai/onnx/operators/onnx__RNN.html

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rotaryembedding.c: RotaryEmbedding: rotates pairs of elements of each head by an angle that
  * depends on the position.
  *

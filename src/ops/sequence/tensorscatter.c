@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tensorscatter.c: TensorScatter: writes new keys or values into a cache.
  *
  * Shapes  cache, y (N, ..., length, ...), update (N, ..., steps, ...), where `length` and

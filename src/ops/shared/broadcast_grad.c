@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* broadcast_grad.c: gradients of broadcast inputs, which are sums over the broadcast axes.
  * Sums are in double and in the order of the elements, for any number of threads. */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* elementwise.h: the elementwise iterator, for operators of one to three broadcast inputs.
  *
  * The iterator cuts the output into runs of consecutive elements. Along a run, each input

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* erff.h: the error function in plain arithmetic, so that loops over it vectorize and return
  * the same bits on every machine. Within 2 units in the last place; infinity, zero and NaN
  * as in erff.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* expf.h: e^x in plain arithmetic, so that loops over it are vectorized, and the
  * same on every machine. Within 2e-7 of the value; infinity, zero, NaN and
  * subnormal results as expf has them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* float_sums.h: sums over an array of floats, in double and in a fixed order, so that they
  * are the same for any instruction set and number of threads; and its maximum. */
 #ifndef LDNQ_OPS_FLOAT_SUMS_H

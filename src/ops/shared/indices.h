@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* indices.h: int32 or int64 indices that may count from the end. */
 #ifndef LDNQ_OPS_INDICES_H
 #define LDNQ_OPS_INDICES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* product.h: batches of float matrix products C = clamp(alpha A B + beta C + bias).
  *
  * Shapes  a (M, K) or its transpose, b (K, N) or its transpose, c (M, N); all contiguous

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sliding_window.h: attributes and output sizes of the sliding window that convolutions and
  * poolings share.
  *

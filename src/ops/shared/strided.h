@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* strided.h: copies an N-d region from one layout to another. Transpose, Slice, Concat,
  * Expand, Tile and similar operators are one such copy per tensor.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tanhf.h: tanh and e^x - 1 in plain arithmetic, so that loops over them vectorize and return
  * the same bits on every machine. Within 2 units in the last place of tanh, and within 4 of
  * e^x - 1; infinity, zero and NaN as in tanhf and expm1f.

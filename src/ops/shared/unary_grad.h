@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* unary_grad.h: gradients of operators y = f(x) of one element: dx = dy f'(x), where f' is
  * written in terms of x or of y.
  */

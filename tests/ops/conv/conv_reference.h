@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* conv_reference.h: the convolution of ONNX's text, with one loop per index, as the
  * reference for the fast ones; and cases to make nodes and random inputs from. */
 #ifndef TESTS_OPS_CONV_CONV_REFERENCE_H

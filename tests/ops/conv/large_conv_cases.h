@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* large_conv_cases.h: convolutions with several tiles, blocks of channels and slices, for the
  * tests of both directions. */
 #ifndef TESTS_OPS_CONV_LARGE_CONV_CASES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "large_conv_cases.h"
 
 /* For float sums of C*KH*KW products of numbers below 1. */

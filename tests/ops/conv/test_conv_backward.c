@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gradients of Conv against the loops of its text run backwards, in double. */
 #include "large_conv_cases.h"
 #include "with_blas.h"

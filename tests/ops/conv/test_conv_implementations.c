@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The convolutions that are summed in registers, for all instruction sets of the processor,
  * against one chain of fmaf per output: implementations that fuse give the same bits. */
 #include "test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Conv over three axes and ConvTranspose over one to three, as they run and as layers,
  * against loops over every tap; and what Einsum makes of symbols and bad equations. */
 #include "ops/use.h"

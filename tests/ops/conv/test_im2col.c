@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Against a plain nested loop that looks each element up. */
 #include "test.h"
 

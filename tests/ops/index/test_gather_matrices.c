@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Matrices that are looked up and multiplied, as a layer: the groups' products add up to what the
  * lookup and the product compute. */
 #include "ops/use.h"

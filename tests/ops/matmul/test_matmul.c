@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gemm, MatMul and Einsum as they run and as layers, against a plain triple loop; Conv's
  * layer is in test_conv.c. */
 #include "ops/use.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* W and R of recurrent operators as layers: what they say a step reads is what it computes with. */
 #include "graph_build.h"
 #include "with_blas.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The strided copy against plain loops, and float16 there and back. */
 #include "ops/op_call.h"
 

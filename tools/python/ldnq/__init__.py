@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ldnq quantizes float ONNX models from a handful of samples.
 
     import ldnq

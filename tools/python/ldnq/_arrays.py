@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays of NumPy, PyTorch and others, as the library sees them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model that a function of the user's scores, for max_drop by mAP, WER and what people have."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a model in the user's runtime and in ldnq's executor, and says where they part."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a torch.nn.Module to the bytes of an ONNX model."""
 
 from __future__ import annotations

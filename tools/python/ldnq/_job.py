@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a job of the library in a thread of its own, so that the calling thread can be interrupted.
 
 The calling thread shows progress, warns, and calls what the user has passed: functions of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The functions of the package, one for each job of the library."""
 
 from __future__ import annotations

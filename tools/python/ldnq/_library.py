@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shared library as ctypes sees it: the structs and functions of ldnq.h.
 
 No code is compiled against Python, so that one wheel serves all its versions.

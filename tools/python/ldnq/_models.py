@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of all kinds as handles of the library."""
 
 from __future__ import annotations

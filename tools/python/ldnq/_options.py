@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of jobs as keywords. Names, types, defaults and help are the library's own table,
 which the command line reads too."""
 

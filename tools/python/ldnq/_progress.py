@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows how far a job is: by tqdm where it is there, by a function of the user's, or not."""
 
 from __future__ import annotations

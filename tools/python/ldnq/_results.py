@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What jobs return: the library's figures as mappings that print as tables."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples of all kinds as handles of the library.
 
 A path is read by the library. Arrays are passed without a copy. What is iterated, such as a
