@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """What each choice of weights and target costs and gains, for the table of src/docs/choosing.md:
 the size of the file, the accuracy on evaluation images beside the float network, the time of one
 sample in ONNX Runtime (one thread, processor time, medians over turns that the files take one

@@ -14,7 +14,7 @@ from pathlib import Path
 
 SOURCE, BUILD, WORK = (Path(word).resolve() for word in sys.argv[1:4])
 COMPILERS = {"c": sys.argv[4], "c++": sys.argv[5]}
-SCHEMAS = {"diff", "eval", "events", "inspect", "lint", "quantize", "run"}
+SCHEMAS = {"candidates", "diff", "dry-run", "eval", "events", "inspect", "lint", "quantize", "run"}
 COMMANDS = ["diff", "eval", "inspect", "lint", "quantize", "run"]
 DIGITS = SOURCE / "testdata" / "digits"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The guides in src/docs: their commands and programs run as they are printed, one after the other
 in a folder of their guide, and print what the guide says they print.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From PyTorch to a checked int8 file, cell by cell: train, quantize, compare, run.
 
 Editors that know `# %%` show it as a notebook. It needs the packages ldnq, torch, onnxscript,
