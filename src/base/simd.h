@@ -26,6 +26,15 @@
 #define LDNQ_TARGET_AVX512 __attribute__((target("avx512f,avx2,fma")))
 #endif
 
+/* Before a loop with a constant number of turns. Not under sanitizers: with their checks, loops
+ * that are unrolled take minutes to compile. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LDNQ_UNROLL(turns)
+#else
+#define LDNQ_PRAGMA(text) _Pragma(#text)
+#define LDNQ_UNROLL(turns) LDNQ_PRAGMA(GCC unroll turns)
+#endif
+
 /* Keeps loops that copy or fill from becoming calls of memcpy and memset, which cost more
  * than the loop where lines are short. */
 #if defined(__clang__)

@@ -58,12 +58,12 @@ SUMS(share_rows)(const struct depthwise_plane *d, const float *in, float *y, siz
     SUMS(lanes) sum[ROWS];
     for (size_t i = 0; i < rows; i++)
         sum[i] = (SUMS(lanes)){ 0 } + d->bias;
-#pragma GCC unroll 16
+    LDNQ_UNROLL(16)
     for (size_t input_row = 0; input_row < rows + kernel - 1; input_row++) {
-#pragma GCC unroll 8
+        LDNQ_UNROLL(8)
         for (size_t kw = 0; kw < kernel; kw++) {
             const SUMS(lanes) x = *(const SUMS(lanes) *)(in + input_row * row_step + kw);
-#pragma GCC unroll 8
+            LDNQ_UNROLL(8)
             for (size_t i = 0; i < rows; i++)
                 if (input_row >= i && input_row < i + kernel)
                     sum[i] += x * d->weight[(input_row - i) * kernel + kw];
