@@ -74,6 +74,11 @@ def the_schemas_should_be_installed(prefix):
         json.loads(path.read_text())
 
 
+def the_guides_should_be_installed(prefix):
+    found = {path.name for path in find(prefix, "share/doc/ldnq/*")}
+    assert found == {path.name for path in (SOURCE / "src" / "docs").iterdir()}, found
+
+
 def a_manual_page_for_each_command_should_be_installed(prefix):
     pages = find(prefix, "*.1")
     assert [page.name for page in pages] == \
@@ -193,6 +198,7 @@ def example_as_cpp_should_link_the_static_library(prefix):
 TESTS = [
     one_header_should_be_installed,
     the_schemas_should_be_installed,
+    the_guides_should_be_installed,
     a_manual_page_for_each_command_should_be_installed,
     completion_for_bash_and_zsh_should_be_installed,
     what_only_the_build_needs_should_not_be_installed,
