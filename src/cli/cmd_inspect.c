@@ -114,21 +114,6 @@ static void print_table(const cJSON *root)
         printf("it can't be executed, and so not quantized: %s\n", refused);
 }
 
-static enum ldnq_status print_result(struct cli_line *line, const struct ldnq_result *result,
-                                     struct ldnq_error *err)
-{
-    cJSON *root;
-    if (cli_line_has_flag(line, "json")) {
-        cli_json_print_result(line, result);
-        return LDNQ_OK;
-    }
-    const enum ldnq_status status = cli_json_parse(result, &root, err);
-    if (status == LDNQ_OK)
-        print_table(root);
-    cJSON_Delete(root);
-    return status;
-}
-
 static enum ldnq_status run_inspect(struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
@@ -136,7 +121,7 @@ static enum ldnq_status run_inspect(struct cli_line *line, struct ldnq_error *er
     if (status == LDNQ_OK)
         status = ldnq_inspect(handles.models[0], line->options, &handles.result, err);
     if (status == LDNQ_OK)
-        status = print_result(line, handles.result, err);
+        status = cli_json_print_or(line, handles.result, print_table, err);
     cli_handles_finish(&handles);
     return status;
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "cli/json.h"
-#include "cli/line.h"
 #include "cli/plain.h"
 
 static void print_layers(const cJSON *root)
@@ -51,19 +50,14 @@ static void print_prediction(const cJSON *root)
     printf("dry run: nothing was written\n");
 }
 
+static void print_dry_run(const cJSON *root)
+{
+    print_layers(root);
+    print_prediction(root);
+}
+
 enum ldnq_status cli_print_dry_run(struct cli_line *line, const struct ldnq_result *result,
                                    struct ldnq_error *err)
 {
-    cJSON *root;
-    if (cli_line_has_flag(line, "json")) {
-        cli_json_print_result(line, result);
-        return LDNQ_OK;
-    }
-    const enum ldnq_status status = cli_json_parse(result, &root, err);
-    if (status == LDNQ_OK) {
-        print_layers(root);
-        print_prediction(root);
-    }
-    cJSON_Delete(root);
-    return status;
+    return cli_json_print_or(line, result, print_dry_run, err);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/failure.h"
+#include "cli/line.h"
 
 void cli_json_print_result(struct cli_line *line, const struct ldnq_result *result)
 {
@@ -32,6 +33,21 @@ enum ldnq_status cli_json_parse(const struct ldnq_result *result, cJSON **root,
 {
     *root = cJSON_Parse(ldnq_result_json(result));
     return *root ? LDNQ_OK : cli_fail(err, LDNQ_NOMEM, "out of memory");
+}
+
+enum ldnq_status cli_json_print_or(struct cli_line *line, const struct ldnq_result *result,
+                                   void (*print)(const cJSON *root), struct ldnq_error *err)
+{
+    cJSON *root;
+    if (cli_line_has_flag(line, "json")) {
+        cli_json_print_result(line, result);
+        return LDNQ_OK;
+    }
+    const enum ldnq_status status = cli_json_parse(result, &root, err);
+    if (status == LDNQ_OK)
+        print(root);
+    cJSON_Delete(root);
+    return status;
 }
 
 const cJSON *cli_json_item(const cJSON *item, const char *name)

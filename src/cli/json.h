@@ -21,6 +21,10 @@ void cli_json_print_failure(const struct ldnq_error *err, int exit_code);
 enum ldnq_status cli_json_parse(const struct ldnq_result *result, cJSON **root,
                                 struct ldnq_error *err);
 
+/* Prints the result as JSON where the line asks for that, else by `print`. Errors: NOMEM. */
+enum ldnq_status cli_json_print_or(struct cli_line *line, const struct ldnq_result *result,
+                                   void (*print)(const cJSON *root), struct ldnq_error *err);
+
 const cJSON *cli_json_item(const cJSON *item, const char *name);
 /* The member as a number; NaN for null. */
 double cli_json_number(const cJSON *item, const char *name);
