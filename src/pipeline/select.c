@@ -443,9 +443,8 @@ static const char *explain_faster_in_float(struct code_flow *flow, const struct 
     const bool is_narrow = ldnq_target_floats_narrow(flow->target, node, weight);
     if (!is_depthwise && !is_narrow)
         return NULL;
-    for (size_t i = 0; i < options->plan_count; i++)
-        if (ldnq_select_matches(node, options->plan[i].node))
-            return NULL;
+    if (find_plan_entry(node, options))
+        return NULL;
     follow_codes_to(flow, layer->node_index);
     if (is_narrow && is_fused_in_float(flow, node->outputs[0]))
         return fused_in_float;

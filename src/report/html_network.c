@@ -195,8 +195,7 @@ static void write_convergence_chart(struct ldnq_buffer *out, const struct ldnq_d
         .width = LDNQ_HTML_WHOLE,
         .title = "Convergence of all layers",
         .note = "One curve per layer: the objective of the best codes so far, relative to that "
-                "of a "
-                "zero weight. The dot marks where the solver stopped.",
+                "of a zero weight. The dot marks where the solver stopped.",
         .x_title = "iteration",
         .y_title = "objective, log scale",
         .alt = alt,

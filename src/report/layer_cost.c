@@ -25,33 +25,30 @@ static double measure_noise(const struct ldnq_diff *diff, const struct ldnq_diff
     return pow(10, -sqnr / 10);
 }
 
-/* Parts that compensate each other are larger than their sum. */
-static double sum_noise(const struct ldnq_diff *diff)
+static double sum_layer_noise(const struct ldnq_diff *diff)
 {
     double sum = 0;
-    for (size_t i = 0; i < diff->layer_count; i++) {
-        const double noise = measure_noise(diff, &diff->layers[i]);
-        sum += noise > 0 ? noise : 0;
-    }
-    return has_estimate(diff) && diff->estimate && diff->estimate->error > sum
-               ? diff->estimate->error
-               : sum;
+    for (size_t i = 0; i < diff->layer_count; i++)
+        sum += fmax(measure_noise(diff, &diff->layers[i]), 0);
+    return sum;
+}
+
+/* What shares are parts of. Parts that compensate each other are larger than their sum. */
+static double find_whole_noise(const struct ldnq_diff *diff)
+{
+    const double sum = sum_layer_noise(diff);
+    return has_estimate(diff) && diff->estimate ? fmax(sum, diff->estimate->error) : sum;
 }
 
 double ldnq_layer_noise_share(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer)
 {
-    const double sum = sum_noise(diff);
-    return sum > 0 ? measure_noise(diff, layer) / sum : NAN;
+    const double whole = find_whole_noise(diff);
+    return whole > 0 ? measure_noise(diff, layer) / whole : NAN;
 }
 
 double ldnq_diff_noise_besides_layers(const struct ldnq_diff *diff)
 {
-    double shares = 0;
-    if (!has_estimate(diff))
-        return NAN;
-    for (size_t i = 0; i < diff->layer_count; i++)
-        shares += fmax(ldnq_layer_noise_share(diff, &diff->layers[i]), 0);
-    return fmax(1 - shares, 0);
+    return has_estimate(diff) ? 1 - sum_layer_noise(diff) / find_whole_noise(diff) : NAN;
 }
 
 static struct ldnq_layer_step choose_step(const struct ldnq_diff_layer *layer)
