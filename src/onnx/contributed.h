@@ -43,10 +43,9 @@ const char *ldnq_contributed_insert_name(struct ldnq_arena *arena, const char *t
                                          const char *name, struct ldnq_error *err);
 
 /* *out becomes the form of the node in which its weights belong to operators that can be layers,
- * for a node that is to be replaced in the file; NULL for all others. `initializers` has those of
- * the main graph, with their TensorProto. May add an attribute to the node. Errors: NOMEM. */
+ * for a node that is to be replaced in the file; NULL for all others. May add an attribute to the
+ * node. Errors: NOMEM. */
 enum ldnq_status ldnq_contributed_find_layers(const struct ldnq_model *model,
-                                              const struct ldnq_names *initializers,
                                               struct ldnq_arena *arena, Onnx__NodeProto *node,
                                               Onnx__FunctionProto **out, struct ldnq_error *err);
 

@@ -35,8 +35,15 @@ static enum ldnq_status add_sizes(struct ldnq_arena *arena, Onnx__NodeProto *nod
     return *known ? ldnq_build_ints_attr(arena, node, "qkv_hidden_sizes", sizes, 3, err) : LDNQ_OK;
 }
 
+static const Onnx__TensorProto *find_initializer(const Onnx__GraphProto *graph, const char *name)
+{
+    for (size_t i = 0; i < graph->n_initializer; i++)
+        if (strcmp(ldnq_or_empty(graph->initializer[i]->name), name) == 0)
+            return graph->initializer[i];
+    return NULL;
+}
+
 enum ldnq_status ldnq_contributed_find_layers(const struct ldnq_model *model,
-                                              const struct ldnq_names *initializers,
                                               struct ldnq_arena *arena, Onnx__NodeProto *node,
                                               Onnx__FunctionProto **out, struct ldnq_error *err)
 {
@@ -47,10 +54,10 @@ enum ldnq_status ldnq_contributed_find_layers(const struct ldnq_model *model,
         (!is_attention && !is_operator(node, "EmbedLayerNormalization")) ||
         node->n_input <= input || ldnq_model_opset(model) < FORM_OPSET)
         return LDNQ_OK;
-    const struct ldnq_name *weight = ldnq_names_find(initializers, node->input[input]);
+    const Onnx__TensorProto *weight = find_initializer(model->proto->graph, node->input[input]);
     bool known = weight != NULL;
     if (known && is_attention)
-        LDNQ_TRY(add_sizes(model->arena, node, weight->pointer, &known, err));
+        LDNQ_TRY(add_sizes(model->arena, node, weight, &known, err));
     if (!known)
         return LDNQ_OK;
     const char *text =

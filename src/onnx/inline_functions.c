@@ -30,7 +30,6 @@ struct inliner {
     struct ldnq_model *model;
     struct called_function *functions;
     size_t function_count;
-    struct ldnq_names initializers; /* of the main graph; pointer: the TensorProto */
     struct ldnq_arena *scratch;
     size_t nodes; /* that were made */
     bool changed;
@@ -97,19 +96,6 @@ static bool has_layer(const struct inliner *inliner, Onnx__NodeProto *const *nod
     return false;
 }
 
-static enum ldnq_status list_initializers(struct inliner *inliner, struct ldnq_error *err)
-{
-    const Onnx__GraphProto *graph = inliner->model->proto->graph;
-    struct ldnq_name *entry;
-    ldnq_names_init(&inliner->initializers, inliner->scratch);
-    for (size_t i = 0; i < graph->n_initializer; i++) {
-        LDNQ_TRY(ldnq_names_insert(&inliner->initializers,
-                                   ldnq_or_empty(graph->initializer[i]->name), &entry, err));
-        entry->pointer = graph->initializer[i];
-    }
-    return LDNQ_OK;
-}
-
 static enum ldnq_status list_functions(struct inliner *inliner, struct ldnq_error *err)
 {
     const Onnx__ModelProto *proto = inliner->model->proto;
@@ -169,8 +155,8 @@ static enum ldnq_status find_inlined_function(const struct inliner *inliner, Onn
     const struct called_function *called = find_function(inliner, node);
     Onnx__FunctionProto *function = NULL;
     if (!called)
-        LDNQ_TRY(ldnq_contributed_find_layers(inliner->model, &inliner->initializers,
-                                              inliner->scratch, node, &function, err));
+        LDNQ_TRY(
+            ldnq_contributed_find_layers(inliner->model, inliner->scratch, node, &function, err));
     else if (called->has_layer && !hands_in_body(node) &&
              has_opsets_of_model(inliner, called->proto))
         function = called->proto;
@@ -468,8 +454,6 @@ enum ldnq_status ldnq_model_inline_functions(struct ldnq_model *model, struct ld
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&inliner.scratch, err));
     enum ldnq_status status = list_functions(&inliner, err);
-    if (status == LDNQ_OK)
-        status = list_initializers(&inliner, err);
     if (status == LDNQ_OK)
         status = inline_in_graph(&inliner, model->proto->graph, err);
     if (status == LDNQ_OK && inliner.changed)
