@@ -26,7 +26,7 @@ struct diff_job {
     size_t count;
 };
 
-/* The models of a job, as the caller gives them. */
+/* The models that the caller wants compared. */
 struct diff_models {
     const struct ldnq_onnx *reference;
     const struct ldnq_onnx *const *candidates; /* (count) */

@@ -27,7 +27,8 @@ bool ldnq_select_matches(const struct ldnq_node *node, const char *pattern);
 const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
                                                  const struct ldnq_quantize_options *options);
 
-/* Whether the first plan entry that matches the node gives its input 16 bits. */
+/* Whether the node's input is quantized to 16 bits by the first plan entry that matches the node.
+ */
 bool ldnq_select_has_wide_input(const struct ldnq_node *node,
                                 const struct ldnq_quantize_options *options);
 

@@ -2,9 +2,9 @@
 /* wide_values.c: which pairs of a placement have 16 bits beside others of 8, and the second pairs
  * that convert between them.
  *
- * A value that needs 16 bits gives them to all values of its scale group, and to the nodes that
- * read or write one of these. All that such a node reads or writes has 16 bits, as kernels have one
- * type:
+ * If a value needs 16 bits, all values of its scale group get 16 bits. A node that reads or writes
+ * one of them computes in 16 bits: kernels have one type, so that its other inputs and outputs get
+ * 16 bits, too:
  *
  *   writer of 8 bits  -> Q8 DQ8 ---> readers of 8 bits
  *                             \-> Q16 DQ16 -> readers of 16 bits
