@@ -50,7 +50,7 @@ static double count_scales(const struct ldnq_layer *layer,
 static double predict_layer_bytes(const struct ldnq_layer *layer,
                                   const struct ldnq_quantize_options *options)
 {
-    const unsigned bits = ldnq_select_stored_bits(layer->node, options);
+    const unsigned bits = ldnq_select_stored_bits(layer, options);
     return ceil((double)ldnq_layer_elements(layer) * bits / 8) +
            SCALE_BYTES * count_scales(layer, options);
 }
@@ -117,10 +117,9 @@ static enum ldnq_status predict_seconds(const struct ldnq_dry_run *run,
 static bool add_layer(cJSON *list, const struct ldnq_dry_run *run, const struct ldnq_layer *layer)
 {
     cJSON *item = cJSON_CreateObject();
-    const char *codebook =
-        run->searches ? NULL : ldnq_select_codebook(layer->node, run->options)->name;
+    const char *codebook = run->searches ? NULL : ldnq_select_codebook(layer, run->options)->name;
     return item && cJSON_AddItemToArray(list, item) &&
-           ldnq_json_add_text(item, "node", layer->node->label) &&
+           ldnq_json_add_text(item, "node", layer->label) &&
            ldnq_json_add_text(item, "op", layer->node->op_type) &&
            ldnq_json_add_text(item, "weights", codebook) &&
            ldnq_json_add_number(item, "elements", (double)ldnq_layer_elements(layer)) &&
@@ -133,7 +132,7 @@ static bool add_kept(cJSON *list, const struct ldnq_layer *layer)
 {
     cJSON *item = cJSON_CreateObject();
     return item && cJSON_AddItemToArray(list, item) &&
-           ldnq_json_add_text(item, "node", layer->node->label) &&
+           ldnq_json_add_text(item, "node", layer->label) &&
            ldnq_json_add_text(item, "op", layer->node->op_type) &&
            ldnq_json_add_text(item, "reason", layer->refusal);
 }

@@ -134,7 +134,7 @@ static bool add_layer_json(cJSON *list, const struct inspection *found, size_t i
     const double parameters = layer->weight ? (double)ldnq_tensor_count(layer->weight) : 0;
     const double bytes = layer->weight ? (double)ldnq_weight_stored_bytes(layer, codes) : 0;
     const char *type = layer->weight ? ldnq_dtype_name(ldnq_weight_stored_dtype(layer)) : NULL;
-    return item && ldnq_json_add_text(item, "node", layer->node->label) &&
+    return item && ldnq_json_add_text(item, "node", layer->label) &&
            ldnq_json_add_text(item, "op", layer->node->op_type) &&
            cJSON_AddBoolToObject(item, "quantizable", !layer->refusal) &&
            (!layer->refusal || ldnq_json_add_text(item, "reason", layer->refusal)) &&

@@ -103,7 +103,7 @@ static enum ldnq_status check_pattern(const char *pattern, const struct ldnq_lay
                                       const struct ldnq_graph *graph, struct ldnq_error *err)
 {
     for (size_t i = 0; i < count; i++)
-        if (ldnq_select_matches(layers[i].node, pattern))
+        if (ldnq_select_matches(&layers[i], pattern))
             return LDNQ_OK;
     const char *nearest = ldnq_nearest_name(pattern, names);
     if (nearest)
@@ -127,7 +127,7 @@ enum ldnq_status ldnq_layer_rules_check(const struct ldnq_options *options,
     if (!names)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
-        names[i] = layers[i].node->label;
+        names[i] = layers[i].label;
     for (size_t i = 0; i < rule_count; i++) {
         struct ldnq_plan_entry entry;
         LDNQ_TRY(read_rule(rules[i], options, arena, &entry, err));

@@ -14,7 +14,7 @@ static void report_need(const struct ldnq_job *job, const struct ldnq_memory_nee
         ldnq_json_add_number(event, "live", (double)need->live) &&
         ldnq_json_add_number(event, "floor", (double)need->floor) &&
         ldnq_json_add_number(event, "limit", (double)limit) &&
-        ldnq_json_add_text(event, "layer", need->largest ? need->largest->node->label : "") &&
+        ldnq_json_add_text(event, "layer", need->largest ? need->largest->label : "") &&
         ldnq_json_add_number(event, "layer_bytes", (double)need->layer))
         ldnq_job_report_event(job, event);
     cJSON_Delete(event);
@@ -41,6 +41,6 @@ enum ldnq_status ldnq_job_report_memory(const struct ldnq_job *job,
                        "about %zu MB of memory are needed, and there are %zu: layer '%s' alone "
                        "takes %zu",
                        need.total >> 20, ldnq_memory_size() >> 20,
-                       need.largest ? need.largest->node->label : "", need.layer >> 20);
+                       need.largest ? need.largest->label : "", need.layer >> 20);
     return LDNQ_OK;
 }

@@ -63,7 +63,7 @@ static enum ldnq_status fill_diff_estimate(const struct ldnq_quantization *resul
     for (size_t i = 0; i < result->network.count; i++)
         for (size_t k = 0; k < diff->layer_count; k++)
             if (isnan(diff->layers[k].output_estimate) &&
-                strcmp(result->network.layers[i].layer.node->label, diff->layers[k].node) == 0) {
+                strcmp(result->network.layers[i].layer.label, diff->layers[k].node) == 0) {
                 diff->layers[k].output_estimate = result->output_estimate.layers[i];
                 break;
             }

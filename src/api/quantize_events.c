@@ -86,7 +86,7 @@ bool ldnq_json_add_layer_figures(cJSON *item, const struct ldnq_quantized_layer 
     const struct ldnq_solver *solver = diagnostics->solver;
     float low, high;
     ldnq_quantized_scale_range(quantized, &low, &high);
-    return ldnq_json_add_text(item, "node", layer->node->label) &&
+    return ldnq_json_add_text(item, "node", layer->label) &&
            ldnq_json_add_text(item, "op", layer->node->op_type) &&
            ldnq_json_add_number(item, "groups", (double)layer->geometry.groups) &&
            ldnq_json_add_number(item, "outputs", (double)layer->geometry.rows) &&
@@ -117,12 +117,12 @@ static void report_start(void *ctx, const struct ldnq_layer *layer)
 {
     struct ldnq_quantize_events *events = ctx;
     if (events->keeps_curves)
-        append_layer_curve(events, layer->node->label);
+        append_layer_curve(events, layer->label);
     if (!events->has_events)
         return;
     cJSON *item = cJSON_CreateObject();
     if (item && ldnq_json_add_text(item, "event", "layer_start") &&
-        ldnq_json_add_text(item, "node", layer->node->label) &&
+        ldnq_json_add_text(item, "node", layer->label) &&
         ldnq_json_add_text(item, "op", layer->node->op_type) &&
         ldnq_json_add_number(item, "groups", (double)layer->geometry.groups) &&
         ldnq_json_add_number(item, "outputs", (double)layer->geometry.rows) &&

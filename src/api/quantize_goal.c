@@ -185,11 +185,11 @@ bool ldnq_job_goal_add_result_to_json(cJSON *root, const struct ldnq_job_goal *g
 /* ---- the plan ------------------------------------------------------------------------------- */
 
 /* The type of what the layer reads, where the goal gave it 16 bits; else NULL. */
-static const char *find_wide_type(const struct ldnq_job_goal *goal, const struct ldnq_node *node,
+static const char *find_wide_type(const struct ldnq_job_goal *goal, const struct ldnq_layer *layer,
                                   const struct ldnq_placement *placement)
 {
     for (size_t i = 0; placement && i < goal->reached->entry_count; i++)
-        if (ldnq_select_matches(node, goal->reached->entries[i].node))
+        if (ldnq_select_matches(layer, goal->reached->entries[i].node))
             return goal->reached->entries[i].wide_input
                        ? ldnq_dtype_name(placement->target->wide_activation)
                        : NULL;
@@ -200,9 +200,9 @@ static bool add_plan_layer(cJSON *list, const struct ldnq_job_goal *goal,
                            const struct ldnq_quantized_network *network, size_t i)
 {
     cJSON *item = ldnq_json_append_object(list);
-    const struct ldnq_node *node = network->layers[i].layer.node;
-    const char *wide = find_wide_type(goal, node, network->placement);
-    return item && ldnq_json_add_text(item, "node", node->label) &&
+    const struct ldnq_layer *layer = &network->layers[i].layer;
+    const char *wide = find_wide_type(goal, layer, network->placement);
+    return item && ldnq_json_add_text(item, "node", layer->label) &&
            ldnq_json_add_text(item, "weights", network->layers[i].codebook->name) &&
            (!wide || ldnq_json_add_text(item, "activations", wide));
 }

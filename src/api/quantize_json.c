@@ -202,7 +202,7 @@ static bool add_layers_left_float(cJSON *root, const struct ldnq_quantization *r
     for (size_t i = 0; list && i < result->kept_count; i++) {
         const struct ldnq_layer *layer = &result->kept[i];
         cJSON *item = ldnq_json_append_object(list);
-        if (!item || !ldnq_json_add_text(item, "node", layer->node->label) ||
+        if (!item || !ldnq_json_add_text(item, "node", layer->label) ||
             !ldnq_json_add_text(item, "op", layer->node->op_type) ||
             !ldnq_json_add_text(item, "reason", layer->refusal))
             return false;
@@ -214,8 +214,8 @@ static bool add_tied_layer(cJSON *list, const struct ldnq_layer *layer,
                            const struct ldnq_layer *table, const char *reason)
 {
     cJSON *item = ldnq_json_append_object(list);
-    return item && ldnq_json_add_text(item, "node", layer->node->label) &&
-           ldnq_json_add_text(item, "table", table->node->label) &&
+    return item && ldnq_json_add_text(item, "node", layer->label) &&
+           ldnq_json_add_text(item, "table", table->label) &&
            ldnq_json_add_text(item, "reason", reason);
 }
 

@@ -58,7 +58,7 @@ static unsigned find_wider_type(const struct ldnq_target_check *check,
 static void warn_of_float_layers(const struct ldnq_target_check *check,
                                  const struct ldnq_layer *first, const size_t *counts)
 {
-    const unsigned bits = ldnq_select_stored_bits(first->node, check->options);
+    const unsigned bits = ldnq_select_stored_bits(first, check->options);
     const unsigned wider = find_wider_type(check, first, bits);
     const size_t count = counts[KERNEL_FLOAT];
     const char *once = check->target->dequantize_once;
@@ -74,7 +74,7 @@ static void warn_of_float_layers(const struct ldnq_target_check *check,
                    "%zu layer%s will run slower than in the float model: target '%s' dequantizes "
                    "the int%u weight of %s '%s'%s on every run%s%s",
                    count, count == 1 ? "" : "s", check->target->name, bits, first->node->op_type,
-                   first->node->label, count == 1 ? "" : " and of others", advice, option);
+                   first->label, count == 1 ? "" : " and of others", advice, option);
 }
 
 /* Kernels of codes take and write float32. */
@@ -120,7 +120,7 @@ enum ldnq_status ldnq_target_check_layers(const struct ldnq_target_check *check,
         const struct ldnq_layer *layer = &selection.layers[i];
         if (ldnq_layer_is_table(layer))
             continue;
-        const unsigned bits = ldnq_select_stored_bits(layer->node, check->options);
+        const unsigned bits = ldnq_select_stored_bits(layer, check->options);
         const enum layer_kernel kernel = find_kernel(check, layer, bits);
         LDNQ_TRY(check_block_size(check, layer, bits, err));
         /* Whole bytes with a scale per channel are the target's usual form. */

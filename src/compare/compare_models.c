@@ -105,7 +105,7 @@ static double count_macs(const struct ldnq_layer *layer, int64_t batch)
 static enum ldnq_status describe_match(struct comparison *c, const struct ldnq_matched_layer *match,
                                        struct ldnq_diff_layer *out, struct ldnq_error *err)
 {
-    out->match = c->b.view.nodes[match->b].node->label;
+    out->match = match->layer_b ? match->layer_b->label : c->b.view.nodes[match->b].node->label;
     out->pairing = ldnq_node_pairs_reason(&c->pairs, match->a);
     out->folded = match->folded;
     if (match->layer_b) {
@@ -129,7 +129,7 @@ static enum ldnq_status describe_layer(struct comparison *c, const struct ldnq_m
     const struct ldnq_layer *own = match->own_layer_a;
     const struct ldnq_compute_node *a = &c->a.view.nodes[match->a];
     *out = (struct ldnq_diff_layer){
-        .node = a->node->label,
+        .node = own->label,
         .op = a->node->op_type,
         .bits = NAN,
         .weight_sqnr = NAN,

@@ -217,6 +217,16 @@ static struct layer_place enter_body(const struct layer_place *place, const stru
     };
 }
 
+static enum ldnq_status label_layer(struct ldnq_layer *layer, size_t count_of_node,
+                                    struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    layer->label = layer->node->label;
+    if (count_of_node > 1)
+        layer->label =
+            ldnq_arena_printf(arena, err, "%s.%s", layer->node->label, layer->op->weight_label);
+    return layer->label ? LDNQ_OK : LDNQ_NOMEM;
+}
+
 /* Appends a layer for each weight of the node; one without a weight where all are computed. */
 static enum ldnq_status append_layers_of_node(struct ldnq_node *node,
                                               const struct layer_place *place,
@@ -229,8 +239,10 @@ static enum ldnq_status append_layers_of_node(struct ldnq_node *node,
             layers[(*count)++] = make_layer(node, op, place);
     if (*count == first)
         layers[(*count)++] = make_layer(node, node->op->layer, place);
-    for (size_t i = first; i < *count; i++)
+    for (size_t i = first; i < *count; i++) {
+        LDNQ_TRY(label_layer(&layers[i], *count - first, arena, err));
         LDNQ_TRY(describe_layer(&layers[i], arena, err));
+    }
     return LDNQ_OK;
 }
 

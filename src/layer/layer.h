@@ -14,6 +14,7 @@
 /* A node with a weight. A node whose operator reads several has a layer for each. */
 struct ldnq_layer {
     struct ldnq_node *node;
+    const char *label; /* the node's; with ".W" or ".R", say, where the node has several layers */
     const struct ldnq_op_layer *op;
     const struct ldnq_node *product; /* of matrices that are looked up; NULL for other layers */
     size_t node_index; /* index in graph->nodes; in a body, that of the node that runs the body */

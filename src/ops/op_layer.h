@@ -141,6 +141,7 @@ struct ldnq_op_layer {
     /* Whether the node is this layer, of those in the chain; NULL: every node is. */
     bool (*applies_to)(const struct ldnq_node *node);
     int weight_input, bias_input; /* -1: the operator has no bias */
+    const char *weight_label;     /* tells the layers of one node apart; NULL: it has one */
     /* The same operator with its weight in another input; NULL: none. A node has each of these
      * layers whose weight is constant. */
     const struct ldnq_op_layer *other;

@@ -23,6 +23,8 @@ struct goal_search {
     const struct ldnq_goal_options *goal;
     struct ldnq_arena *arena;
     struct ldnq_goal_result *result;
+    struct ldnq_layer *layers; /* of the graph */
+    size_t layer_count;
     struct ldnq_bit_allocation *ladders; /* errors and costs of the codebooks */
     struct ldnq_goal_costs costs;
     struct ldnq_goal_path path;
@@ -59,20 +61,20 @@ static bool has_time(const struct goal_search *search)
 
 /* ---- a state -------------------------------------------------------------------------------- */
 
-static const struct ldnq_node *find_node_of_label(const struct goal_search *search,
-                                                  const char *label)
+static const struct ldnq_layer *find_layer_of_label(const struct goal_search *search,
+                                                    const char *label)
 {
-    for (size_t n = 0; n < search->graph->node_count; n++)
-        if (strcmp(search->graph->nodes[n]->label, label) == 0)
-            return search->graph->nodes[n];
+    for (size_t i = 0; i < search->layer_count; i++)
+        if (strcmp(search->layers[i].label, label) == 0)
+            return &search->layers[i];
     return NULL;
 }
 
 static bool is_pinned(const struct goal_search *search, const char *label)
 {
-    const struct ldnq_node *node = find_node_of_label(search, label);
-    for (size_t i = 0; node && i < search->options->plan_count; i++)
-        if (ldnq_select_matches(node, search->options->plan[i].node))
+    const struct ldnq_layer *layer = find_layer_of_label(search, label);
+    for (size_t i = 0; layer && i < search->options->plan_count; i++)
+        if (ldnq_select_matches(layer, search->options->plan[i].node))
             return true;
     return false;
 }
@@ -324,6 +326,8 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
 {
     struct ldnq_goal_layers layers = { 0 };
     bool meets;
+    LDNQ_TRY(
+        ldnq_layers_list(search->graph, search->arena, &search->layers, &search->layer_count, err));
     LDNQ_TRY(find_ladders(search, err));
     const size_t entries = search->ladders->count;
     search->rungs = ldnq_arena_alloc(search->arena, entries, sizeof *search->rungs, err);
@@ -342,7 +346,7 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
         layers.pinned[i] = is_pinned(search, label);
         layers.keeps_codes |=
             layers.pinned[i] &&
-            ldnq_select_codebook(find_node_of_label(search, label), search->options);
+            ldnq_select_codebook(find_layer_of_label(search, label), search->options);
     }
 
     const struct ldnq_activation_options *activations = &search->options->activations;

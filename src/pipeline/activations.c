@@ -149,7 +149,8 @@ static void widen_planned_inputs(struct placing *placing)
         return;
     for (size_t i = 0; i < selection->count; i++) {
         const struct ldnq_node *node = selection->layers[i].node;
-        if (!selection->layers[i].body && ldnq_select_has_wide_input(node, options))
+        if (!selection->layers[i].body &&
+            ldnq_select_has_wide_input(&selection->layers[i], options))
             placing->ruined.wide[node->inputs[0]->index] = planned;
     }
 }

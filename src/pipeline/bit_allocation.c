@@ -147,23 +147,21 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
     plan->elements = p->weights;
     for (size_t i = 0; i < result->network.count; i++) {
         const struct ldnq_quantized_layer *at = &result->network.layers[i];
-        plan->layer_labels[i] = at->layer.node->label;
+        /* The layers are gone before the plan is. */
+        plan->layer_labels[i] = ldnq_arena_strdup(p->arena, at->layer.label, err);
+        if (!plan->layer_labels[i])
+            return LDNQ_NOMEM;
         if (at->shared) {
             p->row[i] = p->row[at->shared - result->network.layers];
             continue;
         }
         const double elements = (double)ldnq_layer_elements(&at->layer);
         plan->weights += elements;
-        if (i > 0 && at[-1].layer.node == at->layer.node) {
-            p->row[i] = p->row[i - 1];
-            p->weights[p->row[i]] += elements;
-            continue;
-        }
         p->row[i] = plan->count;
         p->weights[plan->count] = elements;
         if (ldnq_layer_is_table(&at->layer))
             p->table_cols[plan->count] = at->layer.geometry.cols;
-        plan->entries[plan->count++].node = at->layer.node->label;
+        plan->entries[plan->count++].node = plan->layer_labels[i];
     }
     return LDNQ_OK;
 }

@@ -266,7 +266,7 @@ static uint64_t hash_fit(const struct ldnq_quantizer *quantizer)
     hash = XXH3_64bits_withSeed(options->solver->name, strlen(options->solver->name), hash);
     for (size_t i = 0; i < network->count; i++) {
         const struct ldnq_quantized_layer *at = &network->layers[i];
-        const char *label = at->layer.node->label;
+        const char *label = at->layer.label;
         const uint64_t layer[] = { at->codebook->count, (uint64_t)at->granularity,
                                    ldnq_layer_rows(&at->layer), ldnq_layer_elements(&at->layer) };
         hash = XXH3_64bits_withSeed(label, strlen(label), hash);

@@ -165,7 +165,7 @@ static enum ldnq_status report_work(const struct ldnq_layer_fitting *fitting, do
     const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
     const double share = work / fmax(fitting->work[2 * network->count], 1);
     return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
-                              network->layers[fitting->index].layer.node->label,
+                              network->layers[fitting->index].layer.label,
                               (size_t)(fmin(share, 1) * (double)STEPS), STEPS, err);
 }
 
@@ -221,8 +221,7 @@ enum ldnq_status ldnq_predict_fit_work(struct ldnq_graph *graph,
         return LDNQ_NOMEM;
     for (size_t i = 0; i < selection->count; i++) {
         result.network.layers[i].layer = selection->layers[i];
-        result.network.layers[i].codebook =
-            ldnq_select_codebook(selection->layers[i].node, options);
+        result.network.layers[i].codebook = ldnq_select_codebook(&selection->layers[i], options);
         macs += ldnq_layer_macs_per_sample(&selection->layers[i]);
     }
     const size_t all = samples ? ldnq_samples_count(samples) : 0;

@@ -17,8 +17,7 @@ enum ldnq_status ldnq_goal_layers_read(struct ldnq_goal_layers *layers,
         const struct ldnq_quantized_layer *at = &result->network.layers[i];
         const double *inputs = result->output_estimate.inputs;
         size_t l = 0;
-        while (l < ladders->layer_count &&
-               strcmp(ladders->layer_labels[l], at->layer.node->label) != 0)
+        while (l < ladders->layer_count && strcmp(ladders->layer_labels[l], at->layer.label) != 0)
             l++;
         if (l == ladders->layer_count)
             continue;

@@ -139,8 +139,8 @@ void ldnq_quantizer_warn_few_samples(const struct ldnq_quantizer *quantizer)
                        "directions of its input (its rank), and what its codes do in the others "
                        "is chance; give more samples",
                        few, result->network.count,
-                       result->network.layers[worst - result->diagnostics].layer.node->label,
-                       worst->rank, worst->varying);
+                       result->network.layers[worst - result->diagnostics].layer.label, worst->rank,
+                       worst->varying);
 }
 
 void ldnq_quantizer_warn_unreached_layers(const struct ldnq_quantizer *quantizer)
@@ -152,7 +152,7 @@ void ldnq_quantizer_warn_unreached_layers(const struct ldnq_quantizer *quantizer
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < result->network.count; i++)
         if (result->network.layers[i].layer.body && result->diagnostics[i].positions == 0) {
-            ldnq_text_append_item(&text, ", ", "'%s'", result->network.layers[i].layer.node->label);
+            ldnq_text_append_item(&text, ", ", "'%s'", result->network.layers[i].layer.label);
             count++;
         }
     ldnq_text_append_omitted_count(&text);

@@ -317,8 +317,8 @@ static void round_unmet_matrices(const struct ldnq_layer_fitting *fitting)
     const bool is_one = text.items == 1;
     ldnq_text_append_omitted_count(&text);
     ldnq_sink_warn(quantizer->options->sink,
-                   "'%s': no sample meets %s %s of its weight, which %s rounded",
-                   layer->node->label, is_one ? "matrix" : "matrices", list, is_one ? "is" : "are");
+                   "'%s': no sample meets %s %s of its weight, which %s rounded", layer->label,
+                   is_one ? "matrix" : "matrices", list, is_one ? "is" : "are");
 }
 
 /* Steps 1 and 2 on the samples. */

@@ -50,7 +50,7 @@ static void choose_codebook_and_granularity(const struct ldnq_quantize_options *
 {
     const struct ldnq_target *target = options->activations.target;
     quantized->layer = *layer;
-    quantized->codebook = ldnq_select_codebook(layer->node, options);
+    quantized->codebook = ldnq_select_codebook(layer, options);
     /* The scales of rows are gathered with them. */
     const bool is_table = ldnq_layer_is_lookup(layer);
     quantized->granularity = is_table ? LDNQ_PER_CHANNEL : options->granularity;

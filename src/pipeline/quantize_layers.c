@@ -483,7 +483,7 @@ static enum ldnq_status fit_or_round_layers(struct ldnq_quantizer *quantizer,
         ldnq_sink_warn(quantizer->options->sink,
                        "'%s': its input is not finite after the layers before it were fitted: they "
                        "are rounded, and the fit starts again",
-                       unfitted[fitting.index].layer.node->label);
+                       unfitted[fitting.index].layer.label);
         restore_float_layers(quantizer, unfitted);
     }
 }

@@ -13,17 +13,19 @@
 #include "ops/op_layer.h"
 
 /* Compares as a name first: names may contain characters of patterns. */
-bool ldnq_select_matches(const struct ldnq_node *node, const char *pattern)
+bool ldnq_select_matches(const struct ldnq_layer *layer, const char *pattern)
 {
-    return strcmp(node->label, pattern) == 0 || strcmp(node->name, pattern) == 0 ||
+    const struct ldnq_node *node = layer->node;
+    return strcmp(layer->label, pattern) == 0 || strcmp(node->label, pattern) == 0 ||
+           strcmp(node->name, pattern) == 0 || fnmatch(pattern, layer->label, 0) == 0 ||
            fnmatch(pattern, node->label, 0) == 0;
 }
 
-static bool matches_any_pattern(const struct ldnq_node *node, const char *const *patterns,
+static bool matches_any_pattern(const struct ldnq_layer *layer, const char *const *patterns,
                                 size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (ldnq_select_matches(node, patterns[i]))
+        if (ldnq_select_matches(layer, patterns[i]))
             return true;
     return false;
 }
@@ -33,7 +35,7 @@ static const char *find_nearest_label(const struct ldnq_selection *all, const ch
 {
     const char **labels = ldnq_calloc(all->count + 1, sizeof *labels);
     for (size_t i = 0; labels && i < all->count; i++)
-        labels[i] = all->layers[i].node->label;
+        labels[i] = all->layers[i].label;
     const char *nearest = labels ? ldnq_nearest_name(pattern, labels) : NULL;
     ldnq_free(labels);
     return nearest;
@@ -44,7 +46,7 @@ static enum ldnq_status check_pattern(const struct ldnq_graph *graph, const char
                                       struct ldnq_error *err)
 {
     for (size_t i = 0; i < all->count; i++)
-        if (ldnq_select_matches(all->layers[i].node, pattern))
+        if (ldnq_select_matches(&all->layers[i], pattern))
             return LDNQ_OK;
     const char *nearest = find_nearest_label(all, pattern);
     if (nearest)
@@ -72,36 +74,38 @@ static bool is_table(const struct ldnq_node *node)
     return node->op && node->op->layer && node->op->layer->is_table && !node->feeds_product;
 }
 
-/* The first entry of the plan that matches the node; NULL: none does. */
-static const struct ldnq_plan_entry *find_plan_entry(const struct ldnq_node *node,
+/* The first entry of the plan that matches the layer; NULL: none does. */
+static const struct ldnq_plan_entry *find_plan_entry(const struct ldnq_layer *layer,
                                                      const struct ldnq_quantize_options *options)
 {
     for (size_t i = 0; i < options->plan_count; i++)
-        if (ldnq_select_matches(node, options->plan[i].node))
+        if (ldnq_select_matches(layer, options->plan[i].node))
             return &options->plan[i];
     return NULL;
 }
 
-bool ldnq_select_has_wide_input(const struct ldnq_node *node,
+bool ldnq_select_has_wide_input(const struct ldnq_layer *layer,
                                 const struct ldnq_quantize_options *options)
 {
-    const struct ldnq_plan_entry *entry = find_plan_entry(node, options);
+    const struct ldnq_plan_entry *entry = find_plan_entry(layer, options);
     return entry && entry->wide_input;
 }
 
-const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
+const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_layer *layer,
                                                  const struct ldnq_quantize_options *options)
 {
-    const struct ldnq_plan_entry *entry = find_plan_entry(node, options);
+    const struct ldnq_plan_entry *entry = find_plan_entry(layer, options);
     if (entry)
         return entry->codebook;
-    return is_table(node) && options->table_codebook ? options->table_codebook : options->codebook;
+    return is_table(layer->node) && options->table_codebook ? options->table_codebook
+                                                            : options->codebook;
 }
 
-unsigned ldnq_select_stored_bits(const struct ldnq_node *node,
+unsigned ldnq_select_stored_bits(const struct ldnq_layer *layer,
                                  const struct ldnq_quantize_options *options)
 {
-    const unsigned bits = ldnq_select_codebook(node, options)->bits;
+    const struct ldnq_node *node = layer->node;
+    const unsigned bits = ldnq_select_codebook(layer, options)->bits;
     if (is_table(node) || node->feeds_product) {
         const struct ldnq_shape *shape = &node->inputs[0]->constant->shape;
         return ldnq_table_code_bits(bits, (size_t)shape->dim[shape->rank - 1]);
@@ -133,11 +137,11 @@ size_t ldnq_select_block(const struct ldnq_layer *layer,
     if (options->granularity == LDNQ_PER_BLOCK)
         block = options->block;
     else if (options->granularity == LDNQ_PER_CHANNEL && has_product_blocks(layer->node) &&
-             ldnq_select_stored_bits(layer->node, options) < 8)
+             ldnq_select_stored_bits(layer, options) < 8)
         block = options->product_block;
     /* With 8 bits a row's own scale leaves nothing to gain. */
     if (ldnq_layer_is_lookup(layer) &&
-        (ldnq_select_stored_bits(layer->node, options) == 8 || !can_cut_lookup(layer, block)))
+        (ldnq_select_stored_bits(layer, options) == 8 || !can_cut_lookup(layer, block)))
         return 0;
     return block && ldnq_layer_has_blocks(layer, block) ? block : 0;
 }
@@ -153,7 +157,7 @@ static bool has_kernel_layout(const struct ldnq_layer *layer)
 bool ldnq_select_fits_integers(const struct ldnq_layer *layer,
                                const struct ldnq_quantize_options *options)
 {
-    const unsigned bits = ldnq_select_stored_bits(layer->node, options);
+    const unsigned bits = ldnq_select_stored_bits(layer, options);
     return !ldnq_layer_is_table(layer) && has_kernel_layout(layer) && layer->dtype == LDNQ_FLOAT &&
            !layer->node->within && ldnq_target_has_default_attributes(layer->node) &&
            ldnq_select_block(layer, options) == 0 &&
@@ -168,7 +172,7 @@ static enum ldnq_status fail_without_layer(const struct ldnq_graph *graph,
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < count; i++)
-        ldnq_text_append_item(&text, "; ", "'%s': %s", layers[i].node->label, layers[i].refusal);
+        ldnq_text_append_item(&text, "; ", "'%s': %s", layers[i].label, layers[i].refusal);
     ldnq_text_append_omitted_count(&text);
     return ldnq_fail(err, LDNQ_USAGE, "%s: no layer to quantize%s%s", graph->file,
                      count ? ": " : ": no Conv, Gemm, MatMul or table has a constant weight", list);
@@ -200,7 +204,7 @@ static enum ldnq_status check_finite(const struct ldnq_graph *graph, const struc
     if (!ldnq_tensor_is_finite(tensor, &i))
         return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
                               "element %zu of its %s is %s; skip '%s' to leave it as it is", i,
-                              what, isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
+                              what, isnan(data[i]) ? "NaN" : "infinity", layer->label);
     ldnq_mapping_release_pages(data, ldnq_tensor_count(tensor) * sizeof *data);
     return LDNQ_OK;
 }
@@ -443,7 +447,7 @@ static const char *explain_faster_in_float(struct code_flow *flow, const struct 
     const bool is_narrow = ldnq_target_floats_narrow(flow->target, node, weight);
     if (!is_depthwise && !is_narrow)
         return NULL;
-    if (find_plan_entry(node, options))
+    if (find_plan_entry(layer, options))
         return NULL;
     follow_codes_to(flow, layer->node_index);
     if (is_narrow && is_fused_in_float(flow, node->outputs[0]))
@@ -504,15 +508,15 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++) {
         const struct ldnq_node *node = all[i].node;
-        bool wanted =
-            !options->only_count || matches_any_pattern(node, options->only, options->only_count);
-        if (!wanted || matches_any_pattern(node, options->skip, options->skip_count))
+        bool wanted = !options->only_count ||
+                      matches_any_pattern(&all[i], options->only, options->only_count);
+        if (!wanted || matches_any_pattern(&all[i], options->skip, options->skip_count))
             all[i].refusal = "left out by skip or only";
         if (!all[i].refusal && all[i].body)
             all[i].refusal = refuse_body(options);
         if (!all[i].refusal && target && ldnq_layer_is_lookup(&all[i]) && !target->gathers_codes)
             all[i].refusal = "the target has no form for the codes of a table";
-        if (!all[i].refusal && !ldnq_select_codebook(node, options))
+        if (!all[i].refusal && !ldnq_select_codebook(&all[i], options))
             all[i].refusal = "left float by its codebook";
         else if (!all[i].refusal && target &&
                  ldnq_target_skips_small_layer(target, node, &all[i].weight->shape))

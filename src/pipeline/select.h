@@ -20,20 +20,20 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,
                                     struct ldnq_error *err);
 
-/* Whether the node has this label or name, or the label matches the shell pattern. */
-bool ldnq_select_matches(const struct ldnq_node *node, const char *pattern);
+/* Whether the layer or its node has this label or name, or a label matches the shell pattern. */
+bool ldnq_select_matches(const struct ldnq_layer *layer, const char *pattern);
 
-/* The codebook of the first plan entry that matches the node, or else options->codebook. */
-const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
+/* The codebook of the first plan entry that matches the layer, or else options->codebook. */
+const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_layer *layer,
                                                  const struct ldnq_quantize_options *options);
 
-/* Whether the node's input is quantized to 16 bits by the first plan entry that matches the node.
- */
-bool ldnq_select_has_wide_input(const struct ldnq_node *node,
+/* Whether the layer's input is quantized to 16 bits by the first plan entry that matches the
+ * layer. */
+bool ldnq_select_has_wide_input(const struct ldnq_layer *layer,
                                 const struct ldnq_quantize_options *options);
 
 /* Bits per code of this layer in the file. */
-unsigned ldnq_select_stored_bits(const struct ldnq_node *node,
+unsigned ldnq_select_stored_bits(const struct ldnq_layer *layer,
                                  const struct ldnq_quantize_options *options);
 
 /* Input channels of this layer that share a scale; 0: all of them. */

@@ -18,6 +18,7 @@ static inline struct ldnq_layer build_gemm_layer(struct ldnq_graph *graph, size_
     struct ldnq_node *node = y->producer;
     return (struct ldnq_layer){
         .node = node,
+        .label = node->label,
         .op = node->op ? node->op->layer : NULL,
         .geometry = { .groups = 1,
                       .rows = outputs,

@@ -2,6 +2,8 @@
 """W and R of LSTM, GRU and RNN are two layers of one node: by gate row, each fitted to its own
 input, R to the states of the calibration run."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -89,7 +91,7 @@ def test_both_weights_should_be_quantized(case, tmp_path):
     source = build(tmp_path / "m.onnx", op, rng, **more)
     x = samples(rng, 64)
     out, answer = quantize(source, x, tmp_path, "--weights", "int8", "--solver", "nearest")
-    assert [layer["node"] for layer in answer["layers"]] == ["cell", "cell"]
+    assert [layer["node"] for layer in answer["layers"]] == ["cell.W", "cell.R"]
     assert [layer["inputs"] for layer in answer["layers"]] == [INPUTS, HIDDEN]
     assert not answer["not_quantized"]
     support.check(out)
@@ -97,7 +99,7 @@ def test_both_weights_should_be_quantized(case, tmp_path):
     assert_no_float_weight(out)
     assert sqnr(source, out, x) > 35
     layers = support.answer("diff", source, out)["layers"]
-    assert [layer["other"] for layer in layers] == ["cell", "cell"]
+    assert [layer["other"] for layer in layers] == ["cell.W", "cell.R"]
     assert [layer["shape"][2] for layer in layers] == [INPUTS, HIDDEN]
     assert all(layer["weight_error"]["sqnr_db"] > 35 for layer in layers)
     listed = support.answer("inspect", out)["layers"]
@@ -111,7 +113,7 @@ def test_weights_should_be_fitted_to_inputs_and_states(case, tmp_path):
     rng = np.random.default_rng(4)
     op, more = CASES[case]
     source = build(tmp_path / "m.onnx", op, rng, **more)
-    x, unseen = samples(rng, 256), None
+    x = samples(rng, 256)
     x, unseen = x[:192], x[192:]
     found = {}
     for solver in ("rtn", "gptq"):
@@ -121,3 +123,41 @@ def test_weights_should_be_fitted_to_inputs_and_states(case, tmp_path):
         support.assert_same_outputs(out, {"x": unseen[:3]}, folder / "run")
         found[solver] = sqnr(source, out, unseen)
     assert found["gptq"] > found["rtn"] + 2, found
+
+
+def codebooks(answer):
+    return {layer["node"]: layer["weights"] for layer in answer["layers"]}
+
+
+def test_both_weights_should_have_labels_of_their_own(tmp_path):
+    rng = np.random.default_rng(5)
+    source = build(tmp_path / "m.onnx", "LSTM", rng)
+    x, plan = samples(rng, 32), tmp_path / "plan.json"
+    setting = ("--solver", "rtn", "--weights")
+
+    # A rule, or an exception, may name the node or one of its weights.
+    found = {rule: codebooks(quantize(source, x, tmp_path, *setting, "int4", "--layer", rule)[1])
+             for rule in ("cell.R=int8", "*.W=int8", "cell=int8")}
+    assert found == {"cell.R=int8": {"cell.W": "int4", "cell.R": "int8"},
+                     "*.W=int8": {"cell.W": "int8", "cell.R": "int4"},
+                     "cell=int8": {"cell.W": "int8", "cell.R": "int8"}}
+    _, answer = quantize(source, x, tmp_path, *setting, "int4", "--skip", "cell.W")
+    assert codebooks(answer) == {"cell.R": "int4"}
+    assert [layer["node"] for layer in answer["not_quantized"]] == ["cell.W"]
+
+    # Budgets and goals choose for each of them, and their plans say so.
+    for search in (("--budget", "6bits"), ("--min-sqnr", 24)):
+        out, answer = quantize(source, x, tmp_path, *setting, "int4,int8", *search, "--plan", plan)
+        written, chosen = out.read_bytes(), codebooks(answer)
+        assert sorted(chosen.values()) == ["int4", "int8"]
+        entries = json.loads(plan.read_text())["layers"]
+        assert {entry["node"]: entry["weights"] for entry in entries} == chosen
+        if search[0] == "--min-sqnr":
+            out, _ = quantize(source, x, tmp_path, "--solver", "rtn", "--plan", plan)
+            assert out.read_bytes() == written
+
+    # Plans of older versions name the node alone, and its first entry counts for both.
+    plan.write_text(json.dumps({"layers": [{"node": "cell", "weights": "int8"},
+                                           {"node": "cell", "weights": "int4"}]}))
+    _, answer = quantize(source, x, tmp_path, *setting, "int4", "--plan", plan)
+    assert codebooks(answer) == {"cell.W": "int8", "cell.R": "int8"}

@@ -264,6 +264,7 @@ static void fill_left_columns(const struct ldnq_op_call *call, size_t group, siz
 static const struct ldnq_op_layer left_weight_layer = {
     .weight_input = 0,
     .bias_input = -1,
+    .weight_label = "A",
     .data_input = 1,
     .describe_weight = describe_left_weight,
     .count_positions = count_right_positions,
@@ -273,6 +274,7 @@ static const struct ldnq_op_layer left_weight_layer = {
 const struct ldnq_op_layer ldnq_einsum_layer = {
     .weight_input = 1,
     .bias_input = -1,
+    .weight_label = "B",
     .other = &left_weight_layer,
     .describe_weight = describe_right_weight,
     .count_positions = count_left_positions,

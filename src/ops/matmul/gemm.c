@@ -275,6 +275,7 @@ static void gemm_fill_columns_of_b(const struct ldnq_op_call *call, size_t group
 static const struct ldnq_op_layer gemm_left_layer = {
     .weight_input = 0,
     .bias_input = 2,
+    .weight_label = "A",
     .data_input = 1,
     .describe_weight = gemm_describe_left_weight,
     .count_positions = gemm_count_input_columns,
@@ -284,6 +285,7 @@ static const struct ldnq_op_layer gemm_left_layer = {
 static const struct ldnq_op_layer gemm_layer = {
     .weight_input = 1,
     .bias_input = 2,
+    .weight_label = "B",
     .other = &gemm_left_layer,
     .describe_weight = gemm_describe_weight,
     .count_positions = gemm_count_input_rows,

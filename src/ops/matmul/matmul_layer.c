@@ -175,6 +175,7 @@ static void fill_right_input_columns(const struct ldnq_op_call *call, size_t gro
 static const struct ldnq_op_layer left_layer = {
     .weight_input = 0,
     .bias_input = -1,
+    .weight_label = "A",
     .data_input = 1,
     .describe_weight = describe_left_weight,
     .count_positions = count_right_input_columns,
@@ -184,6 +185,7 @@ static const struct ldnq_op_layer left_layer = {
 const struct ldnq_op_layer ldnq_matmul_layer = {
     .weight_input = 1,
     .bias_input = -1,
+    .weight_label = "B",
     .other = &left_layer,
     .describe_weight = describe_right_weight,
     .count_positions = count_left_input_rows,

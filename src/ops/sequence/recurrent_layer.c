@@ -151,6 +151,7 @@ static void fill_columns_of_r(const struct ldnq_op_call *call, size_t group, siz
 static const struct ldnq_op_layer layer_of_r = {
     .weight_input = LDNQ_RECURRENT_R,
     .bias_input = -1,
+    .weight_label = "R",
     .data_input = LDNQ_RECURRENT_X,
     .repeats_weight = true,
     .describe_weight = describe_r,
@@ -163,6 +164,7 @@ static const struct ldnq_op_layer layer_of_r = {
 const struct ldnq_op_layer ldnq_recurrent_layers = {
     .weight_input = LDNQ_RECURRENT_W,
     .bias_input = -1,
+    .weight_label = "W",
     .data_input = LDNQ_RECURRENT_X,
     .repeats_weight = true,
     .other = &layer_of_r,
