@@ -7,17 +7,31 @@
 #include <stdatomic.h>
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/alloc.h"
+#include "base/size.h"
 
 /* How often a thread polls for work, or for the end of the round, before it sleeps.
  * That takes some tens of microseconds; waking a thread costs as much as a small layer. */
 #define SPIN_COUNT 2000
+#define CACHE_LINE 64
+/* Most chunks of a round, whose numbers have 32 bits. */
+#define ROUND_CHUNKS ((size_t)1 << 31)
 
 struct pool_worker {
     struct ldnq_pool *pool;
     size_t thread;
     pthread_t handle;
+};
+
+/* Chunks begin .. end-1 of the round, as begin << 32 | end. Each thread starts with a range of
+ * neighbouring chunks and claims them from the front: the next layer, cut in the same way, then
+ * finds its inputs in the cache of the thread that wrote them. A thread whose range is empty
+ * claims chunks from the end of others'. A worker that wakes up after the round finds no chunk,
+ * and nobody waits for it. */
+struct chunk_range {
+    _Alignas(CACHE_LINE) _Atomic uint64_t unclaimed;
 };
 
 struct ldnq_pool {
@@ -29,10 +43,9 @@ struct ldnq_pool {
     atomic_bool stop;   /* written under lock */
     bool spins; /* each thread has a processor of its own, so that polling slows nobody down */
 
-    /* A thread claims a chunk by decrementing `left` while it is above 0: a worker that
-     * wakes up after the round finds no chunk, and nobody waits for it. */
-    size_t chunks;
-    atomic_size_t left, done;
+    size_t first, chunks;       /* of the round */
+    struct chunk_range *ranges; /* the chunks that nobody has claimed, per thread */
+    atomic_size_t done;
     ldnq_chunk_fn *run;
     void *ctx;
 };
@@ -44,19 +57,34 @@ static void wake_caller(struct ldnq_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
+static bool claim_chunk(struct chunk_range *range, bool from_end, size_t *chunk)
+{
+    uint64_t unclaimed = atomic_load(&range->unclaimed);
+    for (;;) {
+        const uint64_t begin = unclaimed >> 32, end = unclaimed & UINT32_MAX;
+        if (begin >= end)
+            return false;
+        *chunk = (size_t)(from_end ? end - 1 : begin);
+        const uint64_t rest = from_end ? unclaimed - 1 : unclaimed + ((uint64_t)1 << 32);
+        if (atomic_compare_exchange_weak(&range->unclaimed, &unclaimed, rest))
+            return true;
+    }
+}
+
 static void run_chunks(struct ldnq_pool *pool, size_t thread)
 {
-    size_t left = atomic_load(&pool->left);
-    while (left > 0) {
-        if (!atomic_compare_exchange_weak(&pool->left, &left, left - 1))
+    for (size_t i = 0; i < pool->threads;) {
+        size_t chunk;
+        if (!claim_chunk(&pool->ranges[(thread + i) % pool->threads], i > 0, &chunk)) {
+            i++;
             continue;
+        }
         /* The round can't end before this chunk is counted in `done`. */
         size_t chunks = pool->chunks;
-        pool->run(pool->ctx, chunks - left, thread);
+        pool->run(pool->ctx, pool->first + chunk, thread);
         bool is_last = atomic_fetch_add(&pool->done, 1) + 1 == chunks;
         if (is_last && thread > 0)
             wake_caller(pool);
-        left = atomic_load(&pool->left);
     }
 }
 
@@ -126,9 +154,14 @@ static size_t available_processors(void)
 static enum ldnq_status start_workers(struct ldnq_pool *pool, size_t threads,
                                       struct ldnq_error *err)
 {
+    size_t bytes;
     pool->workers = ldnq_calloc(threads, sizeof *pool->workers);
-    if (!pool->workers)
+    if (ldnq_size_mul(threads, sizeof *pool->ranges, &bytes))
+        pool->ranges = ldnq_malloc_aligned(bytes);
+    if (!pool->workers || !pool->ranges)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    for (size_t i = 0; i < threads; i++)
+        atomic_init(&pool->ranges[i].unclaimed, 0);
     for (pool->threads = 1; pool->threads < threads; pool->threads++) {
         struct pool_worker *worker = &pool->workers[pool->threads];
         *worker = (struct pool_worker){ .pool = pool, .thread = pool->threads };
@@ -174,6 +207,7 @@ void ldnq_pool_destroy(struct ldnq_pool *pool)
     pthread_cond_destroy(&pool->finish);
     pthread_cond_destroy(&pool->start);
     pthread_mutex_destroy(&pool->lock);
+    ldnq_free(pool->ranges);
     ldnq_free(pool->workers);
     ldnq_free(pool);
 }
@@ -183,6 +217,24 @@ size_t ldnq_pool_threads(const struct ldnq_pool *pool)
     return pool ? pool->threads : 1;
 }
 
+/* Runs chunks first .. first+chunks-1. */
+static void run_round(struct ldnq_pool *pool, size_t first, size_t chunks)
+{
+    pool->first = first;
+    pool->chunks = chunks;
+    atomic_store(&pool->done, 0);
+    for (size_t i = 0; i < pool->threads; i++) {
+        const uint64_t begin = i * chunks / pool->threads, end = (i + 1) * chunks / pool->threads;
+        atomic_store(&pool->ranges[i].unclaimed, begin << 32 | end);
+    }
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->round, 1);
+    pthread_cond_broadcast(&pool->start);
+    pthread_mutex_unlock(&pool->lock);
+    run_chunks(pool, 0);
+    wait_for_workers(pool);
+}
+
 void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, void *ctx)
 {
     if (ldnq_pool_threads(pool) == 1 || chunks <= 1) {
@@ -190,15 +242,8 @@ void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, vo
             run(ctx, chunk, 0);
         return;
     }
-    pool->chunks = chunks;
     pool->run = run;
     pool->ctx = ctx;
-    atomic_store(&pool->done, 0);
-    atomic_store(&pool->left, chunks);
-    pthread_mutex_lock(&pool->lock);
-    atomic_fetch_add(&pool->round, 1);
-    pthread_cond_broadcast(&pool->start);
-    pthread_mutex_unlock(&pool->lock);
-    run_chunks(pool, 0);
-    wait_for_workers(pool);
+    for (size_t first = 0; first < chunks; first += ROUND_CHUNKS)
+        run_round(pool, first, ldnq_size_min(ROUND_CHUNKS, chunks - first));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "test.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,34 @@ static void a_pool_should_serve_many_rounds_of_any_number_of_chunks(void **state
     ldnq_pool_destroy(pool);
 }
 
+struct waiting_job {
+    atomic_size_t finished;
+    size_t chunks;
+};
+
+/* Chunk 0 waits until all others have run, so that another thread must claim those of its range. */
+static void wait_for_other_chunks(void *ctx, size_t chunk, size_t thread)
+{
+    struct waiting_job *job = ctx;
+    (void)thread;
+    while (chunk == 0 && atomic_load(&job->finished) + 1 < job->chunks)
+        sched_yield();
+    atomic_fetch_add(&job->finished, 1);
+}
+
+static void a_thread_should_take_over_the_chunks_of_one_that_is_late(void **state)
+{
+    (void)state;
+    for (size_t threads = 2; threads <= 4; threads++) {
+        struct ldnq_pool *pool;
+        struct waiting_job job = { .chunks = 50 };
+        assert_ok(ldnq_pool_create(threads, &pool, &err));
+        ldnq_pool_run(pool, job.chunks, wait_for_other_chunks, &job);
+        assert_int_equal(atomic_load(&job.finished), job.chunks);
+        ldnq_pool_destroy(pool);
+    }
+}
+
 static void no_chunk_should_run_when_there_are_none(void **state)
 {
     (void)state;
@@ -113,7 +142,7 @@ static void zero_threads_should_take_the_processors(void **state)
 static void a_failing_allocator_should_give_nomem(void **state)
 {
     (void)state;
-    for (long allowed = 0; allowed < 2; allowed++) {
+    for (long allowed = 0; allowed < 3; allowed++) {
         struct ldnq_pool *pool = (void *)&err;
         ldnq_alloc_fail_after(allowed);
         assert_fails(ldnq_pool_create(4, &pool, &err), LDNQ_NOMEM, "memory");
@@ -127,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_chunk_should_run_once_with_the_same_results_on_1_to_8_threads),
         cmocka_unit_test(a_pool_should_serve_many_rounds_of_any_number_of_chunks),
+        cmocka_unit_test(a_thread_should_take_over_the_chunks_of_one_that_is_late),
         cmocka_unit_test(no_chunk_should_run_when_there_are_none),
         cmocka_unit_test(an_unused_pool_should_be_destroyed_at_once),
         cmocka_unit_test(zero_threads_should_take_the_processors),
