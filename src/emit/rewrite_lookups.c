@@ -8,7 +8,8 @@
 
 static bool looks_up_rows(const struct ldnq_node *node)
 {
-    if (!ldnq_is_file_node(node, "GatherND") || ldnq_attr_int(node, "batch_dims", 0) != 0)
+    if (!ldnq_is_file_node(node, "GatherND") || !ldnq_node_has_inputs(node, 2) ||
+        ldnq_attr_int(node, "batch_dims", 0) != 0)
         return false;
     const struct ldnq_tensor *table = node->inputs[0]->constant;
     const struct ldnq_shape *indices = &node->inputs[1]->shape;
@@ -22,12 +23,12 @@ static bool looks_up_rows(const struct ldnq_node *node)
 static const char *find_without_last_axis(const struct ldnq_value *indices)
 {
     const struct ldnq_node *node = indices->producer;
-    if (!node || !node->origin || !ldnq_is_file_node(node, "Unsqueeze") ||
+    if (!ldnq_is_file_node(node, "Unsqueeze") || !ldnq_node_has_inputs(node, 1) ||
         node->inputs[0]->constant || node->inputs[0]->shape.rank != indices->shape.rank - 1)
         return NULL;
     size_t count = 0;
     const int64_t *axes = ldnq_attr_ints(node, "axes", &count);
-    if (node->input_count > 1) {
+    if (ldnq_node_has_inputs(node, 2)) {
         const struct ldnq_tensor *constant = node->inputs[1]->constant;
         count = constant ? ldnq_tensor_count(constant) : 0;
         axes = constant ? constant->data : NULL;

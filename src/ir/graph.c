@@ -170,6 +170,14 @@ bool ldnq_is_file_node(const struct ldnq_node *node, const char *op_type)
     return node && node->origin && *node->domain == '\0' && strcmp(node->op_type, op_type) == 0;
 }
 
+bool ldnq_node_has_inputs(const struct ldnq_node *node, size_t count)
+{
+    size_t there = 0;
+    while (there < node->input_count && there < count && node->inputs[there])
+        there++;
+    return there == count;
+}
+
 bool ldnq_node_reads(const struct ldnq_node *node, const struct ldnq_value *value)
 {
     for (size_t i = 0; i < node->input_count; i++)

@@ -202,6 +202,9 @@ const char *ldnq_graph_strip_file(const struct ldnq_graph *graph, const char *me
 
 /* Whether it is a node of this type of ai.onnx in the file's main graph; false for NULL. */
 bool ldnq_is_file_node(const struct ldnq_node *node, const char *op_type);
+/* Whether the first `count` inputs are there. A node of a file may lack inputs that its operator
+ * requires until the graph is bound, which checks them. */
+bool ldnq_node_has_inputs(const struct ldnq_node *node, size_t count);
 
 /* Whether the value is an input of the node, or read by its bodies. */
 bool ldnq_node_reads(const struct ldnq_node *node, const struct ldnq_value *value);
