@@ -164,8 +164,10 @@ LDNQ_API const char *ldnq_options_get(const struct ldnq_options *options, const 
 
 /* Where a job is. */
 struct ldnq_progress {
-    const char *stage;  /* what is being done: "quantize", "distill", "diff" ... */
-    const char *detail; /* which one, e.g. the layer's name; or NULL */
+    const char *stage; /* what is being done: "quantize", "distill", "diff" ... */
+    /* Which one, e.g. the layer's name; or NULL. Valid UTF-8 whatever the model contains, without
+     * control characters; cut after some 500 bytes. It is gone after the call. */
+    const char *detail;
     size_t done, total; /* steps of about equal time */
 };
 

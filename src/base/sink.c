@@ -12,8 +12,11 @@ enum ldnq_status ldnq_sink_progress(const struct ldnq_sink *sink, const char *st
 {
     if (!sink || !sink->progress)
         return LDNQ_OK;
+    char name[512];
+    snprintf(name, sizeof name, "%s", detail ? detail : "");
+    ldnq_text_replace_invisible(name);
     struct ldnq_progress progress = {
-        .stage = stage, .detail = detail, .done = done, .total = total
+        .stage = stage, .detail = detail ? name : NULL, .done = done, .total = total
     };
     if (sink->progress(sink->ctx, &progress) != 0)
         return ldnq_fail(err, LDNQ_CANCELED, "canceled");

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -31,12 +32,22 @@ RELATIVE = 1e-4
 
 # ---- the program
 
+PROGRESS = re.compile(r"^\w+: \d+ %, [\d:]+ (?:s|min|h) (?:left|so far)(?:, at .*)?\n", re.MULTILINE)
+
+
+def without_progress(text):
+    """What does not depend on how fast the machine is: the first line on the progress comes after
+    a second."""
+    return PROGRESS.sub("", text)
+
 
 def ldnq(*arguments, program=LDNQ, timeout=300, **more):
-    """Runs the program; the outcome, whatever it is."""
+    """Runs the program; the outcome, whatever it is, with its messages but not its progress."""
     command = [program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace",
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace",
                           timeout=timeout, check=False, **more)
+    done.stderr = without_progress(done.stderr)
+    return done
 
 
 def succeed(*arguments, **more):

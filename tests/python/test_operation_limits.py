@@ -150,9 +150,7 @@ def test_too_many_operations_should_be_refused_with_node_and_number(kind, tmp_pa
     assert model.stat().st_size < 1000
     done, _ = run_quickly(model, x)
     assert done.returncode == UNSUPPORTED, done.stderr
-    # A slow machine says how far it is after a second.
-    said = [line for line in done.stderr.splitlines() if not line.endswith("s so far")]
-    assert len(said) == 1, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
     assert f"({kind}," in done.stderr and "is not in 0 .. 2.75e+11" in done.stderr
 
 

@@ -82,7 +82,7 @@ def test_a_second_signal_should_end_the_run_at_once(tmp_path):
         time.sleep(.1)
         assert run.poll() is None
         run.send_signal(signal.SIGTERM)
-        assert run.wait(timeout=10) == 143
+        assert run.wait(timeout=60) == 143
     assert names(tmp_path) == ["ck", "log"]
 
 
