@@ -26,7 +26,9 @@ struct table_form {
     struct ldnq_node *nodes[MOST_FORM_NODES];
     size_t count;
     struct ldnq_value *codes, *scales, *ids;
-    bool is_packed;
+    int64_t axis; /* of both Gathers */
+    bool is_packed, packs_first_axis;
+    bool has_blocks;
     bool has_matrices; /* codes (E, K, M), scales (E, 1, M); with blocks (E, S, B, M), (E, S, 1, M)
                         */
 };
@@ -90,8 +92,11 @@ static const struct ldnq_value *match_unpacking(const struct form_rewriter *rewr
     struct ldnq_node *part = match_step(rewriter, form, high->outputs[0], 2, "Mul", 16.0f);
     struct ldnq_node *join = find_reader(rewriter, low->outputs[0], 1, "Concat");
     if (!part || !join || low->inputs[1] != part->outputs[0] || join->input_count != 2 ||
-        join->inputs[0] != low->outputs[0] || join->inputs[1] != high->outputs[0] ||
-        ldnq_attr_int(join, "axis", 0) != -1)
+        join->inputs[0] != low->outputs[0] || join->inputs[1] != high->outputs[0])
+        return NULL;
+    const int64_t packed = ldnq_attr_int(join, "axis", 0);
+    form->packs_first_axis = packed == 0 && form->axis > 0;
+    if (packed != -1 && !form->packs_first_axis)
         return NULL;
     append_form_node(form, low);
     append_form_node(form, high);
@@ -100,22 +105,31 @@ static const struct ldnq_value *match_unpacking(const struct form_rewriter *rewr
     return offset ? offset->outputs[0] : NULL;
 }
 
-static bool is_row_gather(const struct ldnq_node *node)
+static bool gathers_constant(const struct ldnq_node *node)
 {
     return is_type(node, "Gather") && node->input_count == 2 && node->inputs[0] &&
-           node->inputs[0]->constant && ldnq_attr_int(node, "axis", 0) == 0;
+           node->inputs[0]->constant && ldnq_attr_int(node, "axis", 0) >= 0;
 }
 
-/* (rows, 1), or (rows, S, 1) for codes (rows, S, width). */
-static bool has_scale_shape(const struct ldnq_tensor *scales, const struct ldnq_tensor *codes)
+/* The axes of the codes, with size 1 but for the axis of the lookup. */
+static bool has_scale_shape(const struct ldnq_tensor *scales, const struct table_form *form)
 {
-    const struct ldnq_shape *a = &scales->shape, *b = &codes->shape;
-    if (scales->dtype != LDNQ_FLOAT || a->rank != b->rank || a->dim[a->rank - 1] != 1)
+    const struct ldnq_shape *a = &scales->shape, *b = &form->codes->constant->shape;
+    if (scales->dtype != LDNQ_FLOAT || a->rank != b->rank || form->axis >= a->rank)
         return false;
-    for (int axis = 0; axis + 1 < a->rank; axis++)
-        if (a->dim[axis] != b->dim[axis])
+    for (int axis = 0; axis < a->rank; axis++)
+        if (a->dim[axis] != (axis == form->axis ? b->dim[axis] : 1))
             return false;
     return true;
+}
+
+/* (rows, S, 1) for codes (rows, S, width). */
+static bool has_scale_shape_of_blocks(const struct ldnq_tensor *scales,
+                                      const struct ldnq_tensor *codes)
+{
+    const struct ldnq_shape *a = &scales->shape, *b = &codes->shape;
+    return scales->dtype == LDNQ_FLOAT && a->rank == 3 && b->rank == 3 && a->dim[0] == b->dim[0] &&
+           a->dim[1] == b->dim[1] && a->dim[2] == 1;
 }
 
 /* (E, 1, M), for codes (E, K, M), or (E, S, 1, M) for (E, S, B, M); M / 2 of them in bytes. */
@@ -141,17 +155,24 @@ static bool match_scaling(const struct form_rewriter *rewriter, struct table_for
     struct ldnq_node *gather = scaled && scaled->input_count == 2 && scaled->inputs[1]
                                    ? scaled->inputs[1]->producer
                                    : NULL;
-    if (!gather || scaled->inputs[0] != codes || !is_row_gather(gather) ||
-        gather->inputs[1] != form->ids || rewriter->readers[gather->outputs[0]->index].count != 1)
+    if (!gather || scaled->inputs[0] != codes || !gathers_constant(gather) ||
+        ldnq_attr_int(gather, "axis", 0) != form->axis || gather->inputs[1] != form->ids ||
+        rewriter->readers[gather->outputs[0]->index].count != 1)
         return false;
     const struct ldnq_tensor *scales = gather->inputs[0]->constant, *stored = form->codes->constant;
-    form->has_matrices = has_scale_shape_of_matrices(scales, stored, form->is_packed);
-    if (!form->has_matrices && (stored->shape.rank > 3 || !has_scale_shape(scales, stored)))
-        return false;
+    if (!has_scale_shape(scales, form)) {
+        form->has_matrices =
+            form->axis == 0 && has_scale_shape_of_matrices(scales, stored, form->is_packed);
+        form->has_blocks = form->has_matrices
+                               ? stored->shape.rank == 4
+                               : form->axis == 0 && has_scale_shape_of_blocks(scales, stored);
+        if (!form->has_matrices && !form->has_blocks)
+            return false;
+    }
     form->scales = gather->inputs[0];
     append_form_node(form, gather);
     append_form_node(form, scaled);
-    if (stored->shape.rank == (form->has_matrices ? 3 : 2))
+    if (!form->has_blocks)
         return true;
     struct ldnq_node *join = find_reader(rewriter, scaled->outputs[0], 1, "Reshape");
     if (!join || !join->inputs[1] || !join->inputs[1]->constant)
@@ -164,15 +185,16 @@ static bool match_form(const struct form_rewriter *rewriter, struct ldnq_node *g
                        struct table_form *form)
 {
     *form = (struct table_form){ .count = 0 };
-    if (!is_row_gather(gather))
+    if (!gathers_constant(gather))
         return false;
     const struct ldnq_tensor *codes = gather->inputs[0]->constant;
+    form->axis = ldnq_attr_int(gather, "axis", 0);
     form->codes = gather->inputs[0];
     form->ids = gather->inputs[1];
     form->is_packed = codes->dtype == LDNQ_UINT8;
     struct ldnq_node *cast = find_reader(rewriter, gather->outputs[0], 1, "Cast");
-    if ((codes->dtype != LDNQ_INT8 && !form->is_packed) || codes->shape.rank < 2 ||
-        codes->shape.rank > 4 || !cast || ldnq_attr_int(cast, "to", 0) != LDNQ_FLOAT)
+    if ((codes->dtype != LDNQ_INT8 && !form->is_packed) || codes->shape.rank < 2 || !cast ||
+        ldnq_attr_int(cast, "to", 0) != LDNQ_FLOAT)
         return false;
     append_form_node(form, gather);
     append_form_node(form, cast);
@@ -203,17 +225,21 @@ static enum ldnq_status make_codes(struct ldnq_graph *graph, const struct table_
 {
     const struct ldnq_tensor *stored = form->codes->constant;
     const struct ldnq_shape *from = &stored->shape;
-    const size_t half = (size_t)from->dim[from->rank - 1];
-    struct ldnq_shape shape = { .rank = 2, .dim = { from->dim[0], 1 } };
+    const size_t half =
+        form->packs_first_axis ? ldnq_tensor_count(stored) : (size_t)from->dim[from->rank - 1];
+    struct ldnq_shape shape = *from;
     struct ldnq_tensor *tensor;
     *out = form->codes;
-    if (!form->is_packed && from->rank == (form->has_matrices ? 3 : 2))
+    if (!form->is_packed && !form->has_blocks)
         return LDNQ_OK;
-    for (int axis = 1; axis < from->rank - form->has_matrices; axis++)
-        shape.dim[1] *= from->dim[axis];
-    if (form->has_matrices)
-        shape.dim[shape.rank++] = from->dim[from->rank - 1];
-    shape.dim[shape.rank - 1] *= form->is_packed ? 2 : 1;
+    if (form->has_blocks) {
+        shape.rank--;
+        shape.dim[1] *= shape.dim[2];
+        if (form->has_matrices)
+            shape.dim[2] = from->dim[3];
+    }
+    if (form->is_packed)
+        shape.dim[form->packs_first_axis ? 0 : shape.rank - 1] *= 2;
     LDNQ_TRY(ldnq_tensor_create(graph->arena, form->is_packed ? LDNQ_INT4 : LDNQ_INT8, &shape,
                                 &tensor, err));
     int8_t *codes = tensor->data;
@@ -239,10 +265,12 @@ static enum ldnq_status make_scales(struct ldnq_graph *graph, const struct table
         return LDNQ_NOMEM;
     *tensor = *form->scales->constant;
     struct ldnq_shape *shape = &tensor->shape;
-    if (!form->has_matrices || shape->rank == 4) { /* without the axis of size 1 */
+    if (form->has_blocks) { /* without the axis of size 1 */
         if (form->has_matrices)
             shape->dim[2] = shape->dim[3];
         shape->rank--;
+    } else if (!form->has_matrices) {
+        *shape = (struct ldnq_shape){ .rank = 1, .dim = { shape->dim[form->axis] } };
     }
     LDNQ_TRY(replace_constant(graph, form->scales, tensor, out, err));
     (*out)->half = form->scales->half;
@@ -252,7 +280,7 @@ static enum ldnq_status make_scales(struct ldnq_graph *graph, const struct table
 static enum ldnq_status make_dequantize(struct ldnq_graph *graph, const struct table_form *form,
                                         struct ldnq_node **out, struct ldnq_error *err)
 {
-    const bool has_blocks = form->codes->constant->shape.rank >= 3;
+    const bool has_blocks = form->has_blocks || form->has_matrices;
     struct ldnq_node *node = ldnq_arena_alloc(graph->arena, 1, sizeof *node, err);
     struct ldnq_attr *attrs = ldnq_arena_alloc(graph->arena, 2, sizeof *attrs, err);
     struct ldnq_value **values = ldnq_arena_alloc(graph->arena, 3, sizeof *values, err);
@@ -262,7 +290,9 @@ static enum ldnq_status make_dequantize(struct ldnq_graph *graph, const struct t
         return LDNQ_NOMEM;
     const struct ldnq_shape *stored = &form->codes->constant->shape;
     const int64_t last = stored->dim[stored->rank - 1] * (form->is_packed ? 2 : 1);
-    attrs[0] = (struct ldnq_attr){ .name = "axis", .kind = LDNQ_ATTR_INT, .i = has_blocks };
+    attrs[0] = (struct ldnq_attr){ .name = "axis",
+                                   .kind = LDNQ_ATTR_INT,
+                                   .i = has_blocks ? 1 : form->axis };
     attrs[1] = (struct ldnq_attr){ .name = "block_size",
                                    .kind = LDNQ_ATTR_INT,
                                    .i = form->has_matrices ? stored->dim[stored->rank - 2] : last };
@@ -348,7 +378,7 @@ static enum ldnq_status list_readers(struct form_rewriter *rewriter, struct ldnq
 static bool has_codes_gather(const struct ldnq_graph *graph)
 {
     for (size_t n = 0; n < graph->node_count; n++)
-        if (is_row_gather(graph->nodes[n]) &&
+        if (gathers_constant(graph->nodes[n]) &&
             ldnq_dtype_bits(graph->nodes[n]->inputs[0]->constant->dtype) == 8)
             return true;
     return false;

@@ -567,10 +567,14 @@ const char *ldnq_emit_explain_copy(const struct ldnq_quantized_network *network,
         return NULL;
     if (quantized->codebook != table->codebook)
         return "they have different codebooks";
+    if (ldnq_layer_is_table(&quantized->layer))
+        return "their lookups read other axes";
     if (ldnq_emit_table_bits(table) == 4)
         return "rows are looked up in packed bytes, which a product can't read";
     if (quantized->runs_on_codes || choose_stored_form(&emitter, quantized) == STORED_AS_PRODUCT)
         return "the target's kernel reads a weight of its own";
+    if (table->layer.weight->shape.rank != 2 || table->layer.geometry.channel_axis != 0)
+        return "its lookup reads another axis";
     if (quantized->shared != table)
         return "their scales differ";
     return NULL;

@@ -18,16 +18,15 @@ struct table_emitter {
     struct ldnq_arena *arena;
 };
 
-/* Elements of the table's last axis: columns, or in matrices (E, K, M) rows. */
-static size_t count_last_axis(const struct ldnq_quantized_layer *quantized)
-{
-    const struct ldnq_shape *shape = &quantized->layer.weight->shape;
-    return (size_t)shape->dim[shape->rank - 1];
-}
-
 unsigned ldnq_emit_table_bits(const struct ldnq_quantized_layer *quantized)
 {
-    return ldnq_table_code_bits(quantized->codebook->bits, count_last_axis(quantized));
+    return ldnq_table_code_bits(quantized->codebook->bits,
+                                ldnq_layer_packed_size(&quantized->layer));
+}
+
+static bool packs_first_axis(const struct ldnq_quantized_layer *quantized)
+{
+    return ldnq_layer_packed_axis(&quantized->layer) == 0;
 }
 
 /* ---- tensors ----------------------------------------------------------------------------- */
@@ -58,33 +57,31 @@ static enum ldnq_status add_scalar(struct table_emitter *emitter, const char *su
     return add_floats(emitter, suffix, &tensor, name, err);
 }
 
-/* (rows, last), or (rows, S, last) with blocks; of matrices (E, K, last), or (E, S, B, last) with
- * blocks of B. */
-static struct ldnq_shape make_table_shape(const struct ldnq_quantized_layer *quantized, size_t last)
+/* The axes of the table; with blocks (rows, S, cols / S), or (E, S, B, M) of matrices (E, K, M)
+ * with blocks of B. */
+static struct ldnq_shape make_codes_shape(const struct ldnq_quantized_layer *quantized)
 {
-    if (quantized->layer.product) {
-        struct ldnq_shape matrices = quantized->layer.weight->shape;
-        if (quantized->block_index) {
-            matrices.rank = 4;
-            matrices.dim[1] = (int64_t)quantized->block_count;
-            matrices.dim[2] = (int64_t)quantized->block_size;
-        }
-        matrices.dim[matrices.rank - 1] = (int64_t)last;
-        return matrices;
-    }
-    struct ldnq_shape shape = { .rank = 1, .dim = { (int64_t)quantized->layer.geometry.rows } };
-    if (quantized->block_index)
-        shape.dim[shape.rank++] = (int64_t)quantized->block_count;
-    shape.dim[shape.rank++] = (int64_t)last;
+    struct ldnq_shape shape = quantized->layer.weight->shape;
+    if (!quantized->block_index)
+        return shape;
+    const int last = shape.rank - 1;
+    if (quantized->layer.product)
+        shape.dim[last + 1] = shape.dim[last];
+    shape.rank++;
+    shape.dim[1] = (int64_t)quantized->block_count;
+    shape.dim[2] = (int64_t)(quantized->layer.geometry.cols / quantized->block_count);
     return shape;
 }
 
-/* Columns under one scale. */
-static size_t count_scale_columns(const struct ldnq_quantized_layer *quantized)
+/* Those of the codes, of which one scale serves all but the axis of the ids and that of blocks. */
+static struct ldnq_shape make_scales_shape(const struct ldnq_quantized_layer *quantized)
 {
-    if (quantized->layer.product)
-        return count_last_axis(quantized);
-    return quantized->layer.geometry.cols / ldnq_quantized_scales_per_row(quantized);
+    struct ldnq_shape shape = make_codes_shape(quantized);
+    for (int axis = 0; axis < shape.rank; axis++)
+        if (axis != quantized->layer.geometry.channel_axis &&
+            (axis != 1 || !quantized->block_index))
+            shape.dim[axis] = 1;
+    return shape;
 }
 
 /* Byte k of a part holds its codes k and k + half. */
@@ -103,7 +100,7 @@ static enum ldnq_status add_codes(struct table_emitter *emitter, const char **na
 {
     const struct ldnq_quantized_layer *quantized = emitter->quantized;
     const struct ldnq_layer_geometry *geometry = &quantized->layer.geometry;
-    const size_t width = count_scale_columns(quantized);
+    struct ldnq_shape shape = make_codes_shape(quantized);
     const size_t elements = ldnq_layer_elements(&quantized->layer);
     int8_t *codes = ldnq_arena_alloc(emitter->arena, elements, sizeof *codes, err);
     if (!codes)
@@ -112,17 +109,17 @@ static enum ldnq_status add_codes(struct table_emitter *emitter, const char **na
         for (size_t col = 0; col < geometry->cols; col++)
             codes[ldnq_find_weight_offset(geometry, row, col)] =
                 quantized->codes[row * geometry->cols + col];
-    struct ldnq_tensor tensor = { .dtype = LDNQ_INT8,
-                                  .shape = make_table_shape(quantized, width),
-                                  .data = codes };
+    struct ldnq_tensor tensor = { .dtype = LDNQ_INT8, .shape = shape, .data = codes };
     if (ldnq_emit_table_bits(quantized) == 4) {
+        const bool is_first = packs_first_axis(quantized);
+        const int axis = is_first ? 0 : shape.rank - 1;
+        const size_t whole = is_first ? elements : (size_t)shape.dim[axis];
         uint8_t *bytes = ldnq_arena_alloc(emitter->arena, elements / 2, sizeof *bytes, err);
         if (!bytes)
             return LDNQ_NOMEM;
-        pack_codes(codes, elements / width, width / 2, bytes);
-        tensor = (struct ldnq_tensor){ .dtype = LDNQ_UINT8,
-                                       .shape = make_table_shape(quantized, width / 2),
-                                       .data = bytes };
+        pack_codes(codes, elements / whole, whole / 2, bytes);
+        shape.dim[axis] /= 2;
+        tensor = (struct ldnq_tensor){ .dtype = LDNQ_UINT8, .shape = shape, .data = bytes };
     }
     return add_tensor(emitter, "_quantized", &tensor, name, err);
 }
@@ -142,7 +139,7 @@ static enum ldnq_status make_matrix_scales(const struct table_emitter *emitter,
         for (size_t s = 0; s < count; s++)
             data[(row / rows * count + s) * rows + row % rows] = quantized->scales[row * count + s];
     scales->data = data;
-    scales->shape = make_table_shape(quantized, rows);
+    scales->shape = make_codes_shape(quantized);
     scales->shape.dim[scales->shape.rank - 2] = 1;
     return LDNQ_OK;
 }
@@ -151,7 +148,7 @@ static enum ldnq_status add_table_tensors(struct table_emitter *emitter,
                                           struct ldnq_table_names *names, struct ldnq_error *err)
 {
     struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT,
-                                  .shape = make_table_shape(emitter->quantized, 1),
+                                  .shape = make_scales_shape(emitter->quantized),
                                   .data = emitter->quantized->scales };
     if (emitter->quantized->layer.product)
         LDNQ_TRY(make_matrix_scales(emitter, &scales, err));
@@ -182,7 +179,9 @@ static enum ldnq_status insert_node(struct table_emitter *emitter, const char *o
 static enum ldnq_status insert_unpacking(struct table_emitter *emitter, const char **value,
                                          struct ldnq_error *err)
 {
-    const struct ldnq_edit_int_attr last_axis = { .name = "axis", .value = -1 };
+    const struct ldnq_edit_int_attr packed_axis = {
+        .name = "axis", .value = packs_first_axis(emitter->quantized) ? 0 : -1
+    };
     const char *sixteenth, *sixteen, *offset, *high, *low;
     LDNQ_TRY(add_scalar(emitter, "_sixteenth", 1.0f / 16, &sixteenth, err));
     LDNQ_TRY(add_scalar(emitter, "_sixteen", 16.0f, &sixteen, err));
@@ -191,7 +190,7 @@ static enum ldnq_status insert_unpacking(struct table_emitter *emitter, const ch
     LDNQ_TRY(insert_node(emitter, "Floor", high, NULL, NULL, &high, err));
     LDNQ_TRY(insert_node(emitter, "Mul", high, sixteen, NULL, &low, err));
     LDNQ_TRY(insert_node(emitter, "Sub", *value, low, NULL, &low, err));
-    LDNQ_TRY(insert_node(emitter, "Concat", low, high, &last_axis, value, err));
+    LDNQ_TRY(insert_node(emitter, "Concat", low, high, &packed_axis, value, err));
     return insert_node(emitter, "Sub", *value, offset, NULL, value, err);
 }
 
@@ -218,9 +217,14 @@ static enum ldnq_status insert_nodes(struct table_emitter *emitter,
     const char *ids = ldnq_edit_find_input(emitter->model, origin, 1);
     const struct ldnq_edit_int_attr to_float = { .name = "to",
                                                  .value = emitter->quantized->layer.dtype };
+    const struct ldnq_layer *layer = &emitter->quantized->layer;
+    const struct ldnq_edit_int_attr axis = { .name = "axis",
+                                             .value = layer->geometry.channel_axis };
+    const struct ldnq_edit_int_attr *of_gather =
+        ldnq_layer_is_table(layer) && axis.value > 0 ? &axis : NULL;
     const char *value, *last[2];
-    LDNQ_TRY(insert_node(emitter, "Gather", names->codes, ids, NULL, &value, err));
-    LDNQ_TRY(insert_node(emitter, "Gather", names->scales, ids, NULL, &last[1], err));
+    LDNQ_TRY(insert_node(emitter, "Gather", names->codes, ids, of_gather, &value, err));
+    LDNQ_TRY(insert_node(emitter, "Gather", names->scales, ids, of_gather, &last[1], err));
     LDNQ_TRY(insert_node(emitter, "Cast", value, NULL, &to_float, &last[0], err));
     if (ldnq_emit_table_bits(emitter->quantized) == 4)
         LDNQ_TRY(insert_unpacking(emitter, &last[0], err));

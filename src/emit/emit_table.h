@@ -14,6 +14,9 @@
  *
  *   blocks   tensors have an axis of blocks, (rows, S, cols / S), and a Reshape ends it
  *
+ *   another axis, or more axes: the tensors have those of the table, the scales all but one of size
+ *            1. Where ids count the last axis, bytes hold halves of the first one
+ *
  *   matrices for a product, (E, K, M): scales are (E, 1, M), and bytes hold halves of the last
  *            axis
  *
@@ -26,7 +29,7 @@
 
 /* Initializers of a table; layers with the same codes read the same ones. */
 struct ldnq_table_names {
-    const char *codes;  /* (rows, cols) int8, or packed; NULL: not added yet */
+    const char *codes;  /* (rows, cols) int8, say, or packed; NULL: not added yet */
     const char *scales; /* (rows, 1) or (rows, S, 1) */
 };
 

@@ -74,6 +74,19 @@ static inline bool ldnq_layer_is_table(const struct ldnq_layer *layer)
     return layer->op->is_table;
 }
 
+/* The axis of a table, or of matrices that are looked up, along which two codes of 4 bits share a
+ * byte: the last, or the first of a table whose last axis ids count. */
+static inline int ldnq_layer_packed_axis(const struct ldnq_layer *layer)
+{
+    const int last = layer->weight->shape.rank - 1;
+    return layer->op->is_table && layer->geometry.channel_axis == last ? 0 : last;
+}
+
+static inline size_t ldnq_layer_packed_size(const struct ldnq_layer *layer)
+{
+    return (size_t)layer->weight->shape.dim[ldnq_layer_packed_axis(layer)];
+}
+
 /* Whether codes are looked up, then dequantized (op_layer.h). */
 static inline bool ldnq_layer_is_lookup(const struct ldnq_layer *layer)
 {

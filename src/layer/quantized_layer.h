@@ -66,9 +66,9 @@ struct ldnq_quantized_network {
 
 /* Bits in which the file stores the codes of a table, for a codebook of `bits`: two codes in a byte
  * or one, as Gather has no narrower types. */
-static inline unsigned ldnq_table_code_bits(unsigned bits, size_t cols)
+static inline unsigned ldnq_table_code_bits(unsigned bits, size_t packed_size)
 {
-    return bits <= 4 && cols % 2 == 0 ? 4 : 8;
+    return bits <= 4 && packed_size % 2 == 0 ? 4 : 8;
 }
 
 /* S, the number of scales per row. */

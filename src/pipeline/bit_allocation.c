@@ -32,10 +32,10 @@ struct bit_allocator {
     size_t choice;         /* the codebook that is being measured */
     double fitting_part;   /* the part of a codebook's time that is quantizing */
     struct ldnq_bit_allocation *plan;
-    size_t *row;        /* by layer: its row in the allocation; shared codes have one row */
-    double *weights;    /* by row: elements of the weight */
-    double *scales;     /* (rows, choices) number of scales */
-    size_t *table_cols; /* by row: columns of a table; 0: a layer's weight */
+    size_t *row;         /* by layer: its row in the allocation; shared codes have one row */
+    double *weights;     /* by row: elements of the weight */
+    double *scales;      /* (rows, choices) number of scales */
+    size_t *packed_size; /* by row: of a table's axis that is packed; 0: a layer's weight */
     struct ldnq_codebook_projection *projection; /* NULL: errors are measured by running */
 };
 
@@ -134,13 +134,13 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
                                     sizeof *plan->errors, err);
     p->row = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->row, err);
     p->weights = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->weights, err);
-    p->table_cols = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->table_cols, err);
+    p->packed_size = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->packed_size, err);
     p->scales = ldnq_arena_alloc(p->arena, result->network.count * p->budget->count,
                                  sizeof *p->scales, err);
     plan->layer_labels =
         ldnq_arena_alloc(p->arena, result->network.count, sizeof *plan->layer_labels, err);
-    if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales || !p->table_cols ||
-        !plan->layer_labels)
+    if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales ||
+        !p->packed_size || !plan->layer_labels)
         return LDNQ_NOMEM;
     plan->layer_count = result->network.count;
     plan->layer_entries = p->row;
@@ -160,7 +160,7 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
         p->row[i] = plan->count;
         p->weights[plan->count] = elements;
         if (ldnq_layer_is_table(&at->layer))
-            p->table_cols[plan->count] = at->layer.geometry.cols;
+            p->packed_size[plan->count] = ldnq_layer_packed_size(&at->layer);
         plan->entries[plan->count++].node = plan->layer_labels[i];
     }
     return LDNQ_OK;
@@ -302,8 +302,8 @@ static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_er
 static double compute_cost(const struct bit_allocator *p, size_t row, size_t choice)
 {
     unsigned bits = p->budget->bits[choice];
-    if (p->table_cols[row] && p->budget->unit != LDNQ_BUDGET_BITS)
-        bits = ldnq_table_code_bits(p->budget->codebooks[choice]->bits, p->table_cols[row]);
+    if (p->packed_size[row] && p->budget->unit != LDNQ_BUDGET_BITS)
+        bits = ldnq_table_code_bits(p->budget->codebooks[choice]->bits, p->packed_size[row]);
     const double codes = p->weights[row] * bits;
     const double scales = p->scales[row * p->budget->count + choice];
     return p->budget->unit == LDNQ_BUDGET_BITS ? codes : (codes + 32 * scales) / 8;

@@ -36,12 +36,18 @@ ldnq_fitting_find_tied_table(const struct ldnq_layer_fitting *fitting)
 bool ldnq_fitting_shares_table(const struct ldnq_quantized_layer *quantized,
                                const struct ldnq_quantized_layer *table)
 {
+    const struct ldnq_shape *shape = &table->layer.weight->shape;
     if (quantized->codebook != table->codebook || quantized->layer.dtype != table->layer.dtype)
         return false;
-    return ldnq_layer_is_table(&quantized->layer) ||
-           (ldnq_table_code_bits(table->codebook->bits, table->layer.geometry.cols) == 8 &&
-            !table->block_index && quantized->granularity == table->granularity &&
-            !quantized->runs_on_codes);
+    if (ldnq_layer_is_table(&quantized->layer))
+        return ldnq_shapes_are_equal(shape, &quantized->layer.weight->shape) &&
+               ldnq_geometries_are_equal(&table->layer.geometry, &quantized->layer.geometry);
+    const bool has_rows = shape->rank == 2 && table->layer.geometry.channel_axis == 0;
+    return has_rows &&
+           ldnq_table_code_bits(table->codebook->bits, ldnq_layer_packed_size(&table->layer)) ==
+               8 &&
+           !table->block_index && quantized->granularity == table->granularity &&
+           !quantized->runs_on_codes;
 }
 
 /* ---- the rounding ------------------------------------------------------------------------ */
@@ -63,6 +69,14 @@ static enum ldnq_status make_table_problem(const struct ldnq_quantized_layer *qu
     double *diagonal = ldnq_arena_alloc(arena, cols, sizeof *diagonal, err);
     if (!diagonal)
         return LDNQ_NOMEM;
+    const float *weight = layer->weight->data;
+    if (layer->geometry.layout != LDNQ_WEIGHT_OUT_IN) {
+        float *copy = ldnq_arena_alloc(arena, rows * cols, sizeof *copy, err);
+        if (!copy)
+            return LDNQ_NOMEM;
+        ldnq_layer_read_weight(layer, copy);
+        weight = copy;
+    }
     /* The mean over the rows, as if all were read equally often. */
     for (size_t col = 0; col < cols; col++)
         diagonal[col] = 1 / (double)rows;
@@ -70,7 +84,7 @@ static enum ldnq_status make_table_problem(const struct ldnq_quantized_layer *qu
         .groups = 1,
         .rows = rows,
         .cols = cols,
-        .weight = layer->weight->data, /* its layout is that of the matrix */
+        .weight = weight,
         .diagonal = diagonal,
         .codebook = quantized->codebook,
         .granularity = quantized->block_index ? LDNQ_PER_BLOCK : LDNQ_PER_CHANNEL,

@@ -104,12 +104,9 @@ const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_layer *layer,
 unsigned ldnq_select_stored_bits(const struct ldnq_layer *layer,
                                  const struct ldnq_quantize_options *options)
 {
-    const struct ldnq_node *node = layer->node;
     const unsigned bits = ldnq_select_codebook(layer, options)->bits;
-    if (is_table(node) || node->feeds_product) {
-        const struct ldnq_shape *shape = &node->inputs[0]->constant->shape;
-        return ldnq_table_code_bits(bits, (size_t)shape->dim[shape->rank - 1]);
-    }
+    if (ldnq_layer_is_lookup(layer))
+        return ldnq_table_code_bits(bits, ldnq_layer_packed_size(layer));
     return bits > options->least_code_bits ? bits : options->least_code_bits;
 }
 
@@ -120,12 +117,14 @@ static bool has_product_blocks(const struct ldnq_node *node)
            strcmp(node->op_type, "Gemm") == 0;
 }
 
-/* Blocks of a table, or of matrices that are looked up, are an axis of the file's tensors: they are
- * of one size, and what was gathered is brought back to its axes, for which those of the ids must
- * be known. */
+/* Blocks of a table's rows, or of matrices that are looked up, are an axis of the file's tensors:
+ * they are of one size, and what was gathered is brought back to its axes, for which those of the
+ * ids must be known. */
 static bool can_cut_lookup(const struct ldnq_layer *layer, size_t block)
 {
-    return block && layer->geometry.cols % block == 0 && layer->node->inputs[1] &&
+    const bool has_rows =
+        layer->product || (layer->weight->shape.rank == 2 && layer->geometry.channel_axis == 0);
+    return block && has_rows && layer->geometry.cols % block == 0 && layer->node->inputs[1] &&
            layer->node->inputs[1]->shape.rank >= 0 &&
            layer->node->inputs[1]->shape.rank + 3 <= LDNQ_MAX_RANK;
 }

@@ -140,6 +140,55 @@ def test_lookup_by_tuples_of_one_index_should_become_a_gather(opset, unsqueezed,
     assert [pair["node"] for pair in pairs] == ["embed", "head"]
 
 
+# Axes of the table, and the one that ids look up along: positions of shape (1, places, width), and a
+# table that an output layer also reads, as MatMul wants it.
+AXES = {"last": ((WIDTH, ROWS), 1), "second of three": ((1, ROWS, WIDTH), 1),
+        "between": ((4, ROWS, 16), 1), "first of three": ((ROWS, 4, 16), 0)}
+
+
+def ids_along(shape, axis, tail=()):
+    out = [*shape[:axis], "n", 6, *shape[axis + 1:]]
+    nodes = [node("Gather", "table ids", "e", name="embed", axis=axis), node("Tanh", "e", "t"),
+             *(tail or [node("Identity", "t", "y")])]
+    return ids_model(nodes, {"table": weights(*shape)}, out=("n", 6, ROWS) if tail else out)
+
+
+@pytest.mark.parametrize("kind", AXES)
+@pytest.mark.parametrize("codebook", ["int8", "int4"])
+def test_lookup_along_any_axis_should_read_codes(kind, codebook, tmp_path, calib):
+    shape, axis = AXES[kind]
+    source, out = save(ids_along(shape, axis), tmp_path / "m.onnx"), tmp_path / "q.onnx"
+    said = quantize(source, out, calib, codebook, "weights", *GPTQ)
+    assert not said["not_quantized"]
+    arrays = initializers(out)
+    codes, scales = arrays["table_quantized"], arrays["table_scale"]
+    assert codes.nbytes == np.prod(shape) // (1 if codebook == "int8" else 2)
+    assert scales.shape == tuple(n if i == axis else 1 for i, n in enumerate(shape))
+    if codebook == "int4":
+        packed = 0 if axis == len(shape) - 1 else -1
+        codes = np.concatenate([codes & 15, codes >> 4], packed).astype(np.int32) - 8
+    found = assert_runs_alike(out, calib, tmp_path)["y"]
+    looked = np.take(codes * scales, feeds(calib)["ids"], axis)
+    assert np.abs(found - np.tanh(looked)).max() < 1e-5
+    pair, = support.answer("diff", source, out)["layers"]
+    error = np.sum((codes * scales - weights(*shape))**2) / np.sum(weights(*shape)**2)
+    assert pair["weight_error"]["sqnr_db"] == pytest.approx(-10 * np.log10(error), abs=1e-3)
+    assert [layer["type"] for layer in support.answer("inspect", out)["layers"]] == [codebook]
+
+
+def test_columns_of_an_output_layer_should_be_looked_up_as_codes(tmp_path, calib):
+    tail = [node("Transpose", "t", "turned", perm=[1, 2, 0]),
+            node("MatMul", "turned table", "y", name="head")]
+    source = save(ids_along((WIDTH, ROWS), 1, tail), tmp_path / "m.onnx")
+    out = tmp_path / "q.onnx"
+    said = quantize(source, out, calib, "int8", "weights", *GPTQ)
+    assert [layer["node"] for layer in said["layers"]] == ["embed", "head"]
+    assert said["tied"] == [{"node": "head", "table": "embed",
+                             "reason": "its lookup reads another axis"}]
+    assert not any(a.dtype == np.float32 and a.size > ROWS for a in initializers(out).values())
+    assert_runs_alike(out, calib, tmp_path)
+
+
 def test_table_of_places_of_a_fixed_length_should_be_quantized(tmp_path, calib):
     """Its rows are known before, but the file has all of it."""
     proto = looked_up()
@@ -281,13 +330,9 @@ def test_layers_should_be_chosen_by_name(tmp_path, calib):
 
 
 def test_a_table_that_stays_should_be_named_with_the_reason(tmp_path, calib):
-    columns = looked_up()
-    columns.graph.node[0].CopyFrom(node("Gather", "turned ids", "c", name="embed", axis=1))
-    columns.graph.node.insert(1, node("Transpose", "c", "e", perm=[1, 2, 0]))
-    columns.graph.initializer.append(support.tensor("turned", weights(WIDTH, ROWS)))
     wide = looked_up(rows=400, width=4)
     for proto, reason in ((looked_up(rows=30), "fewer than 4096 elements"),
-                          (wide, "fewer than 8 elements"), (columns, "looks up columns")):
+                          (wide, "fewer than 8 elements")):
         source = save(proto, tmp_path / "m.onnx")
         np.savez(calib, ids=feeds(calib)["ids"] % 30)
         said = quantize(source, tmp_path / "q.onnx", calib, "int8")

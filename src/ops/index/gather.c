@@ -170,17 +170,24 @@ static enum ldnq_status gather_describe_weight(const struct ldnq_node *node,
                                                struct ldnq_error *err)
 {
     (void)bias;
-    const int64_t axis = ldnq_attr_int(node, "axis", 0);
-    if (weight->shape.rank != 2)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its table has %d axes, not 2", weight->shape.rank);
-    if (axis != 0 && axis != -2)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "it looks up columns of its table, not rows");
-    if (weight->shape.dim[1] < FEWEST_ROW_ELEMENTS)
+    int axis;
+    if (ldnq_op_resolve_axis(ldnq_attr_int(node, "axis", 0), weight->shape.rank, &axis, err) !=
+        LDNQ_OK)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its axis is none of its table");
+    const struct ldnq_axis_split table = ldnq_op_split_at_axis(&weight->shape, axis);
+    if (table.outer * table.inner < FEWEST_ROW_ELEMENTS)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "rows of its table have fewer than %d elements, and a scale each",
                          FEWEST_ROW_ELEMENTS);
-    *geometry =
-        ldnq_describe_out_in(1, (size_t)weight->shape.dim[0], (size_t)weight->shape.dim[1], 1);
+    *geometry = ldnq_describe_out_in(1, table.size, table.outer * table.inner, 1);
+    geometry->channel_axis = axis;
+    if (table.outer == 1)
+        return LDNQ_OK;
+    geometry->layout = LDNQ_WEIGHT_PERMUTED;
+    geometry->kernel = table.inner;
+    geometry->strides = (struct ldnq_weight_strides){ .minor = table.inner,
+                                                      .channel = table.size * table.inner,
+                                                      .kernel = 1 };
     return LDNQ_OK;
 }
 
