@@ -9,26 +9,32 @@
 /* ---- create and destroy ------------------------------------------------------------------------
  */
 
-static enum ldnq_status init_executor(struct ldnq_exec *exec, struct ldnq_error *err)
+enum ldnq_status ldnq_exec_make_lists(struct ldnq_exec *exec, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = exec->graph;
     size_t inputs = 1, outputs = 1; /* the most of any node */
     for (size_t n = 0; n < graph->node_count; n++) {
-        const struct ldnq_node *node = graph->nodes[n];
-        if (!node->op)
-            return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
-                                  "the operator is not supported");
-        inputs = ldnq_size_max(inputs, node->input_count);
-        outputs = ldnq_size_max(outputs, node->output_count);
+        inputs = ldnq_size_max(inputs, graph->nodes[n]->input_count);
+        outputs = ldnq_size_max(outputs, graph->nodes[n]->output_count);
     }
+    exec->slots = ldnq_arena_alloc(arena, graph->value_count, sizeof *exec->slots, err);
+    exec->in = ldnq_arena_alloc(arena, inputs, sizeof *exec->in, err);
+    exec->out = ldnq_arena_alloc(arena, outputs, sizeof *exec->out, err);
+    exec->omitted = ldnq_arena_alloc(arena, outputs, sizeof *exec->omitted, err);
+    return exec->slots && exec->in && exec->out && exec->omitted ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+static enum ldnq_status init_executor(struct ldnq_exec *exec, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = exec->graph;
+    for (size_t n = 0; n < graph->node_count; n++)
+        if (!graph->nodes[n]->op)
+            return ldnq_node_fail(graph, graph->nodes[n], LDNQ_UNSUPPORTED, err,
+                                  "the operator is not supported");
     LDNQ_TRY(ldnq_arena_create(&exec->arena, err));
     LDNQ_TRY(ldnq_exec_plan_init(&exec->plan, graph, exec->arena, err));
-    exec->slots = ldnq_arena_alloc(exec->arena, graph->value_count, sizeof *exec->slots, err);
-    exec->in = ldnq_arena_alloc(exec->arena, inputs, sizeof *exec->in, err);
-    exec->out = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->out, err);
-    exec->omitted = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->omitted, err);
-    if (!exec->slots || !exec->in || !exec->out || !exec->omitted)
-        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_exec_make_lists(exec, exec->arena, err));
     LDNQ_TRY(ldnq_batch_tiling_init(exec, err));
     return ldnq_control_flow_init(exec, err);
 }
@@ -58,6 +64,7 @@ void ldnq_exec_destroy(struct ldnq_exec *exec)
     if (exec->slots)
         ldnq_exec_reset(exec);
     ldnq_control_flow_finish(exec);
+    ldnq_batch_tiling_finish(exec);
     ldnq_buffer_pool_finish(&exec->buffers);
     ldnq_free(exec->scratch);
     ldnq_arena_destroy(exec->arena);
@@ -134,11 +141,12 @@ void ldnq_exec_keep_until_reset(struct ldnq_exec *exec, const struct ldnq_value 
 void ldnq_exec_release_unused(struct ldnq_exec *exec)
 {
     ldnq_buffer_pool_release_unused(&exec->buffers);
+    ldnq_batch_tiling_release_unused(exec);
 }
 
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec)
 {
-    return exec->buffers.peak + exec->scratch_size;
+    return exec->buffers.peak + exec->scratch_size + ldnq_batch_tiling_peak_bytes(exec);
 }
 
 /* ---- one node ------------------------------------------------------------------------ */

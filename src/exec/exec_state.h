@@ -24,10 +24,11 @@ struct ldnq_exec {
     struct ldnq_exec_plan plan;
     struct ldnq_buffer_pool buffers;
     struct ldnq_exec_slot *slots; /* by value */
-    /* Batch tiling (exec/batch_tiling.h). tilings: by node. full: by value, its storage
-     * for the whole batch, live only while a tiling runs and `slots` hold one tile. */
+    /* Batch tiling (exec/batch_tiling.h). tilings: by node. tile_execs: by thread, NULL without
+     * tilings; they run nodes of this graph by this plan, on the samples of a tile. */
     struct ldnq_batch_tiling *tilings;
-    struct ldnq_exec_slot *full;
+    struct ldnq_exec *tile_execs;
+    size_t tile_exec_count;
     /* Inputs and outputs of the node that runs. */
     const struct ldnq_tensor **in;
     struct ldnq_tensor *out;
@@ -49,6 +50,10 @@ struct ldnq_exec {
      * only count bytes (ldnq_buffer_pool.counts_only). */
     bool is_dry_run;
 };
+
+/* Allocates the lists whose sizes depend on the graph alone. Errors: NOMEM. */
+enum ldnq_status ldnq_exec_make_lists(struct ldnq_exec *exec, struct ldnq_arena *arena,
+                                      struct ldnq_error *err);
 
 /* Frees a value's data; its type and shape stay known. */
 void ldnq_exec_free_value(struct ldnq_exec *exec, size_t value_index);

@@ -342,11 +342,16 @@ static void exec_should_hold_no_more_than_tiles_within_a_tiling(void **state)
     struct ldnq_graph *graph = build_tilings();
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 2, 12, 12), 7);
     const size_t whole = SAMPLES * 4608, part = 256 << 10, scratch = 64 << 10;
-    struct ldnq_exec *exec;
-    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-    assert_ok(ldnq_exec_run(exec, &input, &err));
-    assert_true(ldnq_exec_peak_bytes(exec) <= 3 * whole + 4 * part + scratch);
-    ldnq_exec_destroy(exec);
+    for (size_t threads = 1; threads <= 2; threads++) {
+        struct ldnq_pool *pool;
+        struct ldnq_exec *exec;
+        assert_ok(ldnq_pool_create(threads, &pool, &err));
+        assert_ok(ldnq_exec_create(graph, pool, &exec, &err));
+        assert_ok(ldnq_exec_run(exec, &input, &err));
+        assert_true(ldnq_exec_peak_bytes(exec) <= 3 * whole + threads * (4 * part + scratch));
+        ldnq_exec_destroy(exec);
+        ldnq_pool_destroy(pool);
+    }
     build_free(graph);
 }
 
@@ -355,17 +360,22 @@ static void exec_should_come_back_from_failures_in_a_tiling(void **state)
     (void)state;
     struct ldnq_graph *graph = build_tilings();
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 2, 12, 12), 7);
-    enum ldnq_status status = LDNQ_NOMEM;
-    struct ldnq_exec *exec;
-    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-    for (long allowed = 0; status == LDNQ_NOMEM && allowed < 1000; allowed++) {
-        ldnq_alloc_fail_after(allowed);
-        status = ldnq_exec_run(exec, &input, &err);
-        ldnq_alloc_fail_after(-1);
-        ldnq_exec_reset(exec);
+    for (size_t threads = 1; threads <= 2; threads++) {
+        enum ldnq_status status = LDNQ_NOMEM;
+        struct ldnq_pool *pool;
+        struct ldnq_exec *exec;
+        assert_ok(ldnq_pool_create(threads, &pool, &err));
+        assert_ok(ldnq_exec_create(graph, pool, &exec, &err));
+        for (long allowed = 0; status == LDNQ_NOMEM && allowed < 1000; allowed++) {
+            ldnq_alloc_fail_after(allowed);
+            status = ldnq_exec_run(exec, &input, &err);
+            ldnq_alloc_fail_after(-1);
+            ldnq_exec_reset(exec);
+        }
+        assert_int_equal(status, LDNQ_OK);
+        ldnq_exec_destroy(exec);
+        ldnq_pool_destroy(pool);
     }
-    assert_int_equal(status, LDNQ_OK);
-    ldnq_exec_destroy(exec);
     build_free(graph);
 }
 
