@@ -25,7 +25,7 @@ struct exact {
     int8_t *codes;
     float *scales;
     double *errors;
-    double *factor;   /* (G, K, K) lower triangle L of H = L L' */
+    double *factor;   /* (G, K, K) upper triangle L' of H = L L' */
     bool *indefinite; /* (G) */
     double *qw, *qq;  /* (G, M) q'Hw and q'Hq, where rows share a scale */
 };
@@ -36,6 +36,7 @@ struct exact_search {
     const double *factor;
     size_t k, nodes;
     double centre[MAX_COLS]; /* w / a */
+    double shift[MAX_COLS];  /* q - w / a of the codes chosen so far */
     double best;             /* least |L'(q - w/a)|^2 so far */
     int8_t codes[MAX_COLS], best_codes[MAX_COLS];
     bool found;
@@ -46,10 +47,11 @@ struct exact_search {
 /* The best real value for code i, given the codes of the columns after it. */
 static double find_best_real_code(const struct exact_search *s, size_t i)
 {
+    const double *factor = s->factor + i * s->k;
     double sum = 0;
     for (size_t j = i + 1; j < s->k; j++)
-        sum += s->factor[j * s->k + i] * (s->codes[j] - s->centre[j]);
-    return s->centre[i] - sum / s->factor[i * s->k + i];
+        sum += factor[j] * s->shift[j];
+    return s->centre[i] - sum / factor[i];
 }
 
 /* Returns the next code in order of distance from `at`; `low` and `high` are the next ones
@@ -78,6 +80,7 @@ static void descend_tree(struct exact_search *s, size_t level, double spent)
         if (sum >= s->best || s->nodes++ >= LDNQ_EXACT_NODES)
             return;
         s->codes[i] = (int8_t)code;
+        s->shift[i] = code - s->centre[i];
         if (i > 0) {
             descend_tree(s, i, sum);
             continue;
@@ -213,6 +216,13 @@ static void search_tensor(struct exact *exact, struct ldnq_pool *pool)
 
 /* ---- all ------------------------------------------------------------------------------------ */
 
+static void transpose_factor(size_t k, double *factor)
+{
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < i; j++)
+            factor[j * k + i] = factor[i * k + j];
+}
+
 static void factor_damped_gram(struct exact *exact, size_t group)
 {
     const size_t k = exact->problem->cols;
@@ -224,6 +234,7 @@ static void factor_damped_gram(struct exact *exact, size_t group)
     for (size_t i = 0; i < k; i++)
         factor[i * k + i] += DAMPING * mean;
     exact->indefinite[group] = ldnq_cholesky_factor(k, factor, NULL) != LDNQ_OK;
+    transpose_factor(k, factor);
 }
 
 static enum ldnq_status allocate_and_search_exactly(struct exact *exact, struct ldnq_pool *pool,

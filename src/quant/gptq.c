@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "base/simd.h"
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "quant/inverse.h"
@@ -60,6 +61,13 @@ static void load_weights(struct gptq *gptq, const struct ldnq_piece *piece)
             gptq->work[row * k + i] = (double)gptq->problem->weight[row * k + columns[i].col];
 }
 
+LDNQ_MULTIVERSION
+static void subtract_scaled(size_t n, double error, const double *x, double *work)
+{
+    for (size_t j = 0; j < n; j++)
+        work[j] -= error * x[j];
+}
+
 /* Rounds columns first .. first+count-1 of one row, the last first, and stores their
  * e in `errors`, for the columns before the block. */
 static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_t row, size_t first,
@@ -78,8 +86,7 @@ static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_
                 ? 0
                 : ldnq_codebook_find_nearest(gptq->problem->codebook, work[i] / scale);
         const double error = (work[i] - scale * code) / x[i];
-        for (size_t j = 0; j < i; j++)
-            work[j] -= error * x[j];
+        subtract_scaled(i, error, x, work);
         gptq->codes[row * k + columns[i].col] = (int8_t)code;
         gptq->after[row] += error * error;
         errors[i] = error;

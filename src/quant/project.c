@@ -6,13 +6,11 @@
 
 #include "base/pool.h"
 #include "base/simd.h"
+#include "base/size.h"
 
 /* Codes and scale converge after two to five rounds; int8 takes longer, with changes far
  * below its step. */
 #define MAX_ROUNDS 10
-
-/* Scales that the search tries, in a geometric sequence. */
-#define CANDIDATES 32
 
 /* ---- one pass over a span ------------------------------------------------- */
 
@@ -101,59 +99,73 @@ void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *
     span->qq = span->weight * (double)qq;
 }
 
-/* Sums that run side by side. */
-#define SUMS 16
-
 /* Added to a small double it leaves no fraction, so that the sum is rounded. */
 #define ROUNDING 0x1.8p52
 
+/* The sum over a row has this many parts, values i, i + PARTS, i + 2 PARTS ... each, which are
+ * added up one after the other. */
+#define PARTS ((size_t)16)
+
+/* Scales that are tried side by side: sums of one scale wait for one another. */
+#define LANES 16
+
 /* Clamps, then rounds: to even halfway between two codes, which are equally near. */
 static inline __attribute__((always_inline)) void
-add_sums_of_vector(const double *v, double inverse, double lowest, double highest, double *products,
-                   double *squares)
+add_part_of_trials(const double *v, size_t i, size_t n, double lowest, double highest,
+                   const double *inverses, double *vq, double *qq)
 {
-    for (size_t j = 0; j < SUMS; j++) {
-        double x = v[j] * inverse;
-        x = x > lowest ? x : lowest;
-        x = x < highest ? x : highest;
-        const double code = (x + ROUNDING) - ROUNDING;
-        products[j] += v[j] * code;
-        squares[j] += code * code;
+    double products[LANES] = { 0 }, squares[LANES] = { 0 };
+    for (; i < n; i += PARTS)
+        for (size_t lane = 0; lane < LANES; lane++) {
+            double x = v[i] * inverses[lane];
+            x = x > lowest ? x : lowest;
+            x = x < highest ? x : highest;
+            const double code = (x + ROUNDING) - ROUNDING;
+            products[lane] += v[i] * code;
+            squares[lane] += code * code;
+        }
+    for (size_t lane = 0; lane < LANES; lane++) {
+        vq[lane] += products[lane];
+        qq[lane] += squares[lane];
     }
 }
 
-/* The sums of ldnq_project_codes for a uniform codebook, without the codes. */
+/* Adds the sums of ldnq_project_codes for a uniform codebook, without the codes, at LANES scales.
+ */
 LDNQ_MULTIVERSION
-static void add_sums_of_rounding(const struct ldnq_codebook *codebook, const double *v, size_t n,
-                                 double inverse, double *vq, double *qq)
+static void add_sums_of_trials(const struct ldnq_codebook *codebook, const double *v, size_t n,
+                               const double *inverses, double *vq, double *qq)
 {
     const double lowest = codebook->codes[0], highest = codebook->codes[codebook->count - 1];
-    double products[SUMS] = { 0 }, squares[SUMS] = { 0 }, last[SUMS] = { 0 };
-    size_t i = 0;
-    for (; i + SUMS <= n; i += SUMS)
-        add_sums_of_vector(v + i, inverse, lowest, highest, products, squares);
-    for (size_t j = 0; i + j < n; j++)
-        last[j] = v[i + j];
-    add_sums_of_vector(last, inverse, lowest, highest, products, squares);
-    for (size_t j = 0; j < SUMS; j++) {
-        *vq += products[j];
-        *qq += squares[j];
-    }
+    for (size_t part = 0; part < ldnq_size_min(n, PARTS); part++)
+        add_part_of_trials(v, part, n, lowest, highest, inverses, vq, qq);
 }
 
-/* Computes the sums for a scale that is only tried: the codes are not stored. */
-static void measure_scale(const struct ldnq_codebook *codebook, struct ldnq_span *span, float scale)
+/* Computes the sums at the scales that are tried; the codes are not kept. */
+static void measure_scales(const struct ldnq_codebook *codebook, struct ldnq_span *span,
+                           const float *scales)
 {
-    double vq = 0, qq = 0;
+    double inverses[LDNQ_TRIAL_SCALES];
+    memset(span->trial_vq, 0, sizeof span->trial_vq);
+    memset(span->trial_qq, 0, sizeof span->trial_qq);
+    for (size_t i = 0; i < LDNQ_TRIAL_SCALES; i++)
+        inverses[i] = 1 / (double)scales[i];
     if (!has_uniform_steps(codebook)) {
-        ldnq_project_codes(codebook, span, scale);
+        for (size_t i = 0; i < LDNQ_TRIAL_SCALES; i++) {
+            ldnq_project_codes(codebook, span, scales[i]);
+            span->trial_vq[i] = span->vq;
+            span->trial_qq[i] = span->qq;
+        }
         return;
     }
     for (size_t row = 0; row < span->rows; row++)
-        add_sums_of_rounding(codebook, span->v + row * span->v_stride, span->length,
-                             1 / (double)scale, &vq, &qq);
-    span->vq = span->weight * vq;
-    span->qq = span->weight * qq;
+        for (size_t i = 0; i < LDNQ_TRIAL_SCALES; i += LANES)
+            add_sums_of_trials(codebook, span->v + row * span->v_stride, span->length, inverses + i,
+                               span->trial_vq + i, span->trial_qq + i);
+    for (size_t i = 0; i < LDNQ_TRIAL_SCALES; i++) {
+        span->trial_vq[i] *= span->weight;
+        span->trial_qq[i] *= span->weight;
+    }
 }
 
 static void measure_span(struct ldnq_span *span)
@@ -177,15 +189,21 @@ struct projection {
     struct ldnq_span *spans;
     size_t count;
     float scale;
-    bool stores_codes;
+    float trials[LDNQ_TRIAL_SCALES]; /* scales that the search tries */
 };
 
 static void project_span_codes(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct projection *projection = ctx;
-    (projection->stores_codes ? ldnq_project_codes : measure_scale)(
-        projection->codebook, &projection->spans[chunk], projection->scale);
+    ldnq_project_codes(projection->codebook, &projection->spans[chunk], projection->scale);
+}
+
+static void measure_trials_of_span(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    struct projection *projection = ctx;
+    measure_scales(projection->codebook, &projection->spans[chunk], projection->trials);
 }
 
 static void measure_span_of_chunk(void *ctx, size_t chunk, size_t thread)
@@ -225,22 +243,31 @@ static void find_scale_range(struct projection *projection, double *low, double 
 }
 
 /* With the best scale for given codes the distance is v.v - (v.q)^2 / q.q: returns the
- * candidate with the largest (v.q)^2 / q.q, or 0 when there is none. */
+ * candidate with the largest (v.q)^2 / q.q, or 0 when there is none. The candidates are a geometric
+ * sequence, which ends with the last scale that is one. */
 static float search_scale(struct projection *projection)
 {
-    double low, high, best = 0, vq, qq;
+    double low, high, best = 0;
     float winner = 0;
+    size_t count = 0;
     find_scale_range(projection, &low, &high);
     if (!ldnq_is_scale(high))
         return 0;
-    projection->stores_codes = false;
-    const double ratio = pow(low / high, 1.0 / (CANDIDATES - 1));
-    for (int i = 0; i < CANDIDATES && ldnq_is_scale(high); i++, high *= ratio) {
-        projection->scale = (float)high;
-        find_codes(projection, &vq, &qq);
+    const double ratio = pow(low / high, 1.0 / (LDNQ_TRIAL_SCALES - 1));
+    for (; count < LDNQ_TRIAL_SCALES && ldnq_is_scale(high); high *= ratio)
+        projection->trials[count++] = (float)high;
+    for (size_t i = count; i < LDNQ_TRIAL_SCALES; i++)
+        projection->trials[i] = projection->trials[count - 1];
+    ldnq_pool_run(projection->pool, projection->count, measure_trials_of_span, projection);
+    for (size_t i = 0; i < count; i++) {
+        double vq = 0, qq = 0;
+        for (size_t span = 0; span < projection->count; span++) {
+            vq += projection->spans[span].trial_vq[i];
+            qq += projection->spans[span].trial_qq[i];
+        }
         if (qq > 0 && vq * vq / qq > best) {
             best = vq * vq / qq;
-            winner = projection->scale;
+            winner = projection->trials[i];
         }
     }
     return winner;
@@ -251,7 +278,6 @@ static float search_scale(struct projection *projection)
 static bool alternate_codes_and_scale(struct projection *projection, float *scale)
 {
     double vq, qq;
-    projection->stores_codes = true;
     for (int round = 0; round < MAX_ROUNDS; round++) {
         projection->scale = *scale;
         find_codes(projection, &vq, &qq);
@@ -278,7 +304,9 @@ static void set_codes_to_zero(struct projection *projection)
 float ldnq_project(const struct ldnq_codebook *codebook, struct ldnq_pool *pool,
                    struct ldnq_span *spans, size_t count, float start)
 {
-    struct projection projection = { codebook, pool, spans, count, 0, true };
+    struct projection projection = {
+        .codebook = codebook, .pool = pool, .spans = spans, .count = count
+    };
     float scale = start;
     if (scale > 0 && alternate_codes_and_scale(&projection, &scale))
         return scale;

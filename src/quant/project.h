@@ -19,6 +19,9 @@
 
 #include "quant/quant.h"
 
+/* Scales that a search tries. */
+#define LDNQ_TRIAL_SCALES 32
+
 struct ldnq_span {
     const double *v;
     size_t v_stride, rows, length;
@@ -27,6 +30,8 @@ struct ldnq_span {
     /* Results of the last pass. */
     double vq, qq;              /* weight * (v.q) and weight * (q.q) */
     double largest, lowest, vv; /* extremes of v; vv its unweighted square */
+    /* vq and qq at each scale of the last search. */
+    double trial_vq[LDNQ_TRIAL_SCALES], trial_qq[LDNQ_TRIAL_SCALES];
 };
 
 /* Fills in the codes and returns their scale, rounded to float32 as it is stored. `start` is
