@@ -11,13 +11,19 @@
 
 static bool is_node_of_type(const struct ldnq_node *node, const char *type)
 {
-    return strcmp(node->op_type, type) == 0;
+    return *node->domain == '\0' && strcmp(node->op_type, type) == 0;
+}
+
+/* NULL also where the node has no inputs, as a file may write it. */
+static const struct ldnq_value *find_first_input(const struct ldnq_node *node)
+{
+    return ldnq_node_has_inputs(node, 1) ? node->inputs[0] : NULL;
 }
 
 /* Exporters clip codes whose range is narrower than their type's. */
 static bool is_clip_of_codes(const struct ldnq_node *node)
 {
-    const struct ldnq_value *x = node->input_count ? node->inputs[0] : NULL;
+    const struct ldnq_value *x = find_first_input(node);
     return is_node_of_type(node, "Clip") && x && x->producer &&
            is_node_of_type(x->producer, "QuantizeLinear");
 }
@@ -39,9 +45,9 @@ static bool belongs_to_quantization(const struct ldnq_node *node)
 {
     if (!is_copy(node))
         return is_qdq_node(node);
-    const struct ldnq_value *value = node->inputs[0];
+    const struct ldnq_value *value = find_first_input(node);
     while (value && value->producer && is_copy(value->producer))
-        value = value->producer->inputs[0];
+        value = find_first_input(value->producer);
     if (!value || !value->producer)
         return value && (value->dtype == LDNQ_INT8 || value->dtype == LDNQ_UINT8 ||
                          value->dtype == LDNQ_INT4 || value->dtype == LDNQ_UINT4 ||
@@ -56,7 +62,7 @@ static const struct ldnq_node *find_folded_dequantize(const struct ldnq_value *c
 {
     const struct ldnq_node *node = constant->from_codes ? constant->folded_from : NULL;
     while (node && !is_node_of_type(node, "DequantizeLinear"))
-        node = node->input_count && node->inputs[0] ? node->inputs[0]->folded_from : NULL;
+        node = find_first_input(node) ? node->inputs[0]->folded_from : NULL;
     return node;
 }
 
@@ -65,7 +71,7 @@ struct ldnq_compute_source ldnq_compute_view_trace_source(const struct ldnq_valu
     struct ldnq_compute_source source = { .value = value, .producer = LDNQ_NO_NODE };
     while (source.value && !source.value->constant && source.value->producer &&
            (is_qdq_node(source.value->producer) || source.value->producer->is_added) &&
-           source.value->producer->inputs[0]) {
+           find_first_input(source.value->producer)) {
         const struct ldnq_node *node = source.value->producer;
         if (!source.dequantize && is_node_of_type(node, "DequantizeLinear"))
             source.dequantize = node;
@@ -88,8 +94,9 @@ static const char *const kinds[][2] = {
 
 static const char *find_operator_kind(const struct ldnq_node *node)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (is_node_of_type(node, kinds[i][0]))
+    const bool is_known = *node->domain == '\0' || strcmp(node->domain, "com.microsoft") == 0;
+    for (size_t i = 0; is_known && i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(node->op_type, kinds[i][0]) == 0)
             return kinds[i][1];
     return node->op_type;
 }

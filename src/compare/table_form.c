@@ -35,9 +35,13 @@ struct table_form {
 
 /* ---- matching ---------------------------------------------------------------------------- */
 
-static bool is_type(const struct ldnq_node *node, const char *type)
+/* Whether it is a node of this type with these inputs and one output: binding, which refuses
+ * others, comes later. NULL is none. */
+static bool is_step(const struct ldnq_node *node, const char *type, size_t inputs)
 {
-    return node && strcmp(node->op_type, type) == 0 && node->domain[0] == '\0';
+    return node && strcmp(node->op_type, type) == 0 && node->domain[0] == '\0' &&
+           node->input_count == inputs && ldnq_node_has_inputs(node, inputs) &&
+           node->output_count == 1 && node->outputs[0];
 }
 
 static void append_form_node(struct table_form *form, struct ldnq_node *node)
@@ -45,16 +49,17 @@ static void append_form_node(struct table_form *form, struct ldnq_node *node)
     form->nodes[form->count++] = node;
 }
 
-/* The reader of this type among the `count` readers that the value has; NULL where it has other
- * readers. */
+/* The reader of this type, with `inputs` inputs, among the `count` readers that the value has; NULL
+ * where it has other readers. */
 static struct ldnq_node *find_reader(const struct form_rewriter *rewriter,
-                                     const struct ldnq_value *value, size_t count, const char *type)
+                                     const struct ldnq_value *value, size_t count, const char *type,
+                                     size_t inputs)
 {
     const struct value_readers *readers = &rewriter->readers[value->index];
     if (readers->count != count)
         return NULL;
     for (size_t i = 0; i < count; i++)
-        if (is_type(readers->list[i], type))
+        if (is_step(readers->list[i], type, inputs))
             return readers->list[i];
     return NULL;
 }
@@ -71,9 +76,8 @@ static struct ldnq_node *match_step(const struct form_rewriter *rewriter, struct
                                     const struct ldnq_value *value, size_t readers,
                                     const char *type, float number)
 {
-    struct ldnq_node *node = find_reader(rewriter, value, readers, type);
-    if (!node || node->input_count != 2 || node->inputs[0] != value ||
-        !is_scalar(node->inputs[1], number))
+    struct ldnq_node *node = find_reader(rewriter, value, readers, type, 2);
+    if (!node || node->inputs[0] != value || !is_scalar(node->inputs[1], number))
         return NULL;
     append_form_node(form, node);
     return node;
@@ -85,13 +89,14 @@ static const struct ldnq_value *match_unpacking(const struct form_rewriter *rewr
                                                 const struct ldnq_value *bytes)
 {
     struct ldnq_node *scaled = match_step(rewriter, form, bytes, 2, "Mul", 1.0f / 16);
-    struct ldnq_node *low = find_reader(rewriter, bytes, 2, "Sub");
-    struct ldnq_node *high = scaled ? find_reader(rewriter, scaled->outputs[0], 1, "Floor") : NULL;
+    struct ldnq_node *low = find_reader(rewriter, bytes, 2, "Sub", 2);
+    struct ldnq_node *high =
+        scaled ? find_reader(rewriter, scaled->outputs[0], 1, "Floor", 1) : NULL;
     if (!low || !high || low->inputs[0] != bytes)
         return NULL;
     struct ldnq_node *part = match_step(rewriter, form, high->outputs[0], 2, "Mul", 16.0f);
-    struct ldnq_node *join = find_reader(rewriter, low->outputs[0], 1, "Concat");
-    if (!part || !join || low->inputs[1] != part->outputs[0] || join->input_count != 2 ||
+    struct ldnq_node *join = find_reader(rewriter, low->outputs[0], 1, "Concat", 2);
+    if (!part || !join || low->inputs[1] != part->outputs[0] ||
         join->inputs[0] != low->outputs[0] || join->inputs[1] != high->outputs[0])
         return NULL;
     const int64_t packed = ldnq_attr_int(join, "axis", 0);
@@ -107,8 +112,8 @@ static const struct ldnq_value *match_unpacking(const struct form_rewriter *rewr
 
 static bool gathers_constant(const struct ldnq_node *node)
 {
-    return is_type(node, "Gather") && node->input_count == 2 && node->inputs[0] &&
-           node->inputs[0]->constant && ldnq_attr_int(node, "axis", 0) >= 0;
+    return is_step(node, "Gather", 2) && node->inputs[0]->constant &&
+           ldnq_attr_int(node, "axis", 0) >= 0;
 }
 
 /* The axes of the codes, with size 1 but for the axis of the lookup. */
@@ -151,10 +156,8 @@ static bool has_scale_shape_of_matrices(const struct ldnq_tensor *scales,
 static bool match_scaling(const struct form_rewriter *rewriter, struct table_form *form,
                           const struct ldnq_value *codes)
 {
-    struct ldnq_node *scaled = find_reader(rewriter, codes, 1, "Mul");
-    struct ldnq_node *gather = scaled && scaled->input_count == 2 && scaled->inputs[1]
-                                   ? scaled->inputs[1]->producer
-                                   : NULL;
+    struct ldnq_node *scaled = find_reader(rewriter, codes, 1, "Mul", 2);
+    struct ldnq_node *gather = scaled ? scaled->inputs[1]->producer : NULL;
     if (!gather || scaled->inputs[0] != codes || !gathers_constant(gather) ||
         ldnq_attr_int(gather, "axis", 0) != form->axis || gather->inputs[1] != form->ids ||
         rewriter->readers[gather->outputs[0]->index].count != 1)
@@ -174,8 +177,8 @@ static bool match_scaling(const struct form_rewriter *rewriter, struct table_for
     append_form_node(form, scaled);
     if (!form->has_blocks)
         return true;
-    struct ldnq_node *join = find_reader(rewriter, scaled->outputs[0], 1, "Reshape");
-    if (!join || !join->inputs[1] || !join->inputs[1]->constant)
+    struct ldnq_node *join = find_reader(rewriter, scaled->outputs[0], 1, "Reshape", 2);
+    if (!join || !join->inputs[1]->constant)
         return false;
     append_form_node(form, join);
     return true;
@@ -192,7 +195,7 @@ static bool match_form(const struct form_rewriter *rewriter, struct ldnq_node *g
     form->codes = gather->inputs[0];
     form->ids = gather->inputs[1];
     form->is_packed = codes->dtype == LDNQ_UINT8;
-    struct ldnq_node *cast = find_reader(rewriter, gather->outputs[0], 1, "Cast");
+    struct ldnq_node *cast = find_reader(rewriter, gather->outputs[0], 1, "Cast", 1);
     if ((codes->dtype != LDNQ_INT8 && !form->is_packed) || codes->shape.rank < 2 || !cast ||
         ldnq_attr_int(cast, "to", 0) != LDNQ_FLOAT)
         return false;

@@ -30,8 +30,9 @@ static const char *find_without_last_axis(const struct ldnq_value *indices)
     const int64_t *axes = ldnq_attr_ints(node, "axes", &count);
     if (ldnq_node_has_inputs(node, 2)) {
         const struct ldnq_tensor *constant = node->inputs[1]->constant;
-        count = constant ? ldnq_tensor_count(constant) : 0;
-        axes = constant ? constant->data : NULL;
+        const bool is_known = constant && constant->dtype == LDNQ_INT64;
+        count = is_known ? ldnq_tensor_count(constant) : 0;
+        axes = is_known ? constant->data : NULL;
     }
     return count == 1 && (axes[0] == -1 || axes[0] == indices->shape.rank - 1)
                ? node->inputs[0]->name

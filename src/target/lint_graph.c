@@ -6,14 +6,21 @@
 
 #include "ops/op.h"
 
+/* Whether it is a node of this type of ai.onnx that is bound, and so has its inputs and output;
+ * false for NULL. */
+static bool is_bound_node(const struct ldnq_node *node, const char *type)
+{
+    return node && node->op && *node->domain == '\0' && strcmp(node->op_type, type) == 0;
+}
+
 bool ldnq_lint_is_quantize(const struct ldnq_node *node)
 {
-    return node && strcmp(node->op_type, "QuantizeLinear") == 0;
+    return is_bound_node(node, "QuantizeLinear");
 }
 
 bool ldnq_lint_is_dequantize(const struct ldnq_node *node)
 {
-    return node && strcmp(node->op_type, "DequantizeLinear") == 0;
+    return is_bound_node(node, "DequantizeLinear");
 }
 
 /* ---- along the edges ------------------------------------------------------------------------ */
@@ -31,7 +38,7 @@ static bool is_weight_layout_operator(const struct ldnq_node *node)
     static const char *const types[] = { "Transpose", "Reshape", "Squeeze",
                                          "Unsqueeze", "Flatten", "Identity" };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(node->op_type, types[i]) == 0)
+        if (is_bound_node(node, types[i]))
             return true;
     return false;
 }
@@ -55,7 +62,7 @@ const struct ldnq_node *ldnq_lint_find_quantize(const struct ldnq_linter *linter
     if (!value || linter->readers[value->index] != 1 || value->is_output)
         return NULL;
     const struct ldnq_node *reader = linter->reader[value->index];
-    if (strcmp(reader->op_type, "Relu") == 0 || strcmp(reader->op_type, "Clip") == 0) {
+    if (is_bound_node(reader, "Relu") || is_bound_node(reader, "Clip")) {
         const struct ldnq_value *out = reader->outputs[0];
         *clamp = reader;
         if (linter->readers[out->index] != 1 || out->is_output)

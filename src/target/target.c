@@ -30,7 +30,7 @@ bool ldnq_target_can_widen(const struct ldnq_target *target, enum ldnq_dtype act
 const struct ldnq_operator_rule *ldnq_target_rule(const struct ldnq_target *target,
                                                   const struct ldnq_node *node)
 {
-    if (*node->domain != '\0')
+    if (*node->domain != '\0' || !node->op)
         return NULL;
     for (const struct ldnq_operator_rule *rule = target->rules; rule->op_type; rule++)
         if (strcmp(rule->op_type, node->op_type) == 0)
