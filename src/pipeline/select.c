@@ -11,6 +11,8 @@
 #include "ops/norm/batchnormalization_training.h"
 #include "ops/op.h"
 #include "ops/op_layer.h"
+#include "pipeline/faster_in_float.h"
+#include "pipeline/integer_islands.h"
 
 /* Compares as a name first: names may contain characters of patterns. */
 bool ldnq_select_matches(const struct ldnq_layer *layer, const char *pattern)
@@ -82,6 +84,12 @@ static const struct ldnq_plan_entry *find_plan_entry(const struct ldnq_layer *la
         if (ldnq_select_matches(layer, options->plan[i].node))
             return &options->plan[i];
     return NULL;
+}
+
+bool ldnq_select_is_planned(const struct ldnq_layer *layer,
+                            const struct ldnq_quantize_options *options)
+{
+    return find_plan_entry(layer, options) != NULL;
 }
 
 bool ldnq_select_has_wide_input(const struct ldnq_layer *layer,
@@ -298,181 +306,6 @@ static void refuse_tables(const struct ldnq_graph *graph, struct ldnq_layer *lay
             layers[i].refusal = "another reader of its table stays float";
 }
 
-/* ---- layers that pay in float ------------------------------------------------------------------
- */
-
-/* Which values come from integer kernels, as far as the nodes before `node_index`: the placement
- * finds the same later, from the layers that are selected. */
-struct code_flow {
-    const struct ldnq_graph *graph;
-    const struct ldnq_target *target; /* NULL: activations stay float */
-    bool *has_codes;                  /* by value */
-    size_t node_index;
-};
-
-static enum ldnq_status init_code_flow(struct code_flow *flow, const struct ldnq_graph *graph,
-                                       const struct ldnq_activation_options *activations,
-                                       struct ldnq_arena *arena, struct ldnq_error *err)
-{
-    const bool has_pairs = activations->target && activations->dtype != LDNQ_UNDEFINED;
-    *flow = (struct code_flow){ .graph = graph, .target = has_pairs ? activations->target : NULL };
-    flow->has_codes = ldnq_arena_alloc(arena, graph->value_count, sizeof *flow->has_codes, err);
-    return flow->has_codes ? LDNQ_OK : LDNQ_NOMEM;
-}
-
-/* Pairs that are inserted already, and clamps, pass on what comes from an integer kernel. */
-static bool passes_codes(const struct ldnq_node *node)
-{
-    static const char *const types[] = { "QuantizeLinear", "DequantizeLinear", "Relu", "Clip" };
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (*node->domain == '\0' && strcmp(node->op_type, types[i]) == 0)
-            return true;
-    return false;
-}
-
-static bool computes_on_codes(const struct code_flow *flow, const struct ldnq_node *node)
-{
-    const struct ldnq_operator_rule *rule = ldnq_target_rule(flow->target, node);
-    const bool only_first = passes_codes(node);
-    size_t with = 0, without = 0;
-    for (size_t i = 0; i < (only_first ? 1 : node->input_count); i++) {
-        const struct ldnq_value *value = node->inputs[i];
-        if (!value || value->constant || (!only_first && (!rule || !(rule->data_inputs >> i & 1))))
-            continue;
-        with += flow->has_codes[value->index];
-        without += !flow->has_codes[value->index];
-    }
-    return with > 0 && (without == 0 || !rule || !rule->needs_all_codes);
-}
-
-static void follow_codes_to(struct code_flow *flow, size_t node_index)
-{
-    for (; flow->node_index < node_index; flow->node_index++) {
-        const struct ldnq_node *node = flow->graph->nodes[flow->node_index];
-        const bool found = computes_on_codes(flow, node);
-        for (size_t o = 0; o < node->output_count; o++)
-            if (node->outputs[o])
-                flow->has_codes[node->outputs[o]->index] |= found;
-    }
-}
-
-static const char after_float[] = "the target computes it faster in float, as its input is float";
-static const char before_float[] =
-    "the target computes it faster in float, as float operators read its result";
-static const char fused_in_float[] =
-    "the target computes it faster in float, together with the operator after it";
-
-static bool has_rule(const struct code_flow *flow, const struct ldnq_node *node)
-{
-    return passes_codes(node) || ldnq_target_rule(flow->target, node);
-}
-
-/* Whether the node has no integer kernel, or none for codes beside what it reads from an operator
- * without one. Nodes after it are not decided yet. */
-static bool computes_in_float(const struct code_flow *flow, const struct ldnq_node *node)
-{
-    const struct ldnq_operator_rule *rule = ldnq_target_rule(flow->target, node);
-    if (!has_rule(flow, node))
-        return true;
-    for (size_t i = 0; rule && rule->needs_all_codes && i < node->input_count; i++) {
-        const struct ldnq_value *value = node->inputs[i];
-        if (value && !value->constant && value->producer && !has_rule(flow, value->producer))
-            return true;
-    }
-    return false;
-}
-
-/* Nodes between a layer and what computes with its result: a clamp, and a pair that is inserted
- * already. */
-#define MOST_STEPS 4
-
-static bool is_read_in_float(const struct code_flow *flow, const struct ldnq_value *value,
-                             int steps)
-{
-    for (size_t n = flow->node_index; n < flow->graph->node_count; n++) {
-        const struct ldnq_node *node = flow->graph->nodes[n];
-        for (size_t i = 0; i < node->input_count; i++) {
-            if (node->inputs[i] != value)
-                continue;
-            if (computes_in_float(flow, node) ||
-                (passes_codes(node) && steps > 0 &&
-                 is_read_in_float(flow, node->outputs[0], steps - 1)))
-                return true;
-        }
-    }
-    return false;
-}
-
-/* Whether nothing but the operator that the target computes with a float layer reads the value. */
-static bool is_fused_in_float(const struct code_flow *flow, const struct ldnq_value *value)
-{
-    size_t readers = 0;
-    for (size_t n = flow->node_index; n < flow->graph->node_count; n++) {
-        const struct ldnq_node *node = flow->graph->nodes[n];
-        for (size_t i = 0; i < node->input_count; i++) {
-            if (node->inputs[i] != value)
-                continue;
-            readers++;
-            if (*node->domain != '\0' || strcmp(node->op_type, flow->target->fused_in_float) != 0)
-                return false;
-        }
-    }
-    return readers == 1;
-}
-
-/* Where no other layer is left, what was asked for counts more than time. */
-static void accept_rather_than_nothing(struct ldnq_layer *layers, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!layers[i].refusal)
-            return;
-    for (size_t i = 0; i < count; i++)
-        if (layers[i].refusal == after_float || layers[i].refusal == before_float ||
-            layers[i].refusal == fused_in_float)
-            layers[i].refusal = NULL;
-}
-
-/* Why the target runs the layer faster in float, all layers before it decided; NULL: it does not.
- * A plan that names it has the last word. */
-static const char *explain_faster_in_float(struct code_flow *flow, const struct ldnq_layer *layer,
-                                           const struct ldnq_quantize_options *options)
-{
-    const struct ldnq_node *node = layer->node;
-    if (!flow->target || !layer->weight || !ldnq_select_fits_integers(layer, options) ||
-        !node->inputs[0] || !node->outputs[0])
-        return NULL;
-    const struct ldnq_shape *weight = &layer->weight->shape;
-    const bool is_depthwise = ldnq_target_floats_depthwise(flow->target, node, weight);
-    const bool is_narrow = ldnq_target_floats_narrow(flow->target, node, weight);
-    if (!is_depthwise && !is_narrow)
-        return NULL;
-    if (find_plan_entry(layer, options))
-        return NULL;
-    follow_codes_to(flow, layer->node_index);
-    if (is_narrow && is_fused_in_float(flow, node->outputs[0]))
-        return fused_in_float;
-    if (!is_depthwise)
-        return NULL;
-    if (!flow->has_codes[node->inputs[0]->index])
-        return after_float;
-    return is_read_in_float(flow, node->outputs[0], MOST_STEPS) ? before_float : NULL;
-}
-
-/* Its node, whose weight says nothing of it, is followed by its decision. */
-static void add_decided_layer(struct code_flow *flow, const struct ldnq_layer *layer,
-                              const struct ldnq_quantize_options *options)
-{
-    const struct ldnq_operator_rule *rule =
-        flow->target ? ldnq_target_rule(flow->target, layer->node) : NULL;
-    if (!rule || !rule->weight || flow->graph->nodes[layer->node_index] != layer->node)
-        return;
-    follow_codes_to(flow, layer->node_index);
-    if (layer->node->outputs[0])
-        flow->has_codes[layer->node->outputs[0]->index] =
-            !layer->refusal && ldnq_select_fits_integers(layer, options);
-    flow->node_index = layer->node_index + 1;
-}
-
 /* ---- layers in bodies --------------------------------------------------------------------- */
 
 /* Why a layer in a body stays float; NULL: it does not. */
@@ -492,10 +325,10 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
 {
     const struct ldnq_target *target = options->activations.target;
     struct ldnq_layer *all;
-    struct code_flow flow;
+    struct ldnq_code_flow flow;
     size_t count;
     LDNQ_TRY(refuse_training(graph, err));
-    LDNQ_TRY(init_code_flow(&flow, graph, &options->activations, arena, err));
+    LDNQ_TRY(ldnq_code_flow_init(&flow, graph, &options->activations, arena, err));
     LDNQ_TRY(ldnq_layers_list(graph, arena, &all, &count, err));
     LDNQ_TRY(check_options(graph, options,
                            &(struct ldnq_selection){ .layers = all, .count = count }, err));
@@ -527,10 +360,11 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                  !ldnq_layer_is_table(&all[i]) && !has_kernel_layout(&all[i]))
             all[i].refusal = "the target has no integer kernel for a weight of this form";
         else if (!all[i].refusal)
-            all[i].refusal = explain_faster_in_float(&flow, &all[i], options);
-        add_decided_layer(&flow, &all[i], options);
+            all[i].refusal = ldnq_explain_faster_in_float(&flow, &all[i], options);
+        ldnq_code_flow_add_layer(&flow, &all[i], options);
     }
-    accept_rather_than_nothing(all, count);
+    LDNQ_TRY(ldnq_refuse_integer_islands(&flow, all, count, options, arena, err));
+    ldnq_accept_rather_than_nothing(all, count);
     refuse_tables(graph, all, count);
     for (size_t i = 0; i < count; i++) {
         if (!all[i].refusal)

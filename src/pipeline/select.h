@@ -27,6 +27,10 @@ bool ldnq_select_matches(const struct ldnq_layer *layer, const char *pattern);
 const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_layer *layer,
                                                  const struct ldnq_quantize_options *options);
 
+/* Whether an entry of the plan matches the layer. */
+bool ldnq_select_is_planned(const struct ldnq_layer *layer,
+                            const struct ldnq_quantize_options *options);
+
 /* Whether the layer's input is quantized to 16 bits by the first plan entry that matches the
  * layer. */
 bool ldnq_select_has_wide_input(const struct ldnq_layer *layer,

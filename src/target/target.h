@@ -95,6 +95,24 @@ enum ldnq_rewrite {
     LDNQ_REWRITES_NORM = 8,           /* BatchNormalization becomes a depthwise Conv */
 };
 
+/* What integer convolutions save and their conversions cost beside float ones, in picoseconds on
+ * one core: only their ratios count. */
+struct ldnq_conversion_costs {
+    double saved_per_product; /* float minus integer kernel, per product with padded channels */
+    int64_t channel_block;    /* to which float kernels pad channels */
+    int64_t least_channels;   /* with fewer input channels it saves nothing */
+    /* With one input channel per group the integer kernel takes longer, per output element. */
+    double lost_per_depthwise;
+    /* Per element: to quantize what enters, to dequantize what leaves, */
+    double entering, leaving;
+    /* in addition, where the float operator on the other side has the channels in blocks, */
+    double blocked;
+    /* and where the float kernel would have computed the operator that reads it. */
+    double unfused;
+    /* Losses below this keep their codes, which are smaller. */
+    double least_loss;
+};
+
 struct ldnq_target {
     const char *name;
     const char *summary; /* one line of help */
@@ -136,6 +154,9 @@ struct ldnq_target {
      * columns, or no more than these input channels per group. */
     const char *fused_in_float;
     int64_t most_fused_columns, most_fused_channels;
+    /* By which convolutions between float operators are compared with float ones; NULL: they are
+     * not. */
+    const struct ldnq_conversion_costs *conversion_costs;
     /* Relu and Clip after a quantized operator disappear into its output's range, with no
      * pair between them. */
     bool absorbs_clamps;

@@ -21,6 +21,11 @@
  * - HardSwish is a part of the float Conv, and a HardSigmoid and a Mul after an integer kernel.
  *   Four layers C -> C with it, time of int8 / float: 1x1 with 16, 24, 32, 64, 128, 256 channels
  *   1.38, .70, .96, .72, .50, .39; 3x3 with 4, 8, 16, 32 channels 1.98, 1.28, .66, .39.
+ * - A convolution between float operators pays for the QuantizeLinear and two Transposes around
+ *   it only if it is wide. 1x1 between a Mul and a HardSigmoid, 56 x 56, us in float / with codes:
+ *   16 to 16 channels 53 / 65, 16 to 48 118 / 126, 32 to 16 79 / 83, 32 to 32 123 / 112, 72 to 24
+ *   240 / 163; between depthwise convolutions in float, which have channels in blocks of 16: 61 /
+ *   103, 127 / 184, 90 / 133, 148 / 183, 291 / 279. `conversion_costs` is fitted to 40 of them.
  * - A weight (K, M) of 2, 4 or 8 bits in a MatMul or plain Gemm of float activations becomes
  *   MatMulNBits: with a scale per tensor, per channel, or per block of 2^k >= 16 along K, of
  *   which the last may be shorter. It is not replaced if a QuantizeLinear reads the output, or
@@ -126,6 +131,18 @@ static const struct ldnq_operator_rule rules[] = {
     { .op_type = NULL },
 };
 
+static const struct ldnq_conversion_costs conversion_costs = {
+    .saved_per_product = 13,
+    .channel_block = 16,
+    .least_channels = 9,
+    .lost_per_depthwise = 250,
+    .entering = 100,
+    .leaving = 200,
+    .blocked = 200,
+    .unfused = 200,
+    .least_loss = 5e5,
+};
+
 const struct ldnq_target ldnq_target_ort = {
     .name = "ort",
     .summary = "ONNX Runtime on a CPU: uint8 activations, int8 weights, int32 biases",
@@ -143,6 +160,7 @@ const struct ldnq_target ldnq_target_ort = {
     .fused_in_float = "HardSwish",
     .most_fused_columns = 16,
     .most_fused_channels = 8,
+    .conversion_costs = &conversion_costs,
     .absorbs_clamps = true,
     .drops_unread_codes = true,
     .falls_back = true,
