@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/alloc.h"
+#include "base/ranks.h"
 #include "base/size.h"
 
 /* How often a thread polls for work, or for the end of the round, before it sleeps.
@@ -42,6 +43,7 @@ struct ldnq_pool {
     atomic_ulong round; /* counts calls of ldnq_pool_run; written under lock */
     atomic_bool stop;   /* written under lock */
     bool spins; /* each thread has a processor of its own, so that polling slows nobody down */
+    struct ldnq_ranks *ranks; /* NULL: one process */
 
     size_t first, chunks;       /* of the round */
     struct chunk_range *ranges; /* the chunks that nobody has claimed, per thread */
@@ -246,4 +248,38 @@ void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, vo
     pool->ctx = ctx;
     for (size_t first = 0; first < chunks; first += ROUND_CHUNKS)
         run_round(pool, first, ldnq_size_min(ROUND_CHUNKS, chunks - first));
+    pool->ctx = NULL; /* it may be the caller's local variable */
+}
+
+/* ---- several processes -------------------------------------------------------------------- */
+
+void ldnq_pool_join_ranks(struct ldnq_pool *pool, struct ldnq_ranks *ranks)
+{
+    pool->ranks = ranks;
+}
+
+struct ldnq_ranks *ldnq_pool_ranks(const struct ldnq_pool *pool)
+{
+    return pool ? pool->ranks : NULL;
+}
+
+struct shared_chunks {
+    ldnq_chunk_fn *run;
+    void *ctx;
+    size_t first;
+};
+
+static void run_shared_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    const struct shared_chunks *shared = ctx;
+    shared->run(shared->ctx, shared->first + chunk, thread);
+}
+
+void ldnq_pool_run_share(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, void *ctx)
+{
+    const struct ldnq_ranks *ranks = ldnq_pool_ranks(pool);
+    const struct ldnq_rank_share share = ldnq_ranks_own_share(ranks, chunks);
+    struct shared_chunks shared = { run, ctx, share.first };
+    if (!ldnq_ranks_have_failed(ranks))
+        ldnq_pool_run(pool, share.end - share.first, run_shared_chunk, &shared);
 }

@@ -3,7 +3,8 @@
  *
  * The caller divides the work into chunks by its size, never by the number of threads.
  * Each chunk writes only its own results, and the caller sums over chunks in the order
- * of their numbers. So results do not depend on the number of threads.
+ * of their numbers. So results do not depend on the number of threads, nor on that of the
+ * processes (ranks.h) that share chunks.
  */
 #ifndef LDNQ_BASE_POOL_H
 #define LDNQ_BASE_POOL_H
@@ -13,6 +14,7 @@
 #include "base/error.h"
 
 struct ldnq_pool;
+struct ldnq_ranks;
 
 /* Starts threads - 1 threads, as the caller is one; 0 stands for the number of processors
  * that the process may use.
@@ -29,5 +31,16 @@ typedef void ldnq_chunk_fn(void *ctx, size_t chunk, size_t thread);
 /* Calls run(ctx, 0 .. chunks-1, thread) and returns when all have returned.
  * Not to be called from inside a chunk. */
 void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, void *ctx);
+
+/* ---- several processes -------------------------------------------------------------------- */
+
+/* The processes that the pool's owner runs the job with; NULL for a NULL pool, and for one process.
+ * They outlive the pool. */
+void ldnq_pool_join_ranks(struct ldnq_pool *pool, struct ldnq_ranks *ranks);
+struct ldnq_ranks *ldnq_pool_ranks(const struct ldnq_pool *pool);
+
+/* Calls run() for this rank's share of the chunks alone (ldnq_ranks_own_share); none once an
+ * exchange has failed. The caller exchanges what the chunks wrote. */
+void ldnq_pool_run_share(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, void *ctx);
 
 #endif

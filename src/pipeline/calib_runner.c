@@ -6,6 +6,7 @@
 #include "exec/value_sizes.h"
 #include "metric/sample_failure.h"
 #include "pipeline/holdout.h"
+#include "pipeline/sum_tree.h"
 
 /* The largest batch that blocks are made of and whose values are small: networks of large values
  * then take the same memory for few samples, whose blocks are small, as for many. */
@@ -38,6 +39,11 @@ enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
         .copies = options->copies,
         .seed = options->seed,
     };
+    runner->leaf_count = ldnq_sum_leaves(runner->batch_count);
+    const struct ldnq_rank_share own =
+        ldnq_sum_batches(ldnq_pool_ranks(options->pool), runner->batch_count, runner->leaf_count);
+    runner->first_batch = own.first;
+    runner->end_batch = own.end;
     size_t values = graph->value_count;
     runner->live = ldnq_arena_alloc(arena, values, sizeof *runner->live, err);
     runner->next_live = ldnq_arena_alloc(arena, values, sizeof *runner->next_live, err);
@@ -164,15 +170,12 @@ static void switch_to_next_generation(struct ldnq_calib_runner *runner, size_t n
     runner->node_index = node_index;
 }
 
-enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, size_t node_index,
-                                           ldnq_calib_runner_fn *visit, void *ctx,
-                                           struct ldnq_error *err)
+static enum ldnq_status advance_all_batches(struct ldnq_calib_runner *runner, size_t node_index,
+                                            ldnq_calib_runner_fn *visit, void *ctx,
+                                            struct ldnq_error *err)
 {
     struct ldnq_calib_runner *const both[] = { runner, runner->reference };
-    for (size_t i = 0; i < 2 && both[i]; i++)
-        both[i]->next_live_count =
-            ldnq_exec_live_values(both[i]->exec, node_index, both[i]->next_live);
-    for (size_t batch = 0; batch < runner->batch_count; batch++) {
+    for (size_t batch = runner->first_batch; batch < runner->end_batch; batch++) {
         struct ldnq_arena *arena;
         LDNQ_TRY(ldnq_arena_create(&arena, err));
         enum ldnq_status status =
@@ -182,6 +185,19 @@ enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, siz
         ldnq_arena_destroy(arena);
         LDNQ_TRY(status);
     }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, size_t node_index,
+                                           ldnq_calib_runner_fn *visit, void *ctx,
+                                           struct ldnq_error *err)
+{
+    struct ldnq_calib_runner *const both[] = { runner, runner->reference };
+    for (size_t i = 0; i < 2 && both[i]; i++)
+        both[i]->next_live_count =
+            ldnq_exec_live_values(both[i]->exec, node_index, both[i]->next_live);
+    const enum ldnq_status status = advance_all_batches(runner, node_index, visit, ctx, err);
+    LDNQ_TRY(ldnq_ranks_agree(ldnq_pool_ranks(runner->pool), status, err));
     for (size_t i = 0; i < 2 && both[i]; i++) {
         switch_to_next_generation(both[i], node_index);
         ldnq_exec_release_unused(both[i]->exec); /* the layer's matrices come next */

@@ -4,6 +4,8 @@
  *
  * Between two layers the runner stores, for each batch, only the live values: those that
  * were computed and that later nodes read (activation_store.h).
+ * Ranks   each has the batches of its leaves (sum_tree.h): it runs them and stores their values.
+ *         advance() fails on all ranks where it fails on one
  * Numbers the batch size depends on the samples and the graph alone, not on the memory or
  *         the threads, and so do the results
  */
@@ -25,7 +27,9 @@ struct ldnq_calib_runner {
     struct ldnq_calib_runner *reference;
     size_t node_index; /* the nodes before this one have run */
     size_t batch_size;
-    size_t batch_count; /* over all copies of the samples */
+    size_t batch_count;            /* over all copies of the samples, and all ranks */
+    size_t leaf_count;             /* leaves of sums over the batches */
+    size_t first_batch, end_batch; /* the batches of this rank */
     size_t sample_count;
     size_t copies; /* copies of each sample: the first as it is, others mirrored and shifted */
     uint64_t seed; /* seed of the mirroring and shifting */
@@ -58,12 +62,12 @@ void ldnq_calib_runner_finish(struct ldnq_calib_runner *runner);
 /* Returns the index, in the sample set, of the batch's first sample. */
 size_t ldnq_calib_runner_first_sample(const struct ldnq_calib_runner *runner, size_t batch);
 
-/* Called for each batch when the inputs of the node are live, in `exec` and in the
+/* Called for each batch of this rank when the inputs of the node are live, in `exec` and in the
  * reference's executor. */
 typedef enum ldnq_status ldnq_calib_runner_fn(void *ctx, const struct ldnq_exec *exec, size_t batch,
                                               struct ldnq_error *err);
 
-/* Runs all batches up to the node, which must not be before the current one, and calls
+/* Runs all batches of this rank up to the node, which must not be before the current one, and calls
  * `visit` for each. Errors: those of the samples and the executor, IO, and those of visit. */
 enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, size_t node_index,
                                            ldnq_calib_runner_fn *visit, void *ctx,

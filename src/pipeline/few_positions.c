@@ -33,6 +33,54 @@ size_t ldnq_few_positions_reserve(struct ldnq_few_positions *few, size_t count, 
     return held_out ? few->capacity - few->held_out : few->fitted - count;
 }
 
+/* Positions of one part of one rank, from their rows of its own to their rows of all. */
+static enum ldnq_status share_rows(struct ldnq_few_positions *all,
+                                   const struct ldnq_few_positions *own, size_t from, size_t to,
+                                   size_t count, struct ldnq_ranks *ranks, size_t rank,
+                                   struct ldnq_error *err)
+{
+    float *columns = all->columns + to * all->cols,
+          *differences = all->differences + to * all->rows;
+    const size_t column_bytes = count * all->cols * sizeof *columns;
+    const size_t difference_bytes = count * all->rows * sizeof *differences;
+    if (count == 0)
+        return LDNQ_OK;
+    if (rank == ranks->rank) {
+        memcpy(columns, own->columns + from * all->cols, column_bytes);
+        memcpy(differences, own->differences + from * all->rows, difference_bytes);
+    }
+    LDNQ_TRY(ldnq_ranks_broadcast(ranks, rank, columns, column_bytes, err));
+    return ldnq_ranks_broadcast(ranks, rank, differences, difference_bytes, err);
+}
+
+/* A rank's positions in both parts. */
+struct rank_positions {
+    uint64_t fitted, held_out;
+};
+
+enum ldnq_status ldnq_few_positions_share(struct ldnq_few_positions *few,
+                                          const struct ldnq_layer_geometry *geometry,
+                                          size_t capacity, struct ldnq_ranks *ranks,
+                                          struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_few_positions own = *few;
+    struct rank_positions *counts = ldnq_arena_alloc(arena, ranks->count, sizeof *counts, err);
+    if (!counts)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_few_positions_init(few, geometry->rows, geometry->cols, capacity, arena, err));
+    counts[ranks->rank] = (struct rank_positions){ own.fitted, own.held_out };
+    LDNQ_TRY(ldnq_ranks_complete_units(ranks, counts, ranks->count, sizeof *counts, err));
+    for (size_t rank = 0; rank < ranks->count; rank++) {
+        const size_t fitted = (size_t)counts[rank].fitted, held = (size_t)counts[rank].held_out;
+        few->held_out += held;
+        LDNQ_TRY(share_rows(few, &own, 0, few->fitted, fitted, ranks, rank, err));
+        LDNQ_TRY(share_rows(few, &own, own.capacity - own.held_out, capacity - few->held_out, held,
+                            ranks, rank, err));
+        few->fitted += fitted;
+    }
+    return LDNQ_OK;
+}
+
 bool ldnq_few_positions_are(const struct ldnq_few_positions *few, size_t positions)
 {
     return few && few->fitted > 0 &&

@@ -22,6 +22,8 @@
 
 #include "base/arena.h"
 #include "base/pool.h"
+#include "base/ranks.h"
+#include "ops/op_layer.h"
 
 #define LDNQ_NO_ROW ((size_t) - 1)
 
@@ -46,6 +48,13 @@ enum ldnq_status ldnq_few_positions_init(struct ldnq_few_positions *few, size_t 
 /* Returns the first of `count` rows for the caller to write, or LDNQ_NO_ROW when they do not fit:
  * then nothing is known of the positions. */
 size_t ldnq_few_positions_reserve(struct ldnq_few_positions *few, size_t count, bool held_out);
+
+/* Replaces what each rank has stored by what all of them have, in the order of their ranks, with
+ * room for `capacity` positions. Errors: NOMEM, those of ranks.h. */
+enum ldnq_status ldnq_few_positions_share(struct ldnq_few_positions *few,
+                                          const struct ldnq_layer_geometry *geometry,
+                                          size_t capacity, struct ldnq_ranks *ranks,
+                                          struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* Whether these are `positions` positions: the fitted part, or both parts. Accepts NULL. */
 bool ldnq_few_positions_are(const struct ldnq_few_positions *few, size_t positions);

@@ -247,7 +247,9 @@ enum ldnq_status ldnq_fitting_report_batch(const struct ldnq_layer_fitting *fitt
                                            struct ldnq_error *err)
 {
     const double *work = fitting->work + 2 * fitting->index;
-    const double part = (double)(batch + 1) / (double)fitting->runner.batch_count;
+    const struct ldnq_calib_runner *runner = &fitting->runner;
+    const double part = (double)(batch + 1 - runner->first_batch) /
+                        (double)(runner->end_batch - runner->first_batch);
     return report_work(fitting, work[0] + part * (work[1] - work[0]), err);
 }
 

@@ -9,6 +9,27 @@
 
 static const double dampings[] = { 0.001, 0.01, 0.1, 1 };
 
+/* ---- the sums ------------------------------------------------------------------------------ */
+
+static void init_tree(struct ldnq_sum_tree *tree, const struct ldnq_layer_moments_parts *parts,
+                      const struct ldnq_statistics *s, const struct ldnq_compensation *c,
+                      double *counts)
+{
+    const size_t groups = s->geometry.groups, k = s->geometry.cols;
+    const size_t rows = groups * c->geometry.rows;
+    tree->ranks = ldnq_pool_ranks(s->pool);
+    tree->leaves = parts->leaves;
+    ldnq_sum_tree_add_array(tree, (struct ldnq_summed_array){ counts, 2, 0 });
+    if (k > 0)
+        ldnq_sum_tree_add_array(tree, (struct ldnq_summed_array){ s->gram, groups, k });
+    ldnq_sum_tree_add_array(tree, (struct ldnq_summed_array){ s->mean, groups * k, 0 });
+    if (!parts->compensates)
+        return;
+    ldnq_sum_tree_add_array(tree, (struct ldnq_summed_array){ c->cross, rows * k, 0 });
+    ldnq_sum_tree_add_array(tree, (struct ldnq_summed_array){ c->shift, rows, 0 });
+    ldnq_sum_tree_add_array(tree, (struct ldnq_summed_array){ c->power, rows, 0 });
+}
+
 enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
                                          const struct ldnq_layer_geometry *geometry,
                                          const float *weight, struct ldnq_layer_moments_parts parts,
@@ -20,33 +41,56 @@ enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
     if (parts.compensates)
         LDNQ_TRY(
             ldnq_compensation_init(&moments->compensation, geometry, weight, pool, arena, err));
+    moments->tree.present = parts.has_fitted;
+    init_tree(&moments->tree, &parts, &moments->statistics, &moments->compensation,
+              moments->counts);
     if (!parts.holds_out)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&moments->held_out_arena, err));
     LDNQ_TRY(ldnq_statistics_init(&moments->held_out_statistics, geometry, pool,
                                   moments->held_out_arena, err));
-    if (!parts.compensates)
-        return LDNQ_OK;
-    return ldnq_compensation_init(&moments->held_out_compensation, geometry, weight, pool,
-                                  moments->held_out_arena, err);
+    if (parts.compensates)
+        LDNQ_TRY(ldnq_compensation_init(&moments->held_out_compensation, geometry, weight, pool,
+                                        moments->held_out_arena, err));
+    moments->held_out_tree.present = parts.has_held_out;
+    init_tree(&moments->held_out_tree, &parts, &moments->held_out_statistics,
+              &moments->held_out_compensation, moments->held_out_counts);
+    return LDNQ_OK;
 }
 
 void ldnq_layer_moments_release(struct ldnq_layer_moments *moments)
 {
+    ldnq_sum_tree_release(&moments->tree);
+    ldnq_sum_tree_release(&moments->held_out_tree);
     ldnq_arena_destroy(moments->held_out_arena);
     moments->held_out_arena = NULL;
 }
 
-/* Positions are stored where they will be fewer than the columns, by the size of the first call. */
-static enum ldnq_status store_few_positions(struct ldnq_layer_moments *moments, size_t positions,
-                                            struct ldnq_error *err)
+/* The positions of all calls, where they will be fewer than the columns by the size of the first
+ * call; 0: they will not. */
+static size_t count_few_positions(const struct ldnq_layer_moments *moments)
 {
     const struct ldnq_layer_geometry *geometry = &moments->statistics.geometry;
     size_t all;
-    if (geometry->groups != 1 || moments->expected_calls == 0 ||
-        !ldnq_size_mul(positions, moments->expected_calls, &all) || all >= geometry->cols)
+    return geometry->groups == 1 && moments->expected_calls > 0 &&
+                   ldnq_size_mul(moments->first_positions, moments->expected_calls, &all) &&
+                   all < geometry->cols
+               ? all
+               : 0;
+}
+
+/* A rank does not know what others have: it stores what can be few. */
+static enum ldnq_status store_few_positions(struct ldnq_layer_moments *moments,
+                                            struct ldnq_error *err)
+{
+    const struct ldnq_layer_geometry *geometry = &moments->statistics.geometry;
+    const bool is_alone = ldnq_ranks_count(moments->tree.ranks) == 1;
+    const size_t capacity = is_alone                ? count_few_positions(moments)
+                            : geometry->groups == 1 ? geometry->cols
+                                                    : 0;
+    if (capacity == 0 || (!is_alone && moments->first_positions >= geometry->cols))
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_few_positions_init(&moments->few, geometry->rows, geometry->cols, all,
+    LDNQ_TRY(ldnq_few_positions_init(&moments->few, geometry->rows, geometry->cols, capacity,
                                      moments->arena, err));
     moments->compensation.few = moments->held_out_compensation.few = &moments->few;
     return LDNQ_OK;
@@ -59,12 +103,17 @@ enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
     const bool apart = call->held_out && moments->held_out_arena;
     const size_t all = call->count ? call->count : call->op->count_positions(call->quantized);
     struct ldnq_position_sampling sampling =
-        ldnq_sample_positions(call->op, all, call->positions, moments->call_count);
+        ldnq_sample_positions(call->op, all, call->positions, call->number);
+    double *counts = apart ? moments->held_out_counts : moments->counts;
     sampling.offset += call->first;
+    if (moments->call_count == 0)
+        moments->first_positions = sampling.count;
     if (call->exact && moments->call_count == 0)
-        LDNQ_TRY(store_few_positions(moments, sampling.count, err));
+        LDNQ_TRY(store_few_positions(moments, err));
     moments->call_count++;
     moments->all_positions += all;
+    counts[0] += (double)sampling.count;
+    counts[1] += (double)all;
     struct ldnq_statistics *statistics =
         apart ? &moments->held_out_statistics : &moments->statistics;
     if (call->exact)
@@ -73,6 +122,49 @@ enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
     else
         ldnq_statistics_add(statistics, call->quantized, &sampling);
     return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_layer_moments_end_leaf(struct ldnq_layer_moments *moments, size_t leaf,
+                                             struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_sum_tree_end_leaf(&moments->tree, leaf, err));
+    return moments->held_out_arena ? ldnq_sum_tree_end_leaf(&moments->held_out_tree, leaf, err)
+                                   : LDNQ_OK;
+}
+
+/* All ranks know the positions of all ranks, in the order of the calls, or that they are not few.
+ */
+static enum ldnq_status share_few_positions(struct ldnq_layer_moments *moments,
+                                            struct ldnq_error *err)
+{
+    struct ldnq_ranks *ranks = moments->tree.ranks;
+    uint64_t first = moments->first_positions;
+    if (ldnq_ranks_count(ranks) == 1 || !moments->compensation.cross)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_ranks_broadcast(ranks, 0, &first, sizeof first, err));
+    moments->first_positions = (size_t)first;
+    const size_t capacity = count_few_positions(moments);
+    const size_t all = moments->statistics.positions + moments->held_out_statistics.positions;
+    moments->compensation.few = moments->held_out_compensation.few = NULL;
+    if (capacity == 0 || all > capacity) {
+        moments->few = (struct ldnq_few_positions){ 0 };
+        return LDNQ_OK;
+    }
+    moments->compensation.few = moments->held_out_compensation.few = &moments->few;
+    return ldnq_few_positions_share(&moments->few, &moments->statistics.geometry, capacity, ranks,
+                                    moments->arena, err);
+}
+
+enum ldnq_status ldnq_layer_moments_finish_sums(struct ldnq_layer_moments *moments,
+                                                struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_sum_tree_finish(&moments->tree, err));
+    if (moments->held_out_arena)
+        LDNQ_TRY(ldnq_sum_tree_finish(&moments->held_out_tree, err));
+    moments->statistics.positions = (size_t)moments->counts[0];
+    moments->held_out_statistics.positions = (size_t)moments->held_out_counts[0];
+    moments->all_positions = (size_t)(moments->counts[1] + moments->held_out_counts[1]);
+    return share_few_positions(moments, err);
 }
 
 /* Columns per position from which products with the positions are cheaper than with H. */
@@ -269,7 +361,9 @@ double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry
     /* The trial of each damping of the compensation has a factor, a change and a product. */
     const double trial = has_few ? rows * k : slots * (k * k + 2 * rows * k);
     const double choice = fmax(parts->compensates ? sizeof(double) * trial : 0, solvers->quick);
-    return gram + cross + fmax((count - 1) * (gram + cross) + choice, solvers->asked);
+    /* Packed sums are there before anything is chosen. */
+    const double tree = count * ldnq_sum_tree_count_bytes(gram + cross);
+    return gram + cross + fmax((count - 1) * (gram + cross) + fmax(choice, tree), solvers->asked);
 }
 
 enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *moments,

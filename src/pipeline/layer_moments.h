@@ -16,6 +16,7 @@
 #define LDNQ_PIPELINE_LAYER_MOMENTS_H
 
 #include "pipeline/error_compensation.h"
+#include "pipeline/sum_tree.h"
 #include "quant/quant.h"
 
 struct ldnq_layer_moments {
@@ -28,14 +29,21 @@ struct ldnq_layer_moments {
     struct ldnq_arena *arena;          /* the layer's */
     struct ldnq_arena *held_out_arena; /* memory of the held-out part; NULL without one */
     size_t expected_calls;
-    size_t call_count;    /* calls that were added */
-    size_t all_positions; /* positions of those calls, also those that were not sampled */
+    size_t call_count;      /* calls that were added */
+    size_t first_positions; /* those of the first call */
+    size_t all_positions;   /* positions of those calls, also those that were not sampled */
+    struct ldnq_sum_tree tree, held_out_tree;
+    double counts[2], held_out_counts[2]; /* positions, and all_positions, as they are summed */
 };
 
 struct ldnq_layer_moments_parts {
     bool compensates; /* else there are only statistics */
     bool holds_out;   /* else all positions are fitted */
     size_t calls;     /* that will be added; 0: not known */
+    /* The leaves of the sums (sum_tree.h); 0: no leaves are ended. And those that have calls of
+     * each part (leaves). */
+    size_t leaves;
+    const bool *has_fitted, *has_held_out;
 };
 
 /* The arena holds all but the held-out part, which release() frees. Errors: NOMEM. */
@@ -66,6 +74,7 @@ struct ldnq_layer_moments_call {
     const struct ldnq_op_call *quantized, *exact;
     size_t positions;    /* the most that are read; 0: all */
     size_t first, count; /* the positions that count, from the first one on; count 0: all do */
+    size_t number;       /* of the call, on any rank: its sampling depends on it */
     bool held_out;
 };
 
@@ -73,6 +82,13 @@ struct ldnq_layer_moments_call {
 enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
                                         const struct ldnq_layer_moments_call *call,
                                         struct ldnq_error *err);
+
+/* Ends a leaf of the sums, on the rank that has its calls, and then the sums: all ranks have them.
+ * Errors: NOMEM, those of ranks.h. */
+enum ldnq_status ldnq_layer_moments_end_leaf(struct ldnq_layer_moments *moments, size_t leaf,
+                                             struct ldnq_error *err);
+enum ldnq_status ldnq_layer_moments_finish_sums(struct ldnq_layer_moments *moments,
+                                                struct ldnq_error *err);
 
 /* Finds the positions of both parts, when all calls were added, and again after a merge. */
 void ldnq_layer_moments_find_positions(struct ldnq_layer_moments *moments);

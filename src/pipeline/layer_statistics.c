@@ -133,6 +133,7 @@ static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t bat
         .quantized = &quantized,
         .exact = runner->reference ? &exact : NULL,
         .positions = count_positions_per_batch(fitting),
+        .number = batch,
         .held_out = is_batch_held_out(runner, batch),
     };
     if (!op->prepare)
@@ -140,6 +141,16 @@ static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t bat
                                                    ldnq_calib_runner_first_sample(runner, batch),
                                                    op->count_positions(&quantized), &call.first);
     return ldnq_layer_moments_add(&fitting->moments, &call, err);
+}
+
+static enum ldnq_status end_batch(struct ldnq_layer_fitting *fitting, size_t batch,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_calib_runner *runner = &fitting->runner;
+    if (ldnq_sum_leaf_ends(batch, runner->batch_count, runner->leaf_count))
+        LDNQ_TRY(ldnq_layer_moments_end_leaf(
+            &fitting->moments, ldnq_sum_leaf(batch, runner->batch_count, runner->leaf_count), err));
+    return ldnq_fitting_report_batch(fitting, batch, err);
 }
 
 static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *exec, size_t batch,
@@ -152,7 +163,7 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
     const enum ldnq_status status = add_calls(fitting, batch, arena, err);
     ldnq_arena_destroy(arena);
     LDNQ_TRY(status);
-    return ldnq_fitting_report_batch(fitting, batch, err);
+    return end_batch(fitting, batch, err);
 }
 
 /* ---- layers in bodies --------------------------------------------------------------------- */
@@ -161,12 +172,12 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
  * take another branch, or more iterations. */
 struct body_batch {
     struct ldnq_layer_fitting *fitting;
+    size_t next_number; /* of the layer's calls, from the batch's own on */
     bool held_out;
 };
 
-static enum ldnq_status add_body_call(const struct body_batch *batch,
-                                      struct ldnq_op_call *quantized, struct ldnq_arena *arena,
-                                      struct ldnq_error *err)
+static enum ldnq_status add_body_call(struct body_batch *batch, struct ldnq_op_call *quantized,
+                                      struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct ldnq_layer_fitting *fitting = batch->fitting;
     const struct ldnq_op_layer *op =
@@ -177,6 +188,7 @@ static enum ldnq_status add_body_call(const struct body_batch *batch,
         .op = op,
         .quantized = quantized,
         .positions = count_positions_per_batch(fitting),
+        .number = batch->next_number++,
         .held_out = batch->held_out,
     };
     return ldnq_layer_moments_add(&fitting->moments, &call, err);
@@ -200,10 +212,10 @@ static enum ldnq_status add_batch_statistics_of_body(void *ctx, const struct ldn
     struct ldnq_layer_fitting *fitting = ctx;
     const struct ldnq_layer *layer =
         &fitting->quantizer->result->network.layers[fitting->index].layer;
-    struct body_batch body = { fitting, is_batch_held_out(&fitting->runner, batch) };
+    struct body_batch body = { fitting, batch, is_batch_held_out(&fitting->runner, batch) };
     LDNQ_TRY(ldnq_exec_watch_body(fitting->runner.exec, layer->node_index, layer->node,
                                   watch_body_call, &body, err));
-    return ldnq_fitting_report_batch(fitting, batch, err);
+    return end_batch(fitting, batch, err);
 }
 
 const double *ldnq_fitting_get_column_means(const struct ldnq_layer_fitting *fitting)
@@ -321,6 +333,26 @@ static void round_unmet_matrices(const struct ldnq_layer_fitting *fitting)
                    is_one ? "matrix" : "matrices", list, is_one ? "is" : "are");
 }
 
+/* Finds the leaves of the sums that have batches of each part. */
+static enum ldnq_status find_parts_of_leaves(const struct ldnq_calib_runner *runner,
+                                             struct ldnq_layer_moments_parts *parts,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    bool *has[2];
+    for (size_t i = 0; i < 2; i++) {
+        has[i] = ldnq_arena_alloc(arena, runner->leaf_count, sizeof **has, err);
+        if (!has[i])
+            return LDNQ_NOMEM;
+    }
+    for (size_t batch = 0; batch < runner->batch_count; batch++)
+        has[parts->holds_out && is_batch_held_out(runner, batch)]
+           [ldnq_sum_leaf(batch, runner->batch_count, runner->leaf_count)] = true;
+    parts->leaves = runner->leaf_count;
+    parts->has_fitted = has[0];
+    parts->has_held_out = has[1];
+    return LDNQ_OK;
+}
+
 /* Steps 1 and 2 on the samples. */
 enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitting,
                                                  struct ldnq_layer_diagnostics *diagnostics,
@@ -331,16 +363,18 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
     const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
     struct ldnq_layer_moments *moments = &fitting->moments;
     const bool compensates = ldnq_fitting_compensates(fitting);
-    const struct ldnq_layer_moments_parts parts = {
+    struct ldnq_layer_moments_parts parts = {
         .compensates = compensates,
         .holds_out = compensates || chooses_fit(fitting),
         .calls = layer->body ? 0 : fitting->runner.batch_count,
     };
+    LDNQ_TRY(find_parts_of_leaves(&fitting->runner, &parts, arena, err));
     LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
                                      quantizer->options->pool, arena, err));
     LDNQ_TRY(ldnq_calib_runner_advance(
         &fitting->runner, layer->node_index,
         layer->body ? add_batch_statistics_of_body : add_batch_statistics, fitting, err));
+    LDNQ_TRY(ldnq_layer_moments_finish_sums(moments, err));
     if (!layer->product)
         ldnq_layer_moments_find_positions(moments);
     if (parts.holds_out && moments->statistics.positions > 0)

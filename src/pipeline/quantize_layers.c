@@ -457,13 +457,17 @@ static bool has_finite_float_input(const struct ldnq_quantizer *quantizer, size_
     struct float_input input = { reference->nodes[node], true };
     struct ldnq_calib_runner runner = { 0 };
     struct ldnq_error ignored;
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(quantizer->options->pool);
     enum ldnq_status status = init_runner(
         quantizer, reference, ldnq_get_max_bytes(quantizer->options), &runner, &ignored);
+    status = ldnq_ranks_agree(ranks, status, &ignored);
     if (status == LDNQ_OK)
         status =
             ldnq_calib_runner_advance(&runner, node, check_batch_of_float_input, &input, &ignored);
     ldnq_calib_runner_finish(&runner);
-    return status == LDNQ_OK && input.is_finite;
+    if (status == LDNQ_OK) /* of all batches, and not only those of this rank */
+        status = ldnq_ranks_agree(ranks, input.is_finite ? LDNQ_OK : LDNQ_NUMERIC, &ignored);
+    return status == LDNQ_OK;
 }
 
 static enum ldnq_status fit_or_round_layers(struct ldnq_quantizer *quantizer,

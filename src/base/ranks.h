@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ranks.h: the processes that run one job together, on one machine or several.
+ *
+ * Every rank runs the whole job and has all of its state. Of the long loops each rank computes
+ * its share, and the shares are exchanged, so that all ranks go on with the same bits. One
+ * function carries every message; ranks_mpi.c has it for MPI. A single process has no ranks: NULL
+ * stands for it everywhere.
+ *
+ * Order   all ranks call the functions below in the same order and with the same sizes
+ * Numbers what a rank computes does not depend on their number; the caller adds shares up in an
+ *         order of its own
+ * Errors  IO or another rank's status: the first failed exchange fails all later ones, which do
+ *         nothing
+ * Threads one thread, which is not one of the pool's
+ */
+#ifndef LDNQ_BASE_RANKS_H
+#define LDNQ_BASE_RANKS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct ldnq_rank_message {
+    size_t peer;
+    void *data; /* of a message that is sent, it is read only */
+    size_t bytes;
+};
+
+struct ldnq_ranks {
+    size_t rank, count;
+    void *ctx;
+    /* Sends one message and receives another one at the same time; either may be NULL. */
+    enum ldnq_status (*exchange)(void *ctx, const struct ldnq_rank_message *send,
+                                 const struct ldnq_rank_message *receive, struct ldnq_error *err);
+    /* Tells all other ranks that this one has failed: their exchanges fail with its message. */
+    void (*leave)(void *ctx, enum ldnq_status status, const char *message);
+    struct ldnq_error failure; /* of the first exchange that failed */
+    uint64_t sent_bytes;
+    double waiting_seconds; /* in exchanges */
+};
+
+/* ---- who -------------------------------------------------------------------------------- */
+
+static inline size_t ldnq_ranks_count(const struct ldnq_ranks *ranks)
+{
+    return ranks ? ranks->count : 1;
+}
+
+static inline size_t ldnq_ranks_own(const struct ldnq_ranks *ranks)
+{
+    return ranks ? ranks->rank : 0;
+}
+
+/* The first rank writes, and reports to the caller. */
+static inline bool ldnq_ranks_is_first(const struct ldnq_ranks *ranks)
+{
+    return ldnq_ranks_own(ranks) == 0;
+}
+
+static inline bool ldnq_ranks_have_failed(const struct ldnq_ranks *ranks)
+{
+    return ranks && ranks->failure.status != LDNQ_OK;
+}
+
+/* A rank's part of `count` units: first .. end-1. Ranks have theirs in the order of the units. */
+struct ldnq_rank_share {
+    size_t first, end;
+};
+
+static inline struct ldnq_rank_share ldnq_ranks_share(const struct ldnq_ranks *ranks, size_t rank,
+                                                      size_t count)
+{
+    const size_t all = ldnq_ranks_count(ranks);
+    return (struct ldnq_rank_share){ (count * rank + all - 1) / all,
+                                     (count * (rank + 1) + all - 1) / all };
+}
+
+static inline struct ldnq_rank_share ldnq_ranks_own_share(const struct ldnq_ranks *ranks,
+                                                          size_t count)
+{
+    return ldnq_ranks_share(ranks, ldnq_ranks_own(ranks), count);
+}
+
+/* The rank that has this unit of `count`. */
+static inline size_t ldnq_ranks_find_owner(const struct ldnq_ranks *ranks, size_t unit,
+                                           size_t count)
+{
+    return unit * ldnq_ranks_count(ranks) / count;
+}
+
+/* ---- messages ---------------------------------------------------------------------------- */
+
+enum ldnq_status ldnq_ranks_exchange(struct ldnq_ranks *ranks, const struct ldnq_rank_message *send,
+                                     const struct ldnq_rank_message *receive,
+                                     struct ldnq_error *err);
+
+/* Copies `data` of the rank `root` to all others. */
+enum ldnq_status ldnq_ranks_broadcast(struct ldnq_ranks *ranks, size_t root, void *data,
+                                      size_t bytes, struct ldnq_error *err);
+
+/* Fills in `data` on all ranks, of which each has its part: the bytes bounds[rank] to before
+ * bounds[rank + 1]. */
+enum ldnq_status ldnq_ranks_complete(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
+                                     struct ldnq_error *err);
+/* The same where units of `unit_bytes` are shared as ldnq_ranks_share does. */
+enum ldnq_status ldnq_ranks_complete_units(struct ldnq_ranks *ranks, void *data, size_t count,
+                                           size_t unit_bytes, struct ldnq_error *err);
+
+/* Returns the status of the first rank that has another one than OK, with its message, on all
+ * ranks; `status` is this rank's, with its message in `err`. */
+enum ldnq_status ldnq_ranks_agree(struct ldnq_ranks *ranks, enum ldnq_status status,
+                                  struct ldnq_error *err);
+
+/* Returns the failure of an exchange, as those do whose result was not checked. */
+enum ldnq_status ldnq_ranks_check(const struct ldnq_ranks *ranks, struct ldnq_error *err);
+
+#endif
