@@ -1,18 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "compare/isolated_run.h"
 
-/* The layers' inputs upstream of the Q/DQ nodes, after the merges. */
+#include <string.h>
+
+/* The value upstream of a Reshape that the other model does not have, and of Q/DQ nodes; the value
+ * itself where another node computes it. */
+static const struct ldnq_value *skip_reshape(const struct ldnq_value *value,
+                                             const struct ldnq_compute_view *view,
+                                             const size_t *match_of)
+{
+    const struct ldnq_node *node = value->producer;
+    if (!node || strcmp(node->op_type, "Reshape") != 0)
+        return value;
+    const size_t n = ldnq_compute_view_find(view, node);
+    return n == LDNQ_NO_NODE || match_of[n] != LDNQ_NO_NODE
+               ? value
+               : ldnq_compute_view_trace_source(node->inputs[0]).value;
+}
+
+/* The layers' inputs, after the merges. */
 static enum ldnq_status find_matching_layer_inputs(struct ldnq_isolated_run *run,
-                                                   const struct ldnq_node *a,
-                                                   const struct ldnq_node *b,
+                                                   const struct ldnq_node_pairs *pairs,
                                                    struct ldnq_arena *arena, struct ldnq_error *err)
 {
+    const struct ldnq_node *a = pairs->a->nodes[run->match->a].node;
+    const struct ldnq_node *b = pairs->b->nodes[run->match->b].node;
     run->inputs = ldnq_arena_alloc(arena, a->input_count, sizeof *run->inputs, err);
     if (!run->inputs)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < a->input_count && i < b->input_count; i++) {
         const struct ldnq_value *x = ldnq_compute_view_trace_source(a->inputs[i]).value;
         const struct ldnq_value *y = ldnq_compute_view_trace_source(b->inputs[i]).value;
+        /* A product may get its rows in one axis in one model, and in several in the other. */
+        if (x && y && x->shape.rank > y->shape.rank)
+            y = skip_reshape(y, pairs->b, pairs->match_of_b);
+        else if (x && y && x->shape.rank < y->shape.rank)
+            x = skip_reshape(x, pairs->a, pairs->match_of_a);
         if (x && y && !x->constant && !y->constant)
             run->inputs[run->input_count++] = (struct ldnq_isolated_input){ x, y };
     }
@@ -74,10 +97,8 @@ enum ldnq_status ldnq_isolated_run_init(struct ldnq_isolated_run *run,
                                         const struct ldnq_node_pairs *pairs,
                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_node *a = pairs->a->nodes[match->a].node;
-    const struct ldnq_node *b = pairs->b->nodes[match->b].node;
     *run = (struct ldnq_isolated_run){ .match = match };
-    LDNQ_TRY(find_matching_layer_inputs(run, a, b, arena, err));
+    LDNQ_TRY(find_matching_layer_inputs(run, pairs, arena, err));
     return find_nodes_to_run(run, pairs->b->graph, arena, err);
 }
 
@@ -92,9 +113,11 @@ enum ldnq_status ldnq_isolated_run_execute(const struct ldnq_isolated_run *run,
         return LDNQ_OK;
     for (size_t i = 0; i < run->input_count; i++) {
         const struct ldnq_tensor *tensor = ldnq_exec_find_value(a, run->inputs[i].a);
-        if (!tensor || tensor->dtype != run->inputs[i].b->dtype)
+        const struct ldnq_value *bound = run->inputs[i].b;
+        if (!tensor || tensor->dtype != bound->dtype ||
+            (bound->shape.rank >= 0 && tensor->shape.rank != bound->shape.rank))
             return LDNQ_OK;
-        ldnq_exec_bind(isolated, run->inputs[i].b, tensor);
+        ldnq_exec_bind(isolated, bound, tensor);
     }
     for (size_t i = 0; i < run->node_count; i++)
         LDNQ_TRY(ldnq_exec_run_range(isolated, run->nodes[i], run->nodes[i] + 1, err));

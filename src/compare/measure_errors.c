@@ -161,14 +161,32 @@ static enum ldnq_status run_nodes_before(struct ldnq_exec *exec, size_t *progres
     return LDNQ_OK;
 }
 
+/* Whether both are the same rows of a product, in one axis or in several. */
+static bool have_same_rows(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
+{
+    const int last_y = y->shape.rank - 1, last_t = t->shape.rank - 1;
+    return last_y >= 1 && last_t >= 1 && y->shape.dim[last_y] == t->shape.dim[last_t] &&
+           ldnq_tensor_count(y) == ldnq_tensor_count(t);
+}
+
+static bool is_product(const struct measured_layer *layer)
+{
+    const char *type = layer->match->layer_b ? layer->match->layer_b->node->op_type : "";
+    return strcmp(type, "Gemm") == 0 || strcmp(type, "MatMul") == 0;
+}
+
 /* Adds what is not masked in the current sample. */
-static enum ldnq_status add_distance(const struct measurement *m, struct ldnq_distance *sums,
+static enum ldnq_status add_distance(const struct measurement *m,
+                                     const struct measured_layer *layer, struct ldnq_distance *sums,
                                      const struct ldnq_tensor *y, const struct ldnq_tensor *t,
                                      struct ldnq_error *err)
 {
     if (!y || !t)
         return ldnq_distance_add(sums, y, t, m->options->pool, err);
-    const struct ldnq_tensor y_part = ldnq_samples_unmask(m->options->samples, m->sample, y);
+    struct ldnq_tensor y_part = *y;
+    if (is_product(layer) && have_same_rows(y, t))
+        y_part.shape = t->shape;
+    y_part = ldnq_samples_unmask(m->options->samples, m->sample, &y_part);
     const struct ldnq_tensor t_part = ldnq_samples_unmask(m->options->samples, m->sample, t);
     return ldnq_distance_add(sums, &y_part, &t_part, m->options->pool, err);
 }
@@ -183,8 +201,8 @@ static enum ldnq_status measure_layer(struct measurement *m, struct measured_lay
     LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, layer->output_b + 1, err));
     const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, layer->match->output_a);
     const struct ldnq_tensor *y = ldnq_exec_find_value(m->b, layer->match->output_b);
-    LDNQ_TRY(add_distance(m, &layer->accumulated, y, t, err));
-    return add_distance(m, &layer->isolated, isolated, t, err);
+    LDNQ_TRY(add_distance(m, layer, &layer->accumulated, y, t, err));
+    return add_distance(m, layer, &layer->isolated, isolated, t, err);
 }
 
 static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor *const *inputs,

@@ -225,8 +225,8 @@ static bool is_constant_true(const struct ldnq_tensor *tensor)
            *(const uint8_t *)tensor->data;
 }
 
-/* The number of iterations of a Loop whose trip count is known and whose condition is
- * always true. */
+/* The number of iterations, or its symbol, of a Loop whose trip count is known and whose condition
+ * is always true. */
 static bool find_trip_count(const struct ldnq_op_call *call, const struct ldnq_control *control,
                             int64_t *length)
 {
@@ -237,8 +237,10 @@ static bool find_trip_count(const struct ldnq_op_call *call, const struct ldnq_c
         ldnq_tensor_count(trip_count) != 1 || (condition && !is_constant_true(condition)) ||
         !body_condition || !is_constant_true(body_condition))
         return false;
-    *length = *(const int64_t *)trip_count->data < 0 ? 0 : *(const int64_t *)trip_count->data;
-    return !ldnq_is_symbol(*length);
+    *length = *(const int64_t *)trip_count->data;
+    if (*length < 0 && !ldnq_is_symbol(*length))
+        *length = 0;
+    return true;
 }
 
 static enum ldnq_status loop_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)

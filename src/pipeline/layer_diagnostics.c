@@ -150,11 +150,13 @@ void ldnq_quantizer_warn_unreached_layers(const struct ldnq_quantizer *quantizer
     struct ldnq_text text;
     size_t count = 0;
     ldnq_text_init(&text, list, sizeof list);
-    for (size_t i = 0; i < result->network.count; i++)
-        if (result->network.layers[i].layer.body && result->diagnostics[i].positions == 0) {
-            ldnq_text_append_item(&text, ", ", "'%s'", result->network.layers[i].layer.label);
-            count++;
-        }
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_layer *layer = &result->network.layers[i].layer;
+        if (!layer->body || ldnq_layer_is_table(layer) || result->diagnostics[i].positions > 0)
+            continue;
+        ldnq_text_append_item(&text, ", ", "'%s'", layer->label);
+        count++;
+    }
     ldnq_text_append_omitted_count(&text);
     if (count > 0)
         ldnq_sink_warn(quantizer->options->sink,

@@ -259,6 +259,14 @@ def test_a_table_in_a_body_should_be_looked_up_in_codes(codebook, options, tmp_p
     assert paired["loop/body/lookup"]["weight_error"]["sqnr_db"] > (38 if codebook == "int8" else 15)
 
 
+def test_a_table_in_a_body_should_need_no_samples(tmp_path):
+    source, calib = save(decoder(own_table=True), tmp_path / "m.onnx"), tmp_path / "x.npz"
+    np.savez(calib, **sentences(40))
+    done = support.succeed("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib,
+                           "--target", "weights", "--weights", "int8", "--solver", "gptq")
+    assert "no sample runs" not in done.stderr
+
+
 def test_a_table_of_the_graph_and_a_body_should_be_stored_once(tmp_path):
     _, out, said = quantize_decoder(tmp_path, own_table=False)
     assert not said["not_quantized"] and len(said["layers"]) == 4

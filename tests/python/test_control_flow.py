@@ -139,6 +139,21 @@ def test_loop_should_carry_and_stack(trips, known, tmp_path):
     assert out["rows"].shape == (trips, 3, 4)
 
 
+def test_loop_should_run_once_per_sample_of_an_open_batch(tmp_path):
+    """As EmbeddingBag is exported: bags are stacked, and what they become has the batch's shape."""
+    batch = [node("Shape", ["x"], ["n"], end=1), node("Squeeze", ["n"], ["m"])]
+    nodes = [*batch, loop([node("Gather", ["x", "i"], ["row"])], [], [("row", FLOAT, [4])],
+                          ["m", "yes"], ["rows"]),
+             node("Transpose", ["rows"], ["turned"]), node("Shape", ["rows"], ["k"], end=1),
+             node("Concat", ["rest", "k"], ["to"], axis=0), node("Reshape", ["turned", "to"], ["y"])]
+    proto = build(nodes, {"x": (FLOAT, ["N", 4])}, {"y": (FLOAT, None)},
+                  {"yes": np.bool_(True), "rest": np.array([-1])})
+    proto.graph.node[2].attribute[0].g.node.append(
+        node("Constant", [], ["always"], value=tensor("", np.bool_(True))))
+    proto.graph.node[2].attribute[0].g.output[0].name = "always"
+    assert same(proto, {"x": X}, tmp_path)["y"].shape == (4, 3)
+
+
 def test_loop_should_carry_values_whose_shape_changes(tmp_path):
     nodes = [loop([node("Concat", ["s", "x"], ["grown"], axis=0),
                    node("Shape", ["grown"], ["size"]), node("ReduceSum", ["grown"], ["sum"],

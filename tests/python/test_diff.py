@@ -240,6 +240,27 @@ def test_a_product_with_its_sum_should_be_a_gemm(tmp_path):
     assert found["changed"][0]["text"] == "operator -> Gemm"
 
 
+def test_rows_of_a_product_may_be_in_one_axis_or_in_several(tmp_path):
+    """A linear layer over a sequence becomes a Gemm for ort, between two Reshapes."""
+    values = {"w": support.weights(12, 12), "b": support.weights(12, seed=2),
+              "v": support.weights(12, 5, seed=3)}
+    nodes = [helper.make_node("Softmax", ["x"], ["s"]),
+             helper.make_node("MatMul", ["s", "w"], ["p"], name="product"),
+             helper.make_node("Add", ["p", "b"], ["q"], name="sum"),
+             helper.make_node("Tanh", ["q"], ["t"]),
+             helper.make_node("MatMul", ["t", "v"], ["y"], name="head")]
+    a = support.save(support.model(nodes, {"x": ["N", 7, 12]}, {"y": ["N", 7, 5]}, values),
+                     tmp_path / "a.onnx")
+    data = support.save_samples(tmp_path / "x.npy", 7, 12)
+    b = tmp_path / "b.onnx"
+    support.succeed("quantize", a, "-o", b, "--calib", data, "--target", "ort", "--weights", "int8",
+                    "--solver", "nearest")
+    assert any(n.op_type == "Gemm" for n in onnx.load(b).graph.node)
+    product, head = diff(a, b, "--data", data)["layers"]
+    for layer in (product, head):
+        assert layer["isolated"]["sqnr_db"] > 25 and layer["accumulated"]["sqnr_db"] > 25
+
+
 def test_changes_should_be_named_with_their_values(tmp_path):
     nodes = lambda pads, alpha: [
         helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=pads),
