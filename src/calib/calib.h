@@ -16,7 +16,7 @@
  *   a single picture or .pb file;
  *   a pattern such as "samples/s*.npz", in place of a folder with the files that it matches.
  *
- * Padding what an input called attention_mask masks at either end of a sample is cut off.
+ * Positions that an input called attention_mask masks are cut off the samples.
  * Shapes  samples may differ in the dimensions that the model leaves open, such as sentences of
  *         different lengths. Then one run takes one sample.
  * Batch   dimension 0 of an input is the batch when it is a symbol or 1. An

@@ -2,9 +2,9 @@
 /* sample_mask.h: cut off the padding of samples that a mask among the inputs marks.
  *
  * Batches of sentences are padded to one length, and an input such as attention_mask is 0 at the
- * padding. Positions that are masked before the first real one or after the last one are cut off
- * the mask and all inputs of its length, so that they are in no statistic and no figure: the
- * network computes what it would compute of the sentence alone.
+ * padding. Positions that are masked, wherever they are, are cut from the mask and all inputs of
+ * its length, so that they are in no statistic and no figure: the network computes what it would
+ * compute of the sentence alone.
  */
 #ifndef LDNQ_CALIB_SAMPLE_MASK_H
 #define LDNQ_CALIB_SAMPLE_MASK_H
@@ -12,9 +12,11 @@
 #include "calib/source.h"
 
 /* Finds the mask that the options name, or that is called attention_mask, and reads it for all
- * drawn samples. Where the model fixes the length, nothing is cut, and masked positions are left
- * out where they would count (ldnq_samples_unmask). Where only the mask has its length, as with
- * past keys, they count; a warning says so where samples are padded. Errors: USAGE (no such input,
+ * drawn samples. Where the model fixes the length, nothing is cut, and what is masked at either end
+ * is left out where it would count (ldnq_samples_unmask). So it is where the mask is longer than
+ * the ids by the length of a cache: positions of the cache are computed in no sample. Where only
+ * the mask has its length, or one is masked between others of a fixed length, they count, which a
+ * warning says. Errors: USAGE (no such input,
  * or none with an element per position), DATA (a sample that is masked as a whole), those of
  * reading. */
 enum ldnq_status ldnq_sample_mask_init(struct ldnq_samples *samples, struct ldnq_error *err);

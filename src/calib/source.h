@@ -47,6 +47,8 @@ struct ldnq_sample_stamp {
 /* What is left of a sample's positions without the padding: `count` from `first` on, of `of`. */
 struct ldnq_sample_extent {
     size_t first, count, of;
+    const bool *kept; /* (of) with masked positions between others; NULL: there are none */
+    size_t kept_count;
 };
 
 struct ldnq_sample_mask {

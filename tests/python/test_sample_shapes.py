@@ -218,6 +218,20 @@ def test_padded_positions_should_be_in_no_statistic(options, left, tmp_path):
     assert diffs[0] == diffs[1]
 
 
+def test_positions_that_are_masked_between_others_should_be_cut_too(tmp_path):
+    model = attention(tmp_path / "m.onnx")
+    put_padded(tmp_path)
+    samples = dict(np.load(tmp_path / "x.npz"))
+    for name, fill in (("ids", 7), ("attention_mask", 0)):  # a gap after two words
+        samples[name] = np.insert(samples[name], [2, 2], fill, axis=1)
+    np.savez(tmp_path / "x.npz", **samples)
+    results = [quantize(model, tmp_path / calib, tmp_path / f"{i}.onnx")
+               for i, calib in enumerate(("s", "x.npz"))]
+    assert codes(tmp_path / "0.onnx") == codes(tmp_path / "1.onnx")
+    assert results[0]["accuracy"] == results[1]["accuracy"]
+    assert not any("between" in warning for warning in results[1]["warnings"])
+
+
 def test_a_mask_may_have_any_name(tmp_path):
     model = attention(tmp_path / "m.onnx", mask="is_real")
     put_padded(tmp_path, mask="is_real")
@@ -311,8 +325,8 @@ def test_pictures_should_be_grouped_by_a_fixed_batch(tmp_path):
     assert codes(tmp_path / "p.onnx") == codes(tmp_path / "a.onnx")
 
 
-@pytest.mark.parametrize("past", [0, 3])
-def test_past_keys_should_be_read_by_name(past, tmp_path):
+def cached(path):
+    """Reads keys of the past, and a mask of past and present; the product has a position per id."""
     nodes = [helper.make_node("Gather", ["table", "ids"], ["e"]),
              helper.make_node("ReduceSum", ["past_key_values.0.key", "axis"], ["k"], keepdims=0),
              helper.make_node("Reshape", ["k", "shape"], ["r"]),
@@ -327,12 +341,47 @@ def test_past_keys_should_be_read_by_name(past, tmp_path):
                            "axis": np.array([2]), "shape": np.array([0, 1, 8])}, opset=17)
     for i in (0, 2):
         proto.graph.input[i].type.tensor_type.elem_type = TensorProto.INT64
-    onnx.save(proto, tmp_path / "m.onnx")
-    np.savez(tmp_path / "x.npz", **{
-        "ids": RNG.integers(0, 30, (20, 2)), "attention_mask": np.ones((20, past + 2), np.int64),
-        "past_key_values.0.key": RNG.normal(size=(20, 2, past, 4)).astype(np.float32)})
-    result = quantize(tmp_path / "m.onnx", tmp_path / "x.npz", tmp_path / "q.onnx")
+    onnx.save(proto, path)
+    return path
+
+
+def put_cached(path, past, mask, seed=0):
+    rng = np.random.default_rng(seed)
+    np.savez(path, **{
+        "ids": rng.integers(0, 30, (20, mask.shape[1] - past)), "attention_mask": mask,
+        "past_key_values.0.key": rng.normal(size=(20, 2, past, 4)).astype(np.float32)})
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_past_keys_should_be_read_by_name(past, tmp_path):
+    put_cached(tmp_path / "x.npz", past, np.ones((20, past + 2), np.int64))
+    result = quantize(cached(tmp_path / "m.onnx"), tmp_path / "x.npz", tmp_path / "q.onnx")
     assert result["samples"] == 20 and "product" in [layer["node"] for layer in result["layers"]]
+
+
+@pytest.mark.parametrize("padded", ["past", "present"])
+def test_a_mask_of_past_and_present_should_mask_the_ids_it_is_for(padded, tmp_path):
+    model = cached(tmp_path / "m.onnx")
+    mask = np.ones((20, 3 + 4), np.int64)
+    if padded == "past":
+        mask[::2, :2] = 0
+    else:
+        mask[:, 3] = 0
+    put_cached(tmp_path / "x.npz", 3, mask)
+    result = quantize(model, tmp_path / "x.npz", tmp_path / "q.onnx")
+    assert not any("attention_mask" in warning for warning in result["warnings"])
+    fitted = result["samples"] - result["held_out_samples"]
+    product, = [layer for layer in result["layers"] if layer["node"] == "product"]
+    assert product["positions"] == fitted * (4 if padded == "past" else 3)
+    if padded == "past":  # positions of the cache are computed in no sample: nothing to leave out
+        assert "padding" not in result["one_at_a_time"]
+        return
+    samples = dict(np.load(tmp_path / "x.npz"))
+    samples["ids"][:, 0] = 29
+    np.savez(tmp_path / "z.npz", **samples)
+    other = quantize(model, tmp_path / "z.npz", tmp_path / "z.onnx")
+    assert codes(tmp_path / "q.onnx") == codes(tmp_path / "z.onnx")
+    assert result["accuracy"] == other["accuracy"]
 
 
 # ---- arrays that do not fit, and values
