@@ -49,7 +49,10 @@ struct beam_block {
 
 /* A thread's memory for a chunk of rows. B is the number of branches of all its rows. */
 struct ldnq_beam_workspace {
-    float *target, *next_target; /* (B, K) targets of columns not yet rounded */
+    /* (B, K) targets of columns not yet rounded; with a matrix of low rank (B, P) errors of the
+     * outputs, and the rows' weights (rows, K) in the units of targets. */
+    float *target, *next_target, *weight;
+    float block_targets[CHUNK_BRANCHES][BLOCK];
     float *scales, *inverses;    /* (rows, K) in units of the row's largest scale */
     double unit[CHUNK_ROWS];     /* the row's largest scale times the factor */
     float errors[CHUNK_BRANCHES][BLOCK];
@@ -62,6 +65,7 @@ struct beam_search {
     const struct ldnq_beam *beam;
     struct code_table table;
     size_t k, width, blocks, rows, per_group; /* rows per chunk, chunks per group */
+    size_t positions;                         /* P; 0 unless the matrix is of low rank */
     const double *factors;
     size_t count;
     int8_t *codes;
@@ -230,8 +234,10 @@ static void load_weight_row(const struct beam_search *s, const struct beam_chunk
                             double factor, struct ldnq_beam_workspace *workspace)
 {
     const struct ldnq_layer_problem *problem = s->beam->problem;
-    const struct ldnq_column *columns = s->beam->inverse.columns + chunk->group * s->k;
+    const struct ldnq_column *columns = s->beam->columns + chunk->group * s->k;
     const size_t row = chunk->row + r, scales = ldnq_scales_per_row(problem);
+    float *weight = s->positions ? workspace->weight + r * s->k
+                                 : workspace->target + r * s->width * s->k;
     double size = 0;
     for (size_t i = row * scales; i < (row + 1) * scales; i++)
         size = fmax(size, (double)s->scales[i]);
@@ -245,12 +251,13 @@ static void load_weight_row(const struct beam_search *s, const struct beam_chunk
             workspace->scales[r * s->k + i] = HELD_SCALE;
             workspace->inverses[r * s->k + i] = 0;
         }
-        workspace->target[r * s->width * s->k + i] =
-            (float)((double)problem->weight[row * s->k + col] / workspace->unit[r]);
+        weight[i] = (float)((double)problem->weight[row * s->k + col] / workspace->unit[r]);
     }
-    for (size_t b = 1; b < s->width; b++)
-        memcpy(workspace->target + (r * s->width + b) * s->k,
-               workspace->target + r * s->width * s->k, s->k * sizeof *workspace->target);
+    if (s->positions)
+        memset(workspace->target + r * s->width * s->positions, 0,
+               s->width * s->positions * sizeof *workspace->target);
+    for (size_t b = 1; !s->positions && b < s->width; b++)
+        memcpy(weight + b * s->k, weight, s->k * sizeof *weight);
     for (size_t b = 0; b < s->width; b++)
         workspace->costs[r * s->width + b] = b == 0 ? 0 : INFINITY;
 }
@@ -277,8 +284,7 @@ static void search_row(const struct beam_search *s, const struct beam_chunk *chu
     struct beam_block branches;
     const size_t at = r * s->width, stored = (block * s->rows + r) * s->width;
     for (size_t b = 0; b < s->width; b++) {
-        memcpy(branches.target[0][b], workspace->target + (at + b) * s->k + first,
-               count * sizeof(float));
+        memcpy(branches.target[0][b], workspace->block_targets[at + b], count * sizeof(float));
         memset(branches.target[0][b] + count, 0, (BLOCK - count) * sizeof(float));
     }
     memcpy(branches.cost, workspace->costs + at, s->width * sizeof(float));
@@ -289,6 +295,55 @@ static void search_row(const struct beam_search *s, const struct beam_chunk *chu
     memcpy(workspace->costs + at, branches.cost, s->width * sizeof(float));
     trace_branches_back(s, &branches, count, workspace->errors[at],
                         workspace->codes + stored * BLOCK, workspace->parents + stored);
+}
+
+/* The targets of the columns of a block: those of a matrix of low rank are computed now, from the
+ * errors of the outputs. */
+static void load_block_targets(const struct beam_search *s, const struct beam_chunk *chunk,
+                               size_t first, size_t count, struct ldnq_beam_workspace *workspace)
+{
+    const size_t branch_count = chunk->rows * s->width;
+    for (size_t b = 0; b < branch_count; b++)
+        memcpy(workspace->block_targets[b],
+               (s->positions ? workspace->weight + b / s->width * s->k
+                             : workspace->target + b * s->k) +
+                   first,
+               count * sizeof(float));
+    if (s->positions && first + count < s->k)
+        ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, branch_count, count, s->positions, -1,
+                   workspace->target, s->positions,
+                   s->beam->low_rank.responses + first * s->positions, s->positions, 1,
+                   workspace->block_targets[0], BLOCK);
+}
+
+static void swap_targets(struct ldnq_beam_workspace *workspace)
+{
+    float *last = workspace->target;
+    workspace->target = workspace->next_target;
+    workspace->next_target = last;
+}
+
+/* Adds the block's a q - w to the errors of the outputs, for each branch that was kept. */
+static void update_output_errors(const struct beam_search *s, const struct beam_chunk *chunk,
+                                 size_t block, size_t first, size_t count,
+                                 struct ldnq_beam_workspace *workspace)
+{
+    const size_t branch_count = chunk->rows * s->width, positions = s->positions;
+    const size_t stored = block * s->rows * s->width;
+    for (size_t b = 0; b < branch_count; b++) {
+        const size_t row = b / s->width, parent = row * s->width + workspace->parents[stored + b];
+        const float *scales = workspace->scales + row * s->k + first;
+        const float *weight = workspace->weight + row * s->k + first;
+        const int8_t *codes = workspace->codes + (stored + b) * BLOCK;
+        memcpy(workspace->next_target + b * positions, workspace->target + parent * positions,
+               positions * sizeof(float));
+        for (size_t i = 0; i < count; i++)
+            workspace->errors[b][i] = scales[i] * (float)codes[i] - weight[i];
+    }
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, branch_count, positions, count, 1, workspace->errors[0],
+               BLOCK, s->beam->low_rank.values + first * positions, positions, 1,
+               workspace->next_target, positions);
+    swap_targets(workspace);
 }
 
 /* Updates the targets of the columns before the block, for each branch that was kept. */
@@ -306,16 +361,14 @@ static void update_targets(const struct beam_search *s, const struct beam_chunk 
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, branch_count, first, count, -1, workspace->errors[0], BLOCK,
                s->beam->factor + (chunk->group * s->k + first) * s->k, s->k, 1,
                workspace->next_target, s->k);
-    float *last = workspace->target;
-    workspace->target = workspace->next_target;
-    workspace->next_target = last;
+    swap_targets(workspace);
 }
 
 /* Stores the codes of a row's cheapest branch, back through the blocks. */
 static void store_best_branch_codes(const struct beam_search *s, const struct beam_chunk *chunk,
                                     size_t r, const struct ldnq_beam_workspace *workspace)
 {
-    const struct ldnq_column *columns = s->beam->inverse.columns + chunk->group * s->k;
+    const struct ldnq_column *columns = s->beam->columns + chunk->group * s->k;
     int8_t *codes = s->codes + (chunk->row + r) * s->k;
     size_t at = 0, first = 0;
     for (size_t block = s->blocks; block-- > 0;) {
@@ -339,9 +392,12 @@ static void search_chunk(void *ctx, size_t index, size_t thread)
             load_weight_row(s, &chunk, r, s->factors[f], workspace);
         for (size_t block = 0; block < s->blocks; block++) {
             const size_t end = s->k - block * BLOCK, count = ldnq_size_min(end, BLOCK);
+            load_block_targets(s, &chunk, end - count, count, workspace);
             for (size_t r = 0; r < chunk.rows; r++)
                 search_row(s, &chunk, r, block, end - count, count, workspace);
-            if (end > count)
+            if (end > count && s->positions)
+                update_output_errors(s, &chunk, block, end - count, count, workspace);
+            else if (end > count)
                 update_targets(s, &chunk, block, end - count, count, workspace);
         }
         for (size_t r = 0; r < chunk.rows; r++) {
@@ -423,6 +479,7 @@ enum ldnq_status ldnq_beam_find(const struct ldnq_beam *beam, const struct ldnq_
     struct beam_search s = {
         .beam = beam,
         .k = problem->cols,
+        .positions = problem->low_rank ? problem->low_rank->count : 0,
         .width = search->width,
         .factors = search->factors,
         .count = search->count,
@@ -443,12 +500,18 @@ enum ldnq_status ldnq_beam_find(const struct ldnq_beam *beam, const struct ldnq_
 
 /* ---- the factor in float ------------------------------------------------------------------- */
 
+struct factor_conversion {
+    const struct ldnq_beam *beam;
+    const struct ldnq_inverse *inverse;
+};
+
 static void convert_factor_to_float(void *ctx, size_t group, size_t thread)
 {
     (void)thread;
-    const struct ldnq_beam *beam = ctx;
+    const struct factor_conversion *conversion = ctx;
+    const struct ldnq_beam *beam = conversion->beam;
     const size_t k = beam->problem->cols, blocks = ldnq_size_ceil_div(k, BLOCK);
-    const double *from = beam->inverse.factor + group * k * k;
+    const double *from = conversion->inverse->factor + group * k * k;
     float *to = beam->factor + group * k * k, *corners = beam->corners;
     for (size_t i = 0; i < k; i++) {
         const size_t block = (k - 1 - i) / BLOCK;
@@ -466,12 +529,15 @@ static bool allocate_workspaces(struct ldnq_beam *beam, struct ldnq_arena *arena
 {
     const size_t threads = ldnq_pool_threads(beam->pool), k = beam->problem->cols;
     const size_t blocks = ldnq_size_ceil_div(k, BLOCK), all = CHUNK_BRANCHES;
+    const struct ldnq_low_rank_gram *low_rank = beam->problem->low_rank;
+    const size_t targets = low_rank ? low_rank->count : k;
     beam->workspaces = ldnq_arena_alloc(arena, threads, sizeof *beam->workspaces, err);
     for (size_t t = 0; beam->workspaces && t < threads; t++) {
         struct ldnq_beam_workspace *workspace = &beam->workspaces[t];
 #define NEW(member, n)                                                                             \
     (workspace->member = ldnq_arena_alloc(arena, n, sizeof *workspace->member, err))
-        if (!NEW(target, all * k) || !NEW(next_target, all * k) || !NEW(scales, CHUNK_ROWS * k) ||
+        if (!NEW(target, all * targets) || !NEW(next_target, all * targets) ||
+            !NEW(weight, low_rank ? CHUNK_ROWS * k : 0) || !NEW(scales, CHUNK_ROWS * k) ||
             !NEW(inverses, CHUNK_ROWS * k) || !NEW(codes, blocks * all * BLOCK) ||
             !NEW(parents, blocks * all))
             return false;
@@ -480,19 +546,37 @@ static bool allocate_workspaces(struct ldnq_beam *beam, struct ldnq_arena *arena
     return beam->workspaces != NULL;
 }
 
+/* The blocks of both are the same. */
+_Static_assert(BLOCK == LDNQ_LOW_RANK_BLOCK, "a block of the search is one of the factor");
+
+static enum ldnq_status use_low_rank_factor(struct ldnq_beam *beam, struct ldnq_arena *arena,
+                                            struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_low_rank_factor_init(beam->problem, &beam->low_rank, arena, err));
+    beam->columns = beam->low_rank.columns;
+    beam->corners = beam->low_rank.corners;
+    beam->units = beam->low_rank.units;
+    return allocate_workspaces(beam, arena, err) ? LDNQ_OK : LDNQ_NOMEM;
+}
+
 enum ldnq_status ldnq_beam_init(struct ldnq_beam *beam, const struct ldnq_layer_problem *problem,
                                 struct ldnq_pool *pool, struct ldnq_arena *arena,
                                 struct ldnq_error *err)
 {
     const size_t groups = problem->groups, k = problem->cols;
     const size_t blocks = ldnq_size_ceil_div(k, BLOCK);
+    struct ldnq_inverse inverse;
     *beam = (struct ldnq_beam){ .problem = problem, .pool = pool };
-    LDNQ_TRY(ldnq_inverse_init(problem, pool, &beam->inverse, arena, err));
+    if (problem->low_rank)
+        return use_low_rank_factor(beam, arena, err);
+    LDNQ_TRY(ldnq_inverse_init(problem, pool, &inverse, arena, err));
+    beam->columns = inverse.columns;
     beam->factor = ldnq_arena_alloc(arena, groups * k * k, sizeof *beam->factor, err);
     beam->corners = ldnq_arena_alloc(arena, groups * blocks * BLOCK, BLOCK * sizeof(float), err);
     beam->units = ldnq_arena_alloc(arena, groups * k, sizeof *beam->units, err);
     if (!beam->factor || !beam->corners || !beam->units || !allocate_workspaces(beam, arena, err))
         return LDNQ_NOMEM;
-    ldnq_pool_run(pool, groups, convert_factor_to_float, beam);
+    struct factor_conversion conversion = { beam, &inverse };
+    ldnq_pool_run(pool, groups, convert_factor_to_float, &conversion);
     return LDNQ_OK;
 }

@@ -5,7 +5,8 @@
  *         scales a. With X of inverse.h, a code q_i costs e^2, e = (w_i - a q_i) / X_ii, and
  *         changes the targets of the columns not yet rounded by -e X_ij, as in gptq.c. Each
  *         of `width` branches is extended by its two nearest codes, and the cheapest
- *         `width` of all extensions are kept. With width 1 this is GPTQ
+ *         `width` of all extensions are kept. With width 1 this is GPTQ. With a matrix of low rank
+ *         branches have the errors of the outputs in place of targets (low_rank_factor.h)
  * Shapes  as in quant.h, for a problem without a mean (ldnq_problem_eliminate_bias): codes (G, M,
  * K) are the result, scales (G, M, S) input and result Units   computed in float32, with costs of
  * 18 bits; the caller measures the result Owns    nothing; what init allocates is in the arena
@@ -21,13 +22,14 @@
 #include "base/arena.h"
 #include "quant/quant.h"
 
-#include "quant/inverse.h"
+#include "quant/low_rank_factor.h"
 
 struct ldnq_beam {
     const struct ldnq_layer_problem *problem;
     struct ldnq_pool *pool;
-    struct ldnq_inverse inverse;
-    float *factor;  /* (G, K, K) X */
+    struct ldnq_column *columns; /* (G, K) by ascending variance */
+    float *factor;               /* (G, K, K) X; NULL where the problem has a matrix of low rank */
+    struct ldnq_low_rank_factor low_rank; /* then in place of it */
     float *corners; /* (G, blocks, BLOCK, BLOCK) diagonal blocks of X, zero above and past K */
     float *units;   /* (G, K) 1 / X_ii */
     struct ldnq_beam_workspace *workspaces; /* one per thread */

@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "quant/blocks.h"
 #include "quant/gram_product.h"
+#include "quant/low_rank_descent.h"
 #include "quant/problem.h"
 #include "quant/project.h"
 
@@ -428,6 +429,12 @@ enum ldnq_status ldnq_run_coordinate_descent(const struct ldnq_layer_problem *pr
         .errors = errors,
     };
     struct ldnq_arena *arena;
+    if (problem->low_rank) {
+        const struct ldnq_choice choice = { codes, scales, NULL };
+        LDNQ_TRY(ldnq_run_low_rank_descent(problem, pool, codes, scales, err));
+        ldnq_compute_total_error(problem, pool, &choice, errors);
+        return LDNQ_OK;
+    }
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     const enum ldnq_status status = allocate_and_run_descent(&descent, arena, err);
     ldnq_arena_destroy(arena);
@@ -458,6 +465,8 @@ enum ldnq_status ldnq_compute_descent_target(const struct ldnq_layer_problem *pr
 {
     struct descent_target targets = { problem, NULL, target };
     struct ldnq_arena *arena;
+    if (problem->low_rank)
+        return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     const size_t count = problem->groups * problem->rows * problem->cols;
     targets.weight = ldnq_arena_alloc(arena, count, sizeof *targets.weight, err);

@@ -31,6 +31,7 @@
 #include "base/simd.h"
 #include "base/size.h"
 #include "linalg/blas.h"
+#include "quant/beam.h"
 #include "quant/inverse.h"
 #include "quant/problem.h"
 
@@ -165,8 +166,25 @@ static bool allocate_gptq_arrays(struct gptq *gptq, struct ldnq_arena *arena,
     /* No product of sizes overflows: the caller holds arrays that large. */
 #define NEW(member, count)                                                                         \
     (gptq->member = ldnq_arena_alloc(arena, count, sizeof *gptq->member, err))
-    return NEW(work, rows * k) && NEW(codes, rows * k) && NEW(before, rows) && NEW(after, rows);
+    return NEW(work, gptq->problem->low_rank ? 0 : rows * k) && NEW(codes, rows * k) && NEW(before, rows) && NEW(after, rows);
 #undef NEW
+}
+
+/* ---- a matrix of low rank --------------------------------------------------------------- */
+
+/* The same pass by the search of one branch, which knows such matrices. */
+static enum ldnq_status round_by_low_rank(struct gptq *gptq, struct ldnq_solver_task *task,
+                                          struct ldnq_error *err)
+{
+    static const double same = 1;
+    const struct ldnq_beam_search search = { 1, &same, 1 };
+    const struct ldnq_choice choice = { gptq->codes, gptq->solution->scales, NULL };
+    struct ldnq_beam beam;
+    LDNQ_TRY(ldnq_beam_init(&beam, gptq->problem, gptq->pool, task->arena, err));
+    LDNQ_TRY(ldnq_beam_find(&beam, &search, gptq->codes, gptq->solution->scales, err));
+    ldnq_compute_total_error(gptq->problem, gptq->pool, &choice, gptq->after);
+    store_better_rows(gptq, task);
+    return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_improve_by_gptq(struct ldnq_solver_task *task, struct ldnq_error *err)
@@ -182,6 +200,8 @@ enum ldnq_status ldnq_improve_by_gptq(struct ldnq_solver_task *task, struct ldnq
     };
     if (!allocate_gptq_arrays(&gptq, task->arena, err))
         return LDNQ_NOMEM;
+    if (problem->low_rank)
+        return round_by_low_rank(&gptq, task, err);
     LDNQ_TRY(ldnq_inverse_init(problem, task->pool, &gptq.inverse, task->arena, err));
     ldnq_pool_run(task->pool, gptq.piece_count, round_piece, &gptq);
     store_better_rows(&gptq, task);

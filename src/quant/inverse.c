@@ -41,22 +41,28 @@ static int compare_variances(const void *left, const void *right)
     return a->col > b->col ? -1 : a->col < b->col;
 }
 
+double ldnq_order_columns(size_t count, struct ldnq_column *columns)
+{
+    double mean = 0;
+    for (size_t i = 0; i < count; i++)
+        mean += columns[i].variance / (double)count;
+    if (count)
+        qsort(columns, count, sizeof *columns, compare_variances);
+    return mean;
+}
+
 /* Sorts a group's columns and returns the mean of their variances. */
-static double order_columns(const struct inverse_workspace *f, size_t group)
+static double order_group_columns(const struct inverse_workspace *f, size_t group)
 {
     const size_t k = f->k;
     const double *gram = f->problem->gram + group * k * k;
     struct ldnq_column *columns = f->columns + group * k;
-    double mean = 0;
     for (size_t i = 0; i < k; i++) {
         const double variance = compute_covariance(f, group, i, i);
         const bool constant = fabs(variance) <= LDNQ_CONSTANT_INPUT * gram[i * k + i];
         columns[i] = (struct ldnq_column){ constant ? 0 : variance, i };
-        mean += columns[i].variance / (double)k;
     }
-    if (k)
-        qsort(columns, k, sizeof *columns, compare_variances);
-    return mean;
+    return ldnq_order_columns(k, columns);
 }
 
 /* Writes the permuted and damped lower triangle, in units of `mean`, so that it can't
@@ -86,7 +92,7 @@ static void factor_damped_covariance(void *ctx, size_t group, size_t thread)
     struct inverse_workspace *f = ctx;
     const size_t k = f->k, levels = sizeof dampings / sizeof *dampings;
     double *factor = f->factor + group * k * k;
-    const double mean = order_columns(f, group);
+    const double mean = order_group_columns(f, group);
     enum ldnq_status status = LDNQ_NUMERIC;
     for (size_t i = 0; i < levels && status != LDNQ_OK; i++) {
         f->units[group] = mean > 0 ? mean : 1;

@@ -31,6 +31,9 @@ struct ldnq_inverse {
     double *units, *dampings;
 };
 
+/* Sorts columns by ascending variance, and returns the mean of their variances. */
+double ldnq_order_columns(size_t count, struct ldnq_column *columns);
+
 enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                                    struct ldnq_inverse *inverse, struct ldnq_arena *arena,
                                    struct ldnq_error *err);

@@ -108,6 +108,57 @@ static void add_quadratic_of_positions(const struct objective_rows *rows, double
         errors[r] -= means[r] * means[r];
 }
 
+/* Columns and positions per tile of a low-rank matrix. */
+#define LOW_RANK_TILE ((size_t)256)
+
+static void load_float_difference(const struct objective_rows *rows, size_t first, size_t n,
+                                  float *tile)
+{
+    double part[LDNQ_PIECE_ROWS * TILE];
+    for (size_t at = 0; at < n; at += TILE) {
+        const size_t count = ldnq_size_min(TILE, n - at);
+        load_difference(rows, first + at, count, part);
+        for (size_t r = 0; r < rows->count; r++)
+            for (size_t i = 0; i < count; i++)
+                tile[r * LOW_RANK_TILE + at + i] = (float)part[r * TILE + i];
+    }
+}
+
+static void add_weighted_squares_of_tile(const struct objective_rows *rows, const double *weights,
+                                         size_t n, const float *tile, double *errors)
+{
+    for (size_t r = 0; r < rows->count; r++)
+        for (size_t i = 0; i < n; i++) {
+            const double d = (double)tile[r * LOW_RANK_TILE + i];
+            errors[r] += weights[i] * d * d;
+        }
+}
+
+/* Adds |d Y'|^2 / P + d diag(added) d' of each row. Products in float: Y has no mean that they
+ * would have to cancel. */
+static void add_quadratic_of_low_rank(const struct objective_rows *rows, double *errors)
+{
+    const struct ldnq_low_rank_gram *y = rows->problem->low_rank;
+    const size_t k = rows->problem->cols;
+    float tile[LDNQ_PIECE_ROWS * LOW_RANK_TILE], outputs[LDNQ_PIECE_ROWS * LOW_RANK_TILE];
+    for (size_t p = 0; p < y->count; p += LOW_RANK_TILE) {
+        const size_t count = ldnq_size_min(LOW_RANK_TILE, y->count - p);
+        for (size_t i = 0; i < k; i += LOW_RANK_TILE) {
+            const size_t n = ldnq_size_min(LOW_RANK_TILE, k - i);
+            load_float_difference(rows, i, n, tile);
+            ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows->count, count, n, 1, tile, LOW_RANK_TILE,
+                       y->columns + i * y->count + p, y->count, i > 0, outputs, LOW_RANK_TILE);
+            if (p == 0 && y->added)
+                add_weighted_squares_of_tile(rows, y->added + i, n, tile, errors);
+        }
+        for (size_t r = 0; r < rows->count; r++)
+            for (size_t i = 0; i < count; i++) {
+                const double output = (double)outputs[r * LOW_RANK_TILE + i];
+                errors[r] += output * output / (double)y->count;
+            }
+    }
+}
+
 /* Adds d D d' of each row, D the problem's diagonal. */
 static void add_weighted_squares(const struct objective_rows *rows, double *errors)
 {
@@ -168,7 +219,9 @@ static void compute_errors_of_rows(const struct objective_rows *rows, double *er
 {
     for (size_t r = 0; r < rows->count; r++)
         errors[r] = 0;
-    if (rows->problem->positions)
+    if (rows->problem->low_rank)
+        add_quadratic_of_low_rank(rows, errors);
+    else if (rows->problem->positions)
         add_quadratic_of_positions(rows, errors);
     else if (rows->problem->gram)
         add_quadratic(rows, errors);

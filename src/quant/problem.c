@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/size.h"
+#include "linalg/blas.h"
 #include "linalg/cholesky.h"
 
 /* Pivots of a correlation matrix below this are rounding: its products are sums of floats. */
@@ -105,6 +106,10 @@ enum ldnq_status ldnq_problem_eliminate_bias(const struct ldnq_layer_problem *pr
     *reduced = *problem;
     if (!problem->mean)
         return LDNQ_OK;
+    reduced->mean = NULL;
+    reduced->bias = NULL;
+    if (problem->low_rank)
+        return LDNQ_OK;
     double *gram = ldnq_arena_alloc(arena, problem->groups * size, sizeof *gram, err);
     struct ldnq_gram_positions *positions = ldnq_arena_alloc(arena, 1, sizeof *positions, err);
     if (!gram || !positions)
@@ -117,8 +122,6 @@ enum ldnq_status ldnq_problem_eliminate_bias(const struct ldnq_layer_problem *pr
     for (size_t group = 0; group < problem->groups; group++)
         subtract_mean_of_group(problem, group, gram + group * size);
     reduced->gram = gram;
-    reduced->mean = NULL;
-    reduced->bias = NULL;
     return LDNQ_OK;
 }
 
@@ -140,6 +143,44 @@ static size_t write_correlation_matrix(const double *gram, size_t k, double *out
     return n;
 }
 
+/* The same for a matrix of low rank: C = Z'Z / P with Z (P, n) the columns that vary, divided by their
+ * deviations. What is written is Z Z' / n (P, P), which has the same rank, and pivots of the same
+ * size. */
+static size_t write_position_products(const struct ldnq_layer_problem *problem, float *scaled,
+                                      double *out)
+{
+    const size_t k = problem->cols, count = problem->low_rank->count;
+    float *products = scaled + k * count;
+    size_t n = 0;
+    for (size_t i = 0; i < k; i++) {
+        const double variance = problem->diagonal[i];
+        if (!(variance > 0))
+            continue;
+        for (size_t p = 0; p < count; p++)
+            scaled[n * count + p] =
+                (float)((double)problem->low_rank->columns[i * count + p] / sqrt(variance));
+        n++;
+    }
+    ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, count, count, n, 1 / (float)(n ? n : 1), scaled, count,
+               scaled, count, 0, products, count);
+    for (size_t i = 0; i < count * count; i++)
+        out[i] = (double)products[i];
+    return n;
+}
+
+static enum ldnq_status compute_low_rank(const struct ldnq_layer_problem *problem, size_t *varying,
+                                         size_t *rank, struct ldnq_arena *arena,
+                                         struct ldnq_error *err)
+{
+    const size_t k = problem->cols, count = problem->low_rank->count;
+    float *scaled = ldnq_arena_alloc(arena, (k + count) * count, sizeof *scaled, err);
+    double *matrix = ldnq_arena_alloc(arena, count * count, sizeof *matrix, err);
+    if (!scaled || !matrix)
+        return LDNQ_NOMEM;
+    *varying = write_position_products(problem, scaled, matrix);
+    return ldnq_cholesky_rank(count, matrix, RANK_TOLERANCE, rank, err);
+}
+
 enum ldnq_status ldnq_problem_compute_rank(const struct ldnq_layer_problem *problem,
                                            size_t *varying, size_t *rank, struct ldnq_error *err)
 {
@@ -148,6 +189,11 @@ enum ldnq_status ldnq_problem_compute_rank(const struct ldnq_layer_problem *prob
     struct ldnq_arena *arena;
     *varying = *rank = problem->groups ? k : 0;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
+    if (problem->low_rank) {
+        const enum ldnq_status found = compute_low_rank(problem, varying, rank, arena, err);
+        ldnq_arena_destroy(arena);
+        return found;
+    }
     enum ldnq_status status = ldnq_problem_eliminate_bias(problem, &reduced, arena, err);
     double *matrix = ldnq_arena_alloc(arena, k * k, sizeof *matrix, err);
     if (status == LDNQ_OK && !matrix)

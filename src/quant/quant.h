@@ -88,12 +88,23 @@ struct ldnq_gram_positions {
     const double *mean;   /* (K) m; NULL: nothing */
 };
 
+/* The matrix of a layer with one group whose positions are far fewer than its columns:
+ * C = Y'Y / P + diag(added). Y has no mean where the layer has a bias, so that C takes the place of
+ * the covariance, and zeros in columns that do not vary. */
+struct ldnq_low_rank_gram {
+    const float *columns; /* (K, P) Y' */
+    size_t count;         /* P */
+    const double *added;  /* (K); NULL: nothing */
+};
+
 struct ldnq_layer_problem {
     size_t groups, rows, cols; /* G, M, K */
     const float *weight;       /* (G, M, K) */
     const double *gram;        /* (G, K, K) H = E[y y'] of the layer's input y, symmetric PSD */
     /* NULL, or what gram was computed of: products with it are cheaper. */
     const struct ldnq_gram_positions *positions;
+    /* In place of gram, with its diagonal below; NULL with gram. */
+    const struct ldnq_low_rank_gram *low_rank;
     /* In place of gram, for solvers that need no more than the diagonal: the inputs are taken
      * as uncorrelated. (G, K) the variance of y, or E[y^2] for a layer without a bias. */
     const double *diagonal;
@@ -162,6 +173,7 @@ struct ldnq_solver {
     bool needs_gram; /* false: the solver also takes a problem with `diagonal` in place of `gram` */
     bool is_published; /* the method of a paper, which is to be compared with */
     bool blocks;       /* supports LDNQ_PER_BLOCK */
+    bool takes_low_rank; /* also takes a problem with `low_rank` in place of `gram` */
     /* What it allocates, beside the problem and the solution: matrices like the Gram matrix, and
      * bytes per weight. */
     double gram_matrices, weight_bytes;

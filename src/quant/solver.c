@@ -39,6 +39,7 @@ static const struct ldnq_solver gptq = {
     .fits_bias = true,
     .needs_gram = true,
     .blocks = true,
+    .takes_low_rank = true,
     .gram_matrices = 1,
     .weight_bytes = 9,
     .start = ldnq_start_from_projection,
@@ -51,6 +52,7 @@ static const struct ldnq_solver cd = {
     .fits_bias = true,
     .needs_gram = true,
     .blocks = true,
+    .takes_low_rank = true,
     .gram_matrices = 2,
     .weight_bytes = 34,
     .start = ldnq_start_from_projection,
@@ -63,6 +65,7 @@ static const struct ldnq_solver beam = {
     .fits_bias = true,
     .needs_gram = true,
     .blocks = true,
+    .takes_low_rank = true,
     .gram_matrices = 2.5,
     .weight_bytes = 25,
     .start = ldnq_start_from_projection,
@@ -232,7 +235,7 @@ static enum ldnq_status check_solver_supports(const struct ldnq_solver *solver,
                          solver->name);
     if (problem->block_index && problem->scale_format == &ldnq_power_of_two_scales)
         return ldnq_fail(err, LDNQ_USAGE, "scales of blocks can't be powers of two");
-    if (!problem->gram && solver->needs_gram)
+    if (solver->needs_gram && !problem->gram && !(problem->low_rank && solver->takes_low_rank))
         return ldnq_fail(err, LDNQ_USAGE,
                          "the solver '%s' needs the gram matrix of the layer's input",
                          solver->name);
