@@ -106,6 +106,19 @@ void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, doub
     ldnq_pool_run(pool, count_tiles(k), add_tile_and_sums, &job);
 }
 
+static void add_sums_task(void *argument, size_t chunk, size_t thread)
+{
+    (void)thread;
+    add_column_sums(argument, chunk * TILE);
+}
+
+void ldnq_gram_add_sums(size_t k, const float *columns, size_t ld, size_t count, double *sum,
+                        struct ldnq_pool *pool)
+{
+    struct gram_job job = { .k = k, .ld = ld, .count = count, .columns = columns, .sum = sum };
+    ldnq_pool_run(pool, count_tiles_per_side(k), add_sums_task, &job);
+}
+
 void ldnq_gram_finish(size_t k, double count, double *h, double *sum)
 {
     const double inverse = count > 0 ? 1 / count : 0;

@@ -20,6 +20,10 @@
 /* Floats of scratch memory that ldnq_gram_add needs. */
 size_t ldnq_gram_scratch_floats(size_t k, size_t threads);
 
+/* Adds y of all columns to sum. */
+void ldnq_gram_add_sums(size_t k, const float *columns, size_t ld, size_t count, double *sum,
+                        struct ldnq_pool *pool);
+
 /* Adds y y' of all columns to the upper triangle of h, and y to sum. */
 void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, double *h, double *sum,
                    float *scratch, struct ldnq_pool *pool);

@@ -11,10 +11,10 @@
 /* Positions per chunk of work when threads share a slab. */
 #define PART (LDNQ_GRAM_SLAB / 8)
 
-enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
-                                        const struct ldnq_layer_geometry *geometry,
-                                        const float *weight, struct ldnq_pool *pool,
-                                        struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_compensation_init_sums(struct ldnq_compensation *compensation,
+                                             const struct ldnq_layer_geometry *geometry,
+                                             const float *weight, struct ldnq_pool *pool,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t groups = geometry->groups, rows = geometry->rows, cols = geometry->cols;
     const size_t threads = ldnq_pool_threads(pool), slabs = groups > 1 ? threads : 1;
@@ -22,13 +22,30 @@ enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
         (struct ldnq_compensation){ .geometry = *geometry, .weight = weight, .pool = pool };
 #define NEW(member, n, size)                                                                       \
     (compensation->member = ldnq_arena_alloc(arena, n, (size) * sizeof *compensation->member, err))
-    const bool allocated = NEW(cross, groups * rows, cols) && NEW(shift, groups, rows) &&
-                           NEW(power, groups, rows) &&
+    const bool allocated = NEW(shift, groups, rows) && NEW(power, groups, rows) &&
                            NEW(difference, slabs * cols, LDNQ_GRAM_SLAB) &&
                            NEW(output_difference, threads, ROWS * LDNQ_GRAM_SLAB) &&
                            NEW(product, threads * cols, ROWS);
 #undef NEW
     return allocated ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+enum ldnq_status ldnq_compensation_allocate_cross(struct ldnq_compensation *compensation,
+                                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer_geometry *geometry = &compensation->geometry;
+    compensation->cross = ldnq_arena_alloc(arena, geometry->groups * geometry->rows,
+                                           geometry->cols * sizeof *compensation->cross, err);
+    return compensation->cross ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
+                                        const struct ldnq_layer_geometry *geometry,
+                                        const float *weight, struct ldnq_pool *pool,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_compensation_init_sums(compensation, geometry, weight, pool, arena, err));
+    return ldnq_compensation_allocate_cross(compensation, arena, err);
 }
 
 struct slab_task {
@@ -98,21 +115,18 @@ static void add_sums_of_rows(const float *x, size_t count, double *shift, double
     }
 }
 
-static void add_row_block_product(const struct slab_task *slab, size_t first, size_t thread)
+/* Adds the sums of a block of rows, from W (y - y^) of the slab. */
+static void add_sums_of_row_block(const struct slab_task *slab, size_t first, size_t thread,
+                                  const float *difference)
 {
     const struct ldnq_compensation *c = slab->compensation;
     const size_t k = c->geometry.cols, rows = ldnq_size_min(ROWS, c->geometry.rows - first);
     const size_t row = slab->group * c->geometry.rows + first;
-    float *difference = c->output_difference + thread * ROWS * LDNQ_GRAM_SLAB;
     float *product = c->product + thread * ROWS * k;
-    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, slab->count, k, 1, c->weight + row * k, k,
-               slab->difference, LDNQ_GRAM_SLAB, 0, difference, LDNQ_GRAM_SLAB);
-    if (slab->stored_differences)
-        store_transposed(difference, rows, slab->count, slab->stored_differences + first,
-                         c->geometry.rows);
-    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, rows, k, slab->count, 1, difference, LDNQ_GRAM_SLAB,
-               slab->columns, LDNQ_GRAM_SLAB, 0, product, k);
-    for (size_t i = 0; i < rows * k; i++)
+    if (c->cross)
+        ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, rows, k, slab->count, 1, difference, LDNQ_GRAM_SLAB,
+                   slab->columns, LDNQ_GRAM_SLAB, 0, product, k);
+    for (size_t i = 0; c->cross && i < rows * k; i++)
         c->cross[row * k + i] += (double)product[i];
     size_t r = 0;
     for (; r + LANES <= rows; r += LANES)
@@ -121,6 +135,20 @@ static void add_row_block_product(const struct slab_task *slab, size_t first, si
     for (; r < rows; r++)
         add_sums_of_row(difference + r * LDNQ_GRAM_SLAB, slab->count, c->shift + row + r,
                         c->power + row + r);
+}
+
+static void add_row_block_product(const struct slab_task *slab, size_t first, size_t thread)
+{
+    const struct ldnq_compensation *c = slab->compensation;
+    const size_t k = c->geometry.cols, rows = ldnq_size_min(ROWS, c->geometry.rows - first);
+    const size_t row = slab->group * c->geometry.rows + first;
+    float *difference = c->output_difference + thread * ROWS * LDNQ_GRAM_SLAB;
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, slab->count, k, 1, c->weight + row * k, k,
+               slab->difference, LDNQ_GRAM_SLAB, 0, difference, LDNQ_GRAM_SLAB);
+    if (slab->stored_differences)
+        store_transposed(difference, rows, slab->count, slab->stored_differences + first,
+                         c->geometry.rows);
+    add_sums_of_row_block(slab, first, thread, difference);
 }
 
 /* ---- one group: threads share a slab ----------------------------------------------------- */
@@ -207,13 +235,54 @@ void ldnq_compensation_add(struct ldnq_compensation *compensation,
     }
 }
 
+/* ---- positions that were stored ------------------------------------------------------------ */
+
+static void load_transposed(const float *from, size_t rows, size_t count, size_t stride, float *to)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t r = 0; r < rows; r++)
+            to[r * LDNQ_GRAM_SLAB + i] = from[i * stride + r];
+}
+
+static void add_stored_row_block(void *ctx, size_t chunk, size_t thread)
+{
+    const struct slab_task *slab = ctx;
+    const struct ldnq_compensation *c = slab->compensation;
+    const size_t first = chunk * ROWS, rows = ldnq_size_min(ROWS, c->geometry.rows - first);
+    float *difference = c->output_difference + thread * ROWS * LDNQ_GRAM_SLAB;
+    load_transposed(slab->stored_differences + first, rows, slab->count, c->geometry.rows,
+                    difference);
+    add_sums_of_row_block(slab, first, thread, difference);
+}
+
+void ldnq_compensation_add_stored(struct ldnq_compensation *compensation,
+                                  struct ldnq_statistics *statistics,
+                                  const struct ldnq_few_positions *few, size_t row, size_t count)
+{
+    const struct ldnq_layer_geometry *geometry = &compensation->geometry;
+    struct slab_task slab = { .compensation = compensation,
+                              .statistics = statistics,
+                              .columns = ldnq_statistics_slab(statistics, 0),
+                              .stored_columns = few->columns + row * few->cols,
+                              .stored_differences = few->differences + row * few->rows };
+    statistics->positions += count;
+    for (; slab.first < count; finish_slab(&slab)) {
+        slab.count = ldnq_size_min(LDNQ_GRAM_SLAB, count - slab.first);
+        load_transposed(slab.stored_columns, geometry->cols, slab.count, geometry->cols,
+                        slab.columns);
+        ldnq_statistics_add_slab(statistics, 0, slab.count, 0);
+        ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(geometry->rows, ROWS),
+                      add_stored_row_block, &slab);
+    }
+}
+
 /* ---- the target ---- */
 
 void ldnq_compensation_merge(struct ldnq_compensation *compensation,
                              const struct ldnq_compensation *other)
 {
     const size_t rows = compensation->geometry.groups * compensation->geometry.rows;
-    for (size_t i = 0; i < rows * compensation->geometry.cols; i++)
+    for (size_t i = 0; compensation->cross && i < rows * compensation->geometry.cols; i++)
         compensation->cross[i] += other->cross[i];
     for (size_t i = 0; i < rows; i++) {
         compensation->shift[i] += other->shift[i];

@@ -24,7 +24,7 @@
 struct ldnq_compensation {
     struct ldnq_layer_geometry geometry;
     const float *weight;            /* weight of the float network */
-    double *cross;                  /* sums of W (y - y^) y^' */
+    double *cross;                  /* sums of W (y - y^) y^'; NULL: `few` has what they are of */
     double *shift;                  /* sums of W (y - y^) */
     double *power;                  /* sums of the square of W (y - y^) */
     struct ldnq_few_positions *few; /* the positions themselves; NULL: not stored */
@@ -39,6 +39,14 @@ enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
                                         const float *weight, struct ldnq_pool *pool,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 
+/* The same without `cross`, and cross for what is added from then on. Errors: NOMEM. */
+enum ldnq_status ldnq_compensation_init_sums(struct ldnq_compensation *compensation,
+                                             const struct ldnq_layer_geometry *geometry,
+                                             const float *weight, struct ldnq_pool *pool,
+                                             struct ldnq_arena *arena, struct ldnq_error *err);
+enum ldnq_status ldnq_compensation_allocate_cross(struct ldnq_compensation *compensation,
+                                                  struct ldnq_arena *arena, struct ldnq_error *err);
+
 /* Adds one call of the layer (after infer), in both networks for the same samples, at the
  * positions of `sampling`; the moments of y^ to the statistics. `held_out`: the part of
  * compensation->few that the positions belong to. */
@@ -46,6 +54,12 @@ void ldnq_compensation_add(struct ldnq_compensation *compensation,
                            struct ldnq_statistics *statistics, const struct ldnq_op_call *quantized,
                            const struct ldnq_op_call *exact,
                            const struct ldnq_position_sampling *sampling, bool held_out);
+
+/* Adds `count` positions that `few` has stored from `row` on, as one call that
+ * ldnq_compensation_add would not store. One group. */
+void ldnq_compensation_add_stored(struct ldnq_compensation *compensation,
+                                  struct ldnq_statistics *statistics,
+                                  const struct ldnq_few_positions *few, size_t row, size_t count);
 
 /* Adds the sums of `other`. */
 void ldnq_compensation_merge(struct ldnq_compensation *compensation,

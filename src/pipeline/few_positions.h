@@ -49,6 +49,12 @@ enum ldnq_status ldnq_few_positions_init(struct ldnq_few_positions *few, size_t 
  * then nothing is known of the positions. */
 size_t ldnq_few_positions_reserve(struct ldnq_few_positions *few, size_t count, bool held_out);
 
+/* Whether reserve() has room for `count` more. */
+static inline bool ldnq_few_positions_have_room(const struct ldnq_few_positions *few, size_t count)
+{
+    return few->capacity - few->fitted - few->held_out >= count;
+}
+
 /* Replaces what each rank has stored by what all of them have, in the order of their ranks, with
  * room for `capacity` positions. Errors: NOMEM, those of ranks.h. */
 enum ldnq_status ldnq_few_positions_share(struct ldnq_few_positions *few,

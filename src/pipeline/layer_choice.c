@@ -16,6 +16,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/pool.h"
+#include "base/size.h"
 #include "quant/problem.h"
 
 /* Added to the variance of each column, in units of it: what a correlation with other columns says
@@ -41,6 +43,7 @@ struct choice_trial {
     struct ldnq_shared_start start; /* of all fits, which have the same target */
     float *best_bias;               /* (rows) */
     double *errors;                 /* (2, rows) */
+    float *differences;             /* (threads, LDNQ_FEW_ROWS, K) for a matrix of low rank */
     double constant;                /* E|W (y - y^)|^2 on the held-out part */
     struct ldnq_arena *arena;
 };
@@ -58,13 +61,56 @@ static enum ldnq_status allocate_trial(struct choice_trial *trial, struct ldnq_e
     trial->start.scales = ldnq_arena_alloc(trial->arena, scales, sizeof *trial->start.scales, err);
     trial->best_bias = ldnq_arena_alloc(trial->arena, rows, sizeof *trial->best_bias, err);
     trial->errors = ldnq_arena_alloc(trial->arena, rows, 2 * sizeof *trial->errors, err);
-    return solution->codes && solution->scales && solution->bias && trial->start.codes &&
-                   trial->start.scales && trial->best_bias && trial->errors
+    const size_t threads = ldnq_pool_threads(trial->fitting->quantizer->options->pool);
+    trial->differences = ldnq_arena_alloc(
+        trial->arena, trial->fitting->moments.is_low_rank ? threads * LDNQ_FEW_ROWS : 0,
+        layer->geometry.cols * sizeof *trial->differences, err);
+    return trial->differences && solution->codes && solution->scales && solution->bias &&
+                   trial->start.codes && trial->start.scales && trial->best_bias && trial->errors
                ? LDNQ_OK
                : LDNQ_NOMEM;
 }
 
 /* ---- the error on the held-out part ------------------------------------------------------ */
+
+/* D of a row. */
+static void load_difference(const struct choice_trial *trial, size_t row, float *to)
+{
+    const struct ldnq_quantized_layer *quantized = trial->quantized;
+    const size_t k = quantized->layer.geometry.cols;
+    const size_t per_row = ldnq_quantized_scales_per_row(quantized);
+    for (size_t i = 0; i < k; i++) {
+        const size_t block = quantized->block_index ? quantized->block_index[i] : 0;
+        to[i] = (float)((double)trial->solution.scales[row * per_row + block] *
+                            trial->solution.codes[row * k + i] -
+                        (double)trial->weight[row * k + i]);
+    }
+}
+
+static void correlate_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    const struct choice_trial *trial = ctx;
+    const struct ldnq_few_positions *few = &trial->fitting->moments.few;
+    const size_t first = chunk * LDNQ_FEW_ROWS;
+    const size_t count = ldnq_size_min(LDNQ_FEW_ROWS, few->rows - first);
+    float *differences = trial->differences + thread * LDNQ_FEW_ROWS * few->cols;
+    for (size_t r = 0; r < count; r++)
+        load_difference(trial, first + r, differences + r * few->cols);
+    trial->errors[chunk] = ldnq_few_positions_correlate(few, first, count, differences);
+}
+
+/* <D, sum of W (y - y^) y^'> over the held-out positions. */
+static double correlate_by_positions(const struct choice_trial *trial)
+{
+    const size_t rows = trial->fitting->moments.few.rows;
+    const size_t chunks = ldnq_size_ceil_div(rows, LDNQ_FEW_ROWS);
+    struct choice_trial task = *trial;
+    double sum = 0;
+    ldnq_pool_run(trial->fitting->quantizer->options->pool, chunks, correlate_chunk, &task);
+    for (size_t i = 0; i < chunks; i++)
+        sum += trial->errors[i];
+    return sum;
+}
 
 /* E|W (y - y^)|^2 - 2 <D, E[W (y - y^) y^']> - 2 c'E[W (y - y^)], or 0 without compensation. */
 static double measure_correction(const struct choice_trial *trial, const float *bias)
@@ -78,11 +124,13 @@ static double measure_correction(const struct choice_trial *trial, const float *
     double sum = 0;
     if (!ldnq_fitting_compensates(trial->fitting))
         return 0;
+    if (moments->is_low_rank)
+        sum = correlate_by_positions(trial);
     for (size_t row = 0; row < c->geometry.groups * c->geometry.rows; row++) {
-        const double *cross = c->cross + row * k;
+        const double *cross = moments->is_low_rank ? NULL : c->cross + row * k;
         const int8_t *codes = solution->codes + row * k;
         const float *weight = trial->weight + row * k;
-        for (size_t i = 0; i < k; i++) {
+        for (size_t i = 0; cross && i < k; i++) {
             const size_t block = quantized->block_index ? quantized->block_index[i] : 0;
             sum +=
                 ((double)solution->scales[row * per_row + block] * codes[i] - (double)weight[i]) *
@@ -103,6 +151,10 @@ static struct ldnq_layer_problem make_held_out_problem(const struct choice_trial
     problem.gram = held_out->gram;
     const struct ldnq_gram_positions *positions = &trial->fitting->moments.held_out_positions;
     problem.positions = positions->count ? positions : NULL;
+    if (problem.low_rank) {
+        problem.low_rank = &trial->fitting->moments.held_out_low_rank.gram;
+        problem.diagonal = trial->fitting->moments.held_out_low_rank.diagonal;
+    }
     problem.mean = problem.mean ? held_out->mean : NULL;
     return problem;
 }
@@ -214,17 +266,36 @@ static enum ldnq_status init_damped_problem(struct damped_problem *damped, struc
                                             struct ldnq_error *err)
 {
     const size_t k = damped->problem->cols, count = damped->problem->groups * k;
-    const double *gram = damped->fitting->moments.statistics.gram, *means = damped->problem->mean;
+    const struct ldnq_layer_problem *problem = damped->problem;
+    const double *gram = problem->gram;
     damped->added = ldnq_arena_alloc(arena, count, sizeof *damped->added, err);
     damped->diagonal = ldnq_arena_alloc(arena, count, sizeof *damped->diagonal, err);
     if (!damped->added || !damped->diagonal)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++) {
-        const double mean = means ? means[i] : 0;
-        damped->diagonal[i] = gram[i / k * k * k + i % k * (k + 1)];
+        const double mean = gram && problem->mean ? problem->mean[i] : 0;
+        damped->diagonal[i] = gram ? gram[i / k * k * k + i % k * (k + 1)] : problem->diagonal[i];
         damped->added[i] = damped->damping * fmax(damped->diagonal[i] - mean * mean, 0);
     }
     return LDNQ_OK;
+}
+
+/* The damping is added to a matrix of low rank without changing it. */
+static enum ldnq_status solve_damped_low_rank(const struct damped_problem *damped,
+                                              const struct ldnq_solver *solver,
+                                              const struct ldnq_solver_options *options,
+                                              struct ldnq_layer_solution *solution,
+                                              struct ldnq_error *err)
+{
+    struct ldnq_layer_problem problem = *damped->problem;
+    struct ldnq_low_rank_gram low_rank = *problem.low_rank;
+    for (size_t i = 0; i < problem.cols; i++)
+        damped->diagonal[i] += damped->added[i];
+    low_rank.added = damped->added;
+    problem.low_rank = &low_rank;
+    problem.diagonal = damped->diagonal;
+    return ldnq_solve(solver, &problem, options, damped->fitting->quantizer->options->pool,
+                      solution, err);
 }
 
 /* The Gram matrix is the one of the moments: it has the damping while the solver runs. The
@@ -241,6 +312,8 @@ static enum ldnq_status solve_damped_problem(const struct damped_problem *damped
     struct ldnq_gram_positions positions;
     double *gram = damped->fitting->moments.statistics.gram;
     solver_options.is_trial = true;
+    if (problem.low_rank)
+        return solve_damped_low_rank(damped, solver, &solver_options, solution, err);
     if (problem.positions) {
         positions = *problem.positions;
         positions.added = damped->added;
@@ -294,6 +367,7 @@ static enum ldnq_status subtract_damping(const struct damped_problem *damped,
         return LDNQ_NOMEM;
     penalty.gram = NULL;
     penalty.positions = NULL;
+    penalty.low_rank = NULL;
     penalty.mean = NULL;
     penalty.diagonal = damped->added;
     const double damping = ldnq_compute_total_error(&penalty, pool, &choice, errors);
@@ -310,7 +384,7 @@ enum ldnq_status ldnq_fitting_solve_damped(struct ldnq_layer_fitting *fitting,
 {
     const struct ldnq_quantize_options *options = fitting->quantizer->options;
     struct damped_problem damped = { .fitting = fitting, .problem = problem, .damping = damping };
-    if (!(damping > 0) || !problem->gram)
+    if (!(damping > 0) || (!problem->gram && !problem->low_rank))
         return ldnq_solve(solver, problem, &options->solver_options, options->pool, solution, err);
     LDNQ_TRY(init_damped_problem(&damped, arena, err));
     LDNQ_TRY(solve_damped_problem(&damped, solver, solution, err));
@@ -374,7 +448,7 @@ static enum ldnq_status try_fits(struct choice_trial *trial, const float *weight
     for (size_t i = first; i < end; i++) {
         struct damped_problem damped = { .fitting = trial->fitting,
                                          .problem = &problem,
-                                         .damping = problem.gram ? dampings[i] : 0 };
+                                         .damping = asked->needs_gram ? dampings[i] : 0 };
         LDNQ_TRY(init_damped_problem(&damped, trial->arena, err));
         LDNQ_TRY(solve_damped_problem(&damped, quick, &trial->solution, err));
         const double error = measure_held_out_error(trial);

@@ -11,6 +11,7 @@ struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitt
                                                     const float *weight, const float *bias)
 {
     const struct ldnq_layer *layer = &quantized->layer;
+    const struct ldnq_layer_moments *moments = &fitting->moments;
     enum ldnq_granularity granularity = quantized->granularity;
     if (granularity != LDNQ_PER_TENSOR)
         granularity = quantized->block_index ? LDNQ_PER_BLOCK : LDNQ_PER_CHANNEL;
@@ -19,9 +20,10 @@ struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitt
         .rows = layer->geometry.rows,
         .cols = layer->geometry.cols,
         .weight = weight,
-        .gram = fitting->quantizer->means ? NULL : fitting->moments.statistics.gram,
-        .positions = fitting->moments.positions.count ? &fitting->moments.positions : NULL,
-        .diagonal = fitting->columns.diagonal,
+        .gram = fitting->quantizer->means ? NULL : moments->statistics.gram,
+        .positions = moments->positions.count ? &moments->positions : NULL,
+        .low_rank = moments->is_low_rank ? &moments->low_rank.gram : NULL,
+        .diagonal = moments->is_low_rank ? moments->low_rank.diagonal : fitting->columns.diagonal,
         .mean = layer->bias ? ldnq_fitting_get_column_means(fitting) : NULL,
         .bias = layer->bias ? bias : NULL,
         .codebook = quantized->codebook,

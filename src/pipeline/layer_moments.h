@@ -16,8 +16,17 @@
 #define LDNQ_PIPELINE_LAYER_MOMENTS_H
 
 #include "pipeline/error_compensation.h"
+#include "pipeline/low_rank_moments.h"
 #include "pipeline/sum_tree.h"
 #include "quant/quant.h"
+
+/* A call whose positions are stored. */
+struct ldnq_stored_call {
+    size_t row, count; /* in few->columns */
+    size_t all;        /* positions, also those that were not sampled */
+    bool held_out;
+    size_t ended_leaves; /* the leaf that ended after it, plus 1; 0: none did */
+};
 
 struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_out_statistics;
@@ -26,8 +35,13 @@ struct ldnq_layer_moments {
     /* Those of statistics and held_out_statistics; count 0 where they are not known, or where H is
      * the cheaper matrix. */
     struct ldnq_gram_positions positions, held_out_positions;
-    struct ldnq_arena *arena;          /* the layer's */
-    struct ldnq_arena *held_out_arena; /* memory of the held-out part; NULL without one */
+    /* Large layers with few positions have no other matrix: neither Gram nor cross moments. The
+     * first call says whether they are; the calls are known in case that later ones have more. */
+    bool takes_low_rank, may_be_low_rank, is_low_rank, has_bias;
+    struct ldnq_low_rank_moments low_rank, held_out_low_rank;
+    struct ldnq_stored_call *stored_calls; /* (expected_calls) */
+    struct ldnq_arena *arena;              /* the layer's */
+    struct ldnq_arena *held_out_arena;     /* memory of the held-out part; NULL without one */
     size_t expected_calls;
     size_t call_count;      /* calls that were added */
     size_t first_positions; /* those of the first call */
@@ -37,9 +51,11 @@ struct ldnq_layer_moments {
 };
 
 struct ldnq_layer_moments_parts {
-    bool compensates; /* else there are only statistics */
-    bool holds_out;   /* else all positions are fitted */
-    size_t calls;     /* that will be added; 0: not known */
+    bool compensates;    /* else there are only statistics */
+    bool holds_out;      /* else all positions are fitted */
+    size_t calls;        /* that will be added; 0: not known */
+    bool takes_low_rank; /* whoever reads the moments can do without a Gram matrix */
+    bool has_bias;
     /* The leaves of the sums (sum_tree.h); 0: no leaves are ended. And those that have calls of
      * each part (leaves). */
     size_t leaves;
@@ -91,7 +107,8 @@ enum ldnq_status ldnq_layer_moments_finish_sums(struct ldnq_layer_moments *momen
                                                 struct ldnq_error *err);
 
 /* Finds the positions of both parts, when all calls were added, and again after a merge. */
-void ldnq_layer_moments_find_positions(struct ldnq_layer_moments *moments);
+enum ldnq_status ldnq_layer_moments_find_positions(struct ldnq_layer_moments *moments,
+                                                   struct ldnq_error *err);
 
 /* Adds the sums of the held-out part to those of the fitted part, and frees the former. */
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments);

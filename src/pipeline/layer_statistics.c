@@ -367,6 +367,8 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
         .compensates = compensates,
         .holds_out = compensates || chooses_fit(fitting),
         .calls = layer->body ? 0 : fitting->runner.batch_count,
+        .takes_low_rank = quantizer->options->solver->takes_low_rank && !layer->product,
+        .has_bias = layer->bias != NULL,
     };
     LDNQ_TRY(find_parts_of_leaves(&fitting->runner, &parts, arena, err));
     LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
@@ -376,7 +378,7 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
         layer->body ? add_batch_statistics_of_body : add_batch_statistics, fitting, err));
     LDNQ_TRY(ldnq_layer_moments_finish_sums(moments, err));
     if (!layer->product)
-        ldnq_layer_moments_find_positions(moments);
+        LDNQ_TRY(ldnq_layer_moments_find_positions(moments, err));
     if (parts.holds_out && moments->statistics.positions > 0)
         LDNQ_TRY(choose_by_held_out_part(fitting, diagnostics, weight, bias, err));
     if (compensates && diagnostics->lambda > 0)
@@ -385,7 +387,7 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
                                          layer->bias ? bias : NULL, err));
     ldnq_layer_moments_release(moments);
     if (!layer->product)
-        ldnq_layer_moments_find_positions(moments);
+        LDNQ_TRY(ldnq_layer_moments_find_positions(moments, err));
     ldnq_statistics_finish(&moments->statistics);
     if (layer->product)
         round_unmet_matrices(fitting);

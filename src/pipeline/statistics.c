@@ -7,26 +7,40 @@
 /* Positions per chunk of work when threads share a slab. */
 #define PART (LDNQ_GRAM_SLAB / 8)
 
-enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
-                                      const struct ldnq_layer_geometry *geometry,
-                                      struct ldnq_pool *pool, struct ldnq_arena *arena,
-                                      struct ldnq_error *err)
+enum ldnq_status ldnq_statistics_init_sums(struct ldnq_statistics *statistics,
+                                           const struct ldnq_layer_geometry *geometry,
+                                           struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                           struct ldnq_error *err)
 {
     const size_t groups = geometry->groups, cols = geometry->cols;
-    size_t squares, all, threads = ldnq_pool_threads(pool);
+    const size_t threads = ldnq_pool_threads(pool), slabs = groups > 1 ? threads : 1;
     *statistics = (struct ldnq_statistics){ .geometry = *geometry, .pool = pool };
-    if (!ldnq_size_mul(cols, cols, &squares) || !ldnq_size_mul(squares, groups, &all))
-        return ldnq_fail(err, LDNQ_NOMEM, "%zu inputs are too many to be solved for", cols);
-    size_t slabs = groups > 1 ? threads : 1;
-    statistics->gram = ldnq_arena_alloc(arena, all, sizeof *statistics->gram, err);
     statistics->mean = ldnq_arena_alloc(arena, groups * cols, sizeof *statistics->mean, err);
     statistics->columns =
         ldnq_arena_alloc(arena, slabs * cols, LDNQ_GRAM_SLAB * sizeof *statistics->columns, err);
     statistics->scratch = ldnq_arena_alloc(arena, ldnq_gram_scratch_floats(cols, threads),
                                            sizeof *statistics->scratch, err);
-    bool has_all =
-        statistics->gram && statistics->mean && statistics->columns && statistics->scratch;
-    return has_all ? LDNQ_OK : LDNQ_NOMEM;
+    return statistics->mean && statistics->columns && statistics->scratch ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+enum ldnq_status ldnq_statistics_allocate_gram(struct ldnq_statistics *statistics,
+                                               struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t groups = statistics->geometry.groups, cols = statistics->geometry.cols;
+    size_t squares, all;
+    if (!ldnq_size_mul(cols, cols, &squares) || !ldnq_size_mul(squares, groups, &all))
+        return ldnq_fail(err, LDNQ_NOMEM, "%zu inputs are too many to be solved for", cols);
+    statistics->gram = ldnq_arena_alloc(arena, all, sizeof *statistics->gram, err);
+    return statistics->gram ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
+                                      const struct ldnq_layer_geometry *geometry,
+                                      struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_statistics_init_sums(statistics, geometry, pool, arena, err));
+    return ldnq_statistics_allocate_gram(statistics, arena, err);
 }
 
 struct statistics_task {
@@ -75,6 +89,11 @@ void ldnq_statistics_add_slab(struct ldnq_statistics *s, size_t group, size_t co
 {
     const size_t k = s->geometry.cols;
     const bool is_shared = s->geometry.groups == 1;
+    if (!s->gram) {
+        ldnq_gram_add_sums(k, ldnq_statistics_slab(s, thread), LDNQ_GRAM_SLAB, count,
+                           s->mean + group * k, is_shared ? s->pool : NULL);
+        return;
+    }
     ldnq_gram_add(k, ldnq_statistics_slab(s, thread), LDNQ_GRAM_SLAB, count,
                   s->gram + group * k * k, s->mean + group * k,
                   s->scratch + (is_shared ? 0 : thread * ldnq_gram_scratch_floats(k, 1)),
@@ -99,16 +118,20 @@ void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_o
 
 void ldnq_statistics_merge(struct ldnq_statistics *s, const struct ldnq_statistics *other)
 {
-    for (size_t i = 0; i < s->geometry.groups * s->geometry.cols * s->geometry.cols; i++)
+    const size_t columns = s->geometry.groups * s->geometry.cols;
+    for (size_t i = 0; s->gram && i < columns * s->geometry.cols; i++)
         s->gram[i] += other->gram[i];
-    for (size_t i = 0; i < s->geometry.groups * s->geometry.cols; i++)
+    for (size_t i = 0; i < columns; i++)
         s->mean[i] += other->mean[i];
     s->positions += other->positions;
 }
 
 void ldnq_statistics_finish(struct ldnq_statistics *s)
 {
-    for (size_t g = 0; g < s->geometry.groups; g++)
+    const size_t columns = s->geometry.groups * s->geometry.cols;
+    for (size_t i = 0; !s->gram && s->positions > 0 && i < columns; i++)
+        s->mean[i] *= 1 / (double)s->positions;
+    for (size_t g = 0; s->gram && g < s->geometry.groups; g++)
         ldnq_gram_finish(s->geometry.cols, (double)s->positions,
                          s->gram + g * s->geometry.cols * s->geometry.cols,
                          s->mean + g * s->geometry.cols);
@@ -117,7 +140,7 @@ void ldnq_statistics_finish(struct ldnq_statistics *s)
 void ldnq_statistics_restore_sums(struct ldnq_statistics *s)
 {
     const size_t columns = s->geometry.groups * s->geometry.cols;
-    for (size_t i = 0; i < columns * s->geometry.cols; i++)
+    for (size_t i = 0; s->gram && i < columns * s->geometry.cols; i++)
         s->gram[i] *= (double)s->positions;
     for (size_t i = 0; i < columns; i++)
         s->mean[i] *= (double)s->positions;

@@ -14,7 +14,7 @@
 
 struct ldnq_statistics {
     struct ldnq_layer_geometry geometry;
-    double *gram, *mean;
+    double *gram, *mean; /* gram NULL: sums of y alone */
     size_t positions;
     struct ldnq_pool *pool;
     float *columns, *scratch; /* columns of one slab; one per thread with groups */
@@ -25,6 +25,15 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
                                       const struct ldnq_layer_geometry *geometry,
                                       struct ldnq_pool *pool, struct ldnq_arena *arena,
                                       struct ldnq_error *err);
+/* The same for the sums of y alone, and the Gram matrix for what is added from then on. Errors:
+ * NOMEM.
+ */
+enum ldnq_status ldnq_statistics_init_sums(struct ldnq_statistics *statistics,
+                                           const struct ldnq_layer_geometry *geometry,
+                                           struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                           struct ldnq_error *err);
+enum ldnq_status ldnq_statistics_allocate_gram(struct ldnq_statistics *statistics,
+                                               struct ldnq_arena *arena, struct ldnq_error *err);
 /* Adds the columns of one call (after infer) of a layer, at the positions of `sampling`. */
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call,
                          const struct ldnq_position_sampling *sampling);

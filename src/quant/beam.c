@@ -53,8 +53,8 @@ struct ldnq_beam_workspace {
      * outputs, and the rows' weights (rows, K) in the units of targets. */
     float *target, *next_target, *weight;
     float block_targets[CHUNK_BRANCHES][BLOCK];
-    float *scales, *inverses;    /* (rows, K) in units of the row's largest scale */
-    double unit[CHUNK_ROWS];     /* the row's largest scale times the factor */
+    float *scales, *inverses; /* (rows, K) in units of the row's largest scale */
+    double unit[CHUNK_ROWS];  /* the row's largest scale times the factor */
     float errors[CHUNK_BRANCHES][BLOCK];
     float costs[CHUNK_BRANCHES];
     int8_t *codes;    /* (blocks, B, BLOCK) */
@@ -236,8 +236,8 @@ static void load_weight_row(const struct beam_search *s, const struct beam_chunk
     const struct ldnq_layer_problem *problem = s->beam->problem;
     const struct ldnq_column *columns = s->beam->columns + chunk->group * s->k;
     const size_t row = chunk->row + r, scales = ldnq_scales_per_row(problem);
-    float *weight = s->positions ? workspace->weight + r * s->k
-                                 : workspace->target + r * s->width * s->k;
+    float *weight =
+        s->positions ? workspace->weight + r * s->k : workspace->target + r * s->width * s->k;
     double size = 0;
     for (size_t i = row * scales; i < (row + 1) * scales; i++)
         size = fmax(size, (double)s->scales[i]);

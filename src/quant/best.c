@@ -151,8 +151,8 @@ static enum ldnq_status allocate_search_arrays(struct search_state *best, struct
 {
     const size_t rows = best->problem->groups * best->problem->rows;
     best->trial_errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
-    best->target = ldnq_arena_alloc(
-        arena, best->problem->low_rank ? 0 : rows * best->problem->cols, sizeof(double), err);
+    best->target = ldnq_arena_alloc(arena, best->problem->low_rank ? 0 : rows * best->problem->cols,
+                                    sizeof(double), err);
     best->trial.codes = ldnq_arena_alloc(arena, rows * best->problem->cols, 1, err);
     best->trial.scales =
         ldnq_arena_alloc(arena, rows * ldnq_scales_per_row(best->problem), sizeof(float), err);

@@ -267,8 +267,8 @@ enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem, i
     };
     if (problem->zeros) /* the search knows no codes that are held */
         return LDNQ_OK;
-    if (problem->low_rank || problem->cols == 0 || problem->cols > LDNQ_EXACT_COLS || problem->rows == 0 ||
-        problem->block_index)
+    if (problem->low_rank || problem->cols == 0 || problem->cols > LDNQ_EXACT_COLS ||
+        problem->rows == 0 || problem->block_index)
         return LDNQ_OK;
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));

@@ -13,8 +13,8 @@
  *         Solving Subset Sum Problems", Math. Programming 66, 1994 (the enumeration). A
  *         search ends after LDNQ_EXACT_NODES nodes with the best found until then
  *
- * Problems with more than LDNQ_EXACT_COLS columns, with blocks or with a matrix of low rank are left unchanged, and so
- * are groups whose matrix is not positive definite.
+ * Problems with more than LDNQ_EXACT_COLS columns, with blocks or with a matrix of low rank are
+ * left unchanged, and so are groups whose matrix is not positive definite.
  */
 #ifndef LDNQ_QUANT_EXACT_H
 #define LDNQ_QUANT_EXACT_H

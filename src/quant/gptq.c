@@ -166,7 +166,8 @@ static bool allocate_gptq_arrays(struct gptq *gptq, struct ldnq_arena *arena,
     /* No product of sizes overflows: the caller holds arrays that large. */
 #define NEW(member, count)                                                                         \
     (gptq->member = ldnq_arena_alloc(arena, count, sizeof *gptq->member, err))
-    return NEW(work, gptq->problem->low_rank ? 0 : rows * k) && NEW(codes, rows * k) && NEW(before, rows) && NEW(after, rows);
+    return NEW(work, gptq->problem->low_rank ? 0 : rows * k) && NEW(codes, rows * k) &&
+           NEW(before, rows) && NEW(after, rows);
 #undef NEW
 }
 

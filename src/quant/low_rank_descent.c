@@ -66,9 +66,8 @@ static void load_columns(const struct low_rank_descent *d, const struct descent_
         const int8_t *codes = d->codes + row * d->k + first;
         for (size_t i = 0; i < count; i++) {
             const double scale = (double)d->scales[ldnq_scale_index(d->problem, row, first + i)];
-            to[r * TILE + i] = what == LOAD_WEIGHT
-                                   ? weight[i]
-                                   : (float)(scale * codes[i] - (double)weight[i]);
+            to[r * TILE + i] =
+                what == LOAD_WEIGHT ? weight[i] : (float)(scale * codes[i] - (double)weight[i]);
         }
     }
 }
@@ -214,8 +213,7 @@ static void change_row_scales(const struct low_rank_descent *d, const struct des
     for (size_t r = 0; r < chunk->active; r++) {
         const size_t row = chunk->rows[r], at = (chunk->first + r) * d->positions;
         compute_quadratic_terms(d, row, d->errors + at, d->outputs + at);
-        change_row_scale(d, row,
-                         ldnq_compute_best_scale(d->qw[row], d->qq[row], d->scales[row]),
+        change_row_scale(d, row, ldnq_compute_best_scale(d->qw[row], d->qq[row], d->scales[row]),
                          d->errors + at, d->outputs + at);
     }
 }
@@ -286,11 +284,10 @@ static double find_step_length(const struct low_rank_descent *d, size_t row, siz
                                const struct descent_workspace *workspace)
 {
     const float *step = workspace->step + r * d->positions;
-    const double curvature = workspace->curvature[r] + dot_product(d->positions, step, step) /
-                                                           (double)d->positions;
+    const double curvature =
+        workspace->curvature[r] + dot_product(d->positions, step, step) / (double)d->positions;
     const double *changes = workspace->changes + r * d->block_count;
-    double length =
-        curvature > 0 && workspace->slope[r] < 0 ? -workspace->slope[r] / curvature : 0;
+    double length = curvature > 0 && workspace->slope[r] < 0 ? -workspace->slope[r] / curvature : 0;
     for (size_t s = 0; s < d->block_count; s++) {
         const double most =
             (changes[s] < 0 ? 0.9 : 9) * (double)d->scales[row * d->block_count + s];
@@ -328,7 +325,8 @@ static void step_block_scales(const struct low_rank_descent *d, const struct des
     }
 }
 
-/* ---- sweeps and scales alternately ------------------------------------------------------------ */
+/* ---- sweeps and scales alternately ------------------------------------------------------------
+ */
 
 static struct descent_chunk make_descent_chunk(const struct low_rank_descent *d, size_t index)
 {
@@ -387,7 +385,8 @@ static void descend_chunk(void *ctx, size_t index, size_t thread)
     }
 }
 
-/* ---- one scale for all rows ------------------------------------------------------------------- */
+/* ---- one scale for all rows -------------------------------------------------------------------
+ */
 
 static void load_tensor_chunk(void *ctx, size_t index, size_t thread)
 {
@@ -411,8 +410,8 @@ static void sweep_tensor_chunk(void *ctx, size_t index, size_t thread)
 {
     const struct low_rank_descent *d = ctx;
     const struct descent_chunk chunk = make_descent_chunk(d, index);
-    for (size_t row = chunk.first;
-         !d->problem->scale_format && row < chunk.first + chunk.count; row++)
+    for (size_t row = chunk.first; !d->problem->scale_format && row < chunk.first + chunk.count;
+         row++)
         change_row_scale(d, row, ldnq_compute_best_scale(d->qw[0], d->qq[0], d->scales[row]),
                          d->errors + row * d->positions, d->outputs + row * d->positions);
     sweep_chunk(d, &chunk, &d->workspaces[thread]);
@@ -435,7 +434,8 @@ static void descend_tensor(struct low_rank_descent *d, size_t chunks)
     }
 }
 
-/* ---- setup ------------------------------------------------------------------------------------ */
+/* ---- setup ------------------------------------------------------------------------------------
+ */
 
 static void compute_corner(void *ctx, size_t tile, size_t thread)
 {
@@ -471,9 +471,9 @@ static bool allocate_descent_arrays(struct low_rank_descent *d, struct ldnq_aren
                                     struct ldnq_error *err)
 {
     const size_t values = d->row_count * d->positions;
-    if (!NEW(d, curvature, d->k) || !NEW(d, corners, ldnq_size_ceil_div(d->k, TILE) * TILE * TILE) ||
-        !NEW(d, errors, values) || !NEW(d, qw, d->row_count) || !NEW(d, qq, d->row_count) ||
-        !NEW(d, changed, d->row_count))
+    if (!NEW(d, curvature, d->k) ||
+        !NEW(d, corners, ldnq_size_ceil_div(d->k, TILE) * TILE * TILE) || !NEW(d, errors, values) ||
+        !NEW(d, qw, d->row_count) || !NEW(d, qq, d->row_count) || !NEW(d, changed, d->row_count))
         return false;
     if (!d->problem->block_index && !NEW(d, outputs, values))
         return false;
@@ -490,8 +490,7 @@ static enum ldnq_status allocate_and_descend(struct low_rank_descent *d, struct 
     if (!allocate_descent_arrays(d, arena, err))
         return LDNQ_NOMEM;
     for (size_t i = 0; i < d->k; i++)
-        d->curvature[i] =
-            d->problem->diagonal[i] > 0 ? (float)d->problem->diagonal[i] : INFINITY;
+        d->curvature[i] = d->problem->diagonal[i] > 0 ? (float)d->problem->diagonal[i] : INFINITY;
     ldnq_pool_run(d->pool, ldnq_size_ceil_div(d->k, TILE), compute_corner, d);
     if (d->problem->granularity == LDNQ_PER_TENSOR)
         descend_tensor(d, chunks);

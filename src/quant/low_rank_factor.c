@@ -47,8 +47,7 @@ static enum ldnq_status factor_block(const struct factor_workspace *f, size_t fi
     for (size_t i = 0; i < count; i++) {
         const struct ldnq_column *column = &f->factor->columns[first + i];
         const bool varies = column->variance > 0;
-        corner[i * count + i] +=
-            f->damping + (added && varies ? added[column->col] / f->unit : 0);
+        corner[i * count + i] += f->damping + (added && varies ? added[column->col] / f->unit : 0);
     }
     LDNQ_TRY(ldnq_cholesky_factor(count, corner, err));
     ldnq_cholesky_invert(count, corner);

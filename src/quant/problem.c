@@ -143,9 +143,9 @@ static size_t write_correlation_matrix(const double *gram, size_t k, double *out
     return n;
 }
 
-/* The same for a matrix of low rank: C = Z'Z / P with Z (P, n) the columns that vary, divided by their
- * deviations. What is written is Z Z' / n (P, P), which has the same rank, and pivots of the same
- * size. */
+/* The same for a matrix of low rank: C = Z'Z / P with Z (P, n) the columns that vary, divided by
+ * their deviations. What is written is Z Z' / n (P, P), which has the same rank, and pivots of the
+ * same size. */
 static size_t write_position_products(const struct ldnq_layer_problem *problem, float *scaled,
                                       double *out)
 {

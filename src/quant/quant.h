@@ -171,8 +171,8 @@ struct ldnq_solver {
     const char *summary; /* one line for --help */
     bool fits_bias;      /* computes the best bias; else the bias stays the problem's */
     bool needs_gram; /* false: the solver also takes a problem with `diagonal` in place of `gram` */
-    bool is_published; /* the method of a paper, which is to be compared with */
-    bool blocks;       /* supports LDNQ_PER_BLOCK */
+    bool is_published;   /* the method of a paper, which is to be compared with */
+    bool blocks;         /* supports LDNQ_PER_BLOCK */
     bool takes_low_rank; /* also takes a problem with `low_rank` in place of `gram` */
     /* What it allocates, beside the problem and the solution: matrices like the Gram matrix, and
      * bytes per weight. */

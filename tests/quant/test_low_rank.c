@@ -116,8 +116,7 @@ static void solvers_should_find_as_good_codes(void **state)
         { "beam", "int4", LDNQ_PER_BLOCK, true },    { "beam", "ternary", LDNQ_PER_CHANNEL, false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct twin twin =
-            make_twin(70, 150, 37, cases[i].codebook, cases[i].granularity, i % 2);
+        struct twin twin = make_twin(70, 150, 37, cases[i].codebook, cases[i].granularity, i % 2);
         uint8_t *zeros = layer_alloc(70 * 150, 1);
         for (size_t e = 0; e < 70 * 150; e += 3)
             zeros[e] = 1;
