@@ -183,6 +183,19 @@ static enum ldnq_status write_model(struct quantize_job *quantize, struct ldnq_r
     return LDNQ_OK;
 }
 
+/* Small networks: what is added takes more than narrower weights save. */
+static void warn_of_larger_file(const struct quantize_job *quantize)
+{
+    const struct ldnq_quantize_summary *summary = &quantize->summary;
+    if (summary->bytes_after > summary->bytes_before)
+        ldnq_sink_warn(
+            &quantize->job.sink,
+            "the quantized model has %zu bytes and is larger than the float model, which "
+            "has %zu: scales, metadata and the nodes that quantize and dequantize take "
+            "more than its weights save",
+            summary->bytes_after, summary->bytes_before);
+}
+
 static enum ldnq_status make_json_result(struct quantize_job *quantize, struct ldnq_result *result,
                                          struct ldnq_error *err)
 {
@@ -440,6 +453,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
 
     /* ---- all files, at the end: the model is seen only after a job that succeeded ---- */
     LDNQ_TRY(write_model(quantize, result, err));
+    warn_of_larger_file(quantize);
     if (ldnq_page_is_wanted(job->options, report))
         LDNQ_TRY(render_page(quantize, result, err));
     LDNQ_TRY(ldnq_job_plan_write(&quantize->plan, job, err));

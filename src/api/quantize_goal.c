@@ -2,6 +2,7 @@
 #include "api/quantize_goal.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "api/json_graph.h"
 #include "api/layer_rules.h"
@@ -207,6 +208,21 @@ static bool add_plan_layer(cJSON *list, const struct ldnq_job_goal *goal,
            (!wide || ldnq_json_add_text(item, "activations", wide));
 }
 
+static bool is_quantized(const struct ldnq_quantized_network *network, const char *label)
+{
+    for (size_t i = 0; i < network->count; i++)
+        if (strcmp(network->layers[i].layer.label, label) == 0)
+            return true;
+    return false;
+}
+
+/* What the search left float is named, and what the target computes faster in float. */
+static bool is_plan_float(const struct ldnq_plan_entry *entry,
+                          const struct ldnq_quantized_network *network)
+{
+    return !entry->codebook || (entry->yields_to_speed && !is_quantized(network, entry->node));
+}
+
 /* "weights" lists the codebooks to choose from, and "held_out" says that a part of the samples was
  * not fitted: both decide what a run with this plan writes. */
 static bool fill_plan_json(cJSON *root, const struct ldnq_job_goal *goal,
@@ -225,7 +241,7 @@ static bool fill_plan_json(cJSON *root, const struct ldnq_job_goal *goal,
         if (!add_plan_layer(list, goal, &result->network, i))
             return false;
     for (size_t i = 0; list && i < goal->reached->entry_count; i++)
-        if (!goal->reached->entries[i].codebook) {
+        if (is_plan_float(&goal->reached->entries[i], &result->network)) {
             cJSON *entry = ldnq_json_append_object(list);
             if (!entry || !ldnq_json_add_text(entry, "node", goal->reached->entries[i].node) ||
                 !ldnq_json_add_text(entry, "weights", LDNQ_FLOAT_LAYER))

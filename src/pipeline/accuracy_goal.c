@@ -28,7 +28,8 @@ struct goal_search {
     struct ldnq_bit_allocation *ladders; /* errors and costs of the codebooks */
     struct ldnq_goal_costs costs;
     struct ldnq_goal_path path;
-    size_t *rungs; /* by entry: its rung in the state that is measured */
+    size_t *rungs;      /* by entry: its rung in the state that is measured */
+    size_t *real_rungs; /* the same, of float where the target leaves it float */
     size_t *chosen_rungs;
     struct ldnq_sink sink; /* receives the events of the quantizations */
     size_t expected;       /* steps, for the progress */
@@ -113,9 +114,22 @@ static enum ldnq_status list_plan_entries(const struct goal_search *search, cons
             .codebook =
                 is_float(search, rung) ? NULL : search->goal->codebooks[rung < last ? rung : last],
             .wide_input = is_wide(search, rung),
+            .yields_to_speed = true,
         };
     }
     return LDNQ_OK;
+}
+
+/* Layers that the target computes faster in float are so whatever codes their rung has. */
+static void find_real_rungs(struct goal_search *search, const struct ldnq_quantization *result)
+{
+    const struct ldnq_bit_allocation *ladders = search->ladders;
+    const size_t float_rung = search->goal->codebook_count + search->costs.has_wide;
+    memcpy(search->real_rungs, search->rungs, ladders->count * sizeof *search->rungs);
+    for (size_t k = 0; search->costs.has_float && k < result->kept_count; k++)
+        for (size_t i = 0; i < ladders->layer_count; i++)
+            if (strcmp(ladders->layer_labels[i], result->kept[k].label) == 0)
+                search->real_rungs[ladders->layer_entries[i]] = float_rung;
 }
 
 static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq_graph *clone,
@@ -136,6 +150,7 @@ static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq
     options.skips_output_error = !layers || !options.activations.target;
     options.estimate_draws = LDNQ_ESTIMATE_DRAWS;
     LDNQ_TRY(ldnq_quantize_graph(clone, search->samples, &options, arena, &result, err));
+    find_real_rungs(search, result);
     if (layers)
         LDNQ_TRY(ldnq_goal_layers_read(layers, search->ladders, result, search->arena, err));
     const struct ldnq_accuracy_options measuring = {
@@ -170,8 +185,8 @@ static enum ldnq_status measure_state(struct goal_search *search, size_t moves, 
     LDNQ_TRY(status);
     step->meets = *meets = ldnq_accuracy_meets(&step->accuracy, &search->goal->goal);
     for (size_t i = 0; i < search->ladders->count; i++) {
-        step->wide_layers += is_wide(search, search->rungs[i]);
-        step->float_layers += is_float(search, search->rungs[i]);
+        step->wide_layers += is_wide(search, search->real_rungs[i]);
+        step->float_layers += is_float(search, search->real_rungs[i]);
     }
     search->result->step_count++;
     return report_progress(search, NULL, 0, err);
@@ -181,8 +196,8 @@ static enum ldnq_status measure_state(struct goal_search *search, size_t moves, 
 static void describe_last_step(struct goal_search *search)
 {
     struct ldnq_goal_step *step = &search->result->steps[search->result->step_count - 1];
-    step->bytes = ldnq_goal_path_bytes(&search->path, search->rungs);
-    step->estimate = ldnq_goal_path_error(&search->path, search->rungs);
+    step->bytes = ldnq_goal_path_bytes(&search->path, search->real_rungs);
+    step->estimate = ldnq_goal_path_error(&search->path, search->real_rungs);
 }
 
 static void set_moves(struct goal_search *search, size_t moves)
@@ -331,11 +346,12 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
     LDNQ_TRY(find_ladders(search, err));
     const size_t entries = search->ladders->count;
     search->rungs = ldnq_arena_alloc(search->arena, entries, sizeof *search->rungs, err);
+    search->real_rungs = ldnq_arena_alloc(search->arena, entries, sizeof *search->rungs, err);
     search->chosen_rungs =
         ldnq_arena_alloc(search->arena, entries, sizeof *search->chosen_rungs, err);
     search->result->steps =
         ldnq_arena_alloc(search->arena, MOST_STEPS, sizeof *search->result->steps, err);
-    if (!search->rungs || !search->chosen_rungs || !search->result->steps)
+    if (!search->rungs || !search->real_rungs || !search->chosen_rungs || !search->result->steps)
         return LDNQ_NOMEM;
     search->result->layer_count = search->ladders->layer_count;
     layers.pinned = ldnq_arena_alloc(search->arena, entries, sizeof *layers.pinned, err);

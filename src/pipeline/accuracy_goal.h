@@ -63,7 +63,9 @@ struct ldnq_goal_result {
     size_t layer_count;
 };
 
-/* Layers that the options' plan matches stay as it says. The graph stays as it is.
+/* Layers that the options' plan matches stay as it says. A layer on a rung of codes that the target
+ * computes faster in float is float; codes that it has no integer kernel for make it smaller, and
+ * stay. The graph stays as it is.
  * Errors: GATE (no state meets the goal: what was reached, and what to do), UNSUPPORTED (outputs
  * that can't be compared), CANCELED, and those of ldnq_quantize_graph. */
 enum ldnq_status ldnq_reach_goal(const struct ldnq_graph *graph, struct ldnq_samples *samples,

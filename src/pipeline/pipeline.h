@@ -47,6 +47,8 @@ struct ldnq_plan_entry {
     const struct ldnq_codebook *codebook; /* NULL: the layer stays float */
     /* What the layer reads has the target's type of 16 bits, where the others have 8. */
     bool wide_input;
+    /* A search named it: where the target computes it faster in float, it stays float. */
+    bool yields_to_speed;
 };
 
 struct ldnq_checkpoint;

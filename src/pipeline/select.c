@@ -89,7 +89,8 @@ static const struct ldnq_plan_entry *find_plan_entry(const struct ldnq_layer *la
 bool ldnq_select_is_planned(const struct ldnq_layer *layer,
                             const struct ldnq_quantize_options *options)
 {
-    return find_plan_entry(layer, options) != NULL;
+    const struct ldnq_plan_entry *entry = find_plan_entry(layer, options);
+    return entry && !entry->yields_to_speed;
 }
 
 bool ldnq_select_has_wide_input(const struct ldnq_layer *layer,

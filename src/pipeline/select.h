@@ -27,7 +27,7 @@ bool ldnq_select_matches(const struct ldnq_layer *layer, const char *pattern);
 const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_layer *layer,
                                                  const struct ldnq_quantize_options *options);
 
-/* Whether an entry of the plan matches the layer. */
+/* Whether the plan names the layer, and did not find it by a search. */
 bool ldnq_select_is_planned(const struct ldnq_layer *layer,
                             const struct ldnq_quantize_options *options);
 

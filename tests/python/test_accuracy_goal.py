@@ -99,6 +99,19 @@ def test_layers_should_go_up_to_float_where_no_codebook_is_enough(tmp_path):
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "q.onnx").read_bytes()
 
 
+def test_layers_faster_in_float_should_be_float_in_the_plan(tmp_path):
+    """The first convolution of digits, of one channel, is not for a goal to quantize."""
+    ort = [*FAST, "--target", "ort", "--max-samples", 20, "--plan", tmp_path / "p.json"]
+    said = quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, *ort, "--weights", "int8",
+                              "--min-sqnr", 20)
+    (stem,) = said["not_quantized"]
+    assert "faster in float" in stem["reason"] and chosen(said)["float_layers"] == 1
+    plan = json.loads((tmp_path / "p.json").read_text())
+    assert [e["node"] for e in plan["layers"] if e["weights"] == "float"] == [stem["node"]]
+    quantized.quantize(MODEL, tmp_path / "again.onnx", CALIB, *ort)
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "q.onnx").read_bytes()
+
+
 def test_layer_that_is_named_should_stay_as_it_is(reached, tmp_path):
     node = reached[0]["layers"][1]["node"]
     said = quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, *WEIGHTS, "--min-sqnr", 6,

@@ -131,7 +131,7 @@ def test_products_should_run_in_one_kernel_where_it_is_right(form, granularity, 
         # Its packing of 2-bit codes is wrong for other M.
         is_right = storage != "int2" or rows % 4 == 0
         assert operators["MatMulNBits"] == is_right, (rows, operators)
-        assert bool(said["warnings"]) != is_right
+        assert bool(support.warnings(said)) != is_right
         # At the default level activations are rounded to 8 bits.
         rounded, _ = ort(out, feeds, tmp_path)
         support.assert_close(rounded, support.run(out, feeds, tmp_path / "run"), 0.02)
@@ -282,7 +282,7 @@ def test_all_other_weights_should_have_a_scale_per_channel(options, tmp_path):
 def test_codes_in_whole_bytes_should_run_on_integers(options, tmp_path):
     said, out, feeds = quantize_network(tmp_path, "--target", "ort", "--weights", "int4", *options)
     assert said["storage"] == "int8" and said["opset"] < 21 and said["activations"]["pairs"]
-    assert not said["warnings"]
+    assert not support.warnings(said)
     _, operators = ort(out, feeds, tmp_path)
     assert operators["QLinearConv"] == 1 and operators["MatMulNBits"] == 0
     assert not {"Conv", "MatMul", "FusedMatMul"} & set(operators)
@@ -367,7 +367,7 @@ def test_a_model_that_can_not_be_raised_should_keep_its_opset_with_a_warning(tmp
     out = tmp_path / "q.onnx"
     said = quantize(source, calib, out, "--target", "weights", "--weights", "ternary")
     assert (said["storage"], said["opset"]) == ("int8", 13)
-    (warning,) = said["warnings"]
+    (warning,) = support.warnings(said)
     assert "wider types, at opset 13" in warning and "ReduceMean" in warning
     assert_same(out, {"x": np.load(calib)[:4]}, tmp_path)
     done = support.ldnq("quantize", source, "-o", out, "--calib", calib, "--target", "weights",
@@ -380,7 +380,7 @@ def test_a_model_that_can_not_be_raised_should_keep_its_opset_with_a_warning(tmp
 
 def test_convolutions_below_8_bits_should_be_warned_of_before_the_work(tmp_path):
     said, out, feeds = quantize_network(tmp_path, "--target", "ort", "--weights", "int4")
-    (warning,) = said["warnings"]
+    (warning,) = support.warnings(said)
     for words in ("1 layer will run slower than in the float model", "Conv 'conv'", "int4",
                   "storage int8 has a kernel", "session.disable_quant_qdq = 1"):
         assert words in warning
@@ -401,7 +401,7 @@ def test_convolutions_below_8_bits_should_be_warned_of_before_the_work(tmp_path)
                                      ["--target", "openvino", "--weights", "int4"]])
 def test_layers_with_a_kernel_should_not_be_warned_of(options, tmp_path):
     said, _, _ = quantize_network(tmp_path, *options)
-    assert said["warnings"] == []
+    assert support.warnings(said) == []
 
 
 @pytest.mark.parametrize("options, words", [

@@ -227,3 +227,24 @@ def test_an_input_that_becomes_codes_should_be_named(tmp_path):
     assert "x" in left and "w" not in left
     for name in ("w", "b"):
         assert (f"'{name}' is no longer an input" in done.stderr) == (name not in left)
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize("width, is_larger", [(4, True), (64, False)])
+def test_a_file_that_became_larger_should_be_told(width, is_larger, tmp_path):
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", width])
+    source = save(tmp_path, nodes, [x], {"w": weights(width, width)})
+    np.save(tmp_path / "x.npy", weights(8, width))
+    line = ["quantize", source, "-o", tmp_path / "q.onnx", "--calib", tmp_path / "x.npy", "--target",
+            "ort", "--weights", "int8", "--solver", "rtn"]
+    said = support.answer(*line)
+    (size, before) = (path.stat().st_size for path in (tmp_path / "q.onnx", source))
+    assert (size > before) == is_larger
+    told = [text for text in said["warnings"] if "larger than the float model" in text]
+    assert len(told) == is_larger
+    if is_larger:
+        assert f"has {size} bytes" in told[0] and f"has {before}:" in told[0]
+        assert f"ldnq: warning: {told[0]}" in support.succeed(*line, "--quiet").stderr
