@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "base/alloc.h"
 #include "base/file.h"
 
 /* ---- tests ------------------------------------------------------------------------------ */
@@ -340,55 +339,6 @@ static void progress_should_grow_to_the_work_that_was_planned(void **state)
     }
 }
 
-/* ---- memory ---- */
-
-/* Each allocation of a whole run fails once; the samples are open already. */
-static void assert_survives_failed_allocations(const struct ldnq_quantize_options *options)
-{
-    enum ldnq_status status = LDNQ_NOMEM;
-    long allowed = 0;
-    for (; status == LDNQ_NOMEM && allowed < 100000; allowed++) {
-        struct ldnq_graph *graph = build_prepared();
-        struct ldnq_samples *samples = open_samples(graph);
-        struct ldnq_quantization *result;
-        ldnq_alloc_fail_after(allowed);
-        status = ldnq_quantize_graph(graph, samples, options, graph->arena, &result, &err);
-        ldnq_alloc_fail_after(-1);
-        ldnq_samples_destroy(samples);
-        build_free(graph);
-    }
-    assert_int_equal(status, LDNQ_OK);
-    assert_true(allowed > 100);
-}
-
-static void quantize_should_come_back_from_any_failed_allocation(void **state)
-{
-    (void)state;
-    struct ldnq_quantize_options options = options_of("int4", "gptq");
-    options.granularity = LDNQ_PER_BLOCK;
-    options.block = 2;
-    options.lambda = LDNQ_LAMBDA_AUTO;
-    assert_survives_failed_allocations(&options);
-}
-
-static void means_and_pairs_should_come_back_from_any_failed_allocation(void **state)
-{
-    (void)state;
-    struct ldnq_quantize_options options = options_of("int8", "nearest");
-    options.activations =
-        (struct ldnq_activation_options){ .target = &ldnq_target_ort, .dtype = LDNQ_UINT8 };
-    assert_survives_failed_allocations(&options);
-}
-
-static void fine_tuning_should_come_back_from_any_failed_allocation(void **state)
-{
-    (void)state;
-    struct ldnq_quantize_options options = options_of("ternary", "rtn");
-    options.fine_tune = (struct ldnq_fine_tune_options){ .steps = 1, .update_codes = true };
-    options.cascade = 1;
-    assert_survives_failed_allocations(&options);
-}
-
 /* ---- layers ------------------------------------------------------------------------------ */
 
 static void nan_in_a_weight_should_be_named(void **state)
@@ -466,9 +416,6 @@ int main(void)
         cmocka_unit_test(the_samples_themselves_should_not_be_stored),
         cmocka_unit_test(a_full_disk_should_be_reported_with_its_folder),
         cmocka_unit_test(progress_should_grow_to_the_work_that_was_planned),
-        cmocka_unit_test(quantize_should_come_back_from_any_failed_allocation),
-        cmocka_unit_test(means_and_pairs_should_come_back_from_any_failed_allocation),
-        cmocka_unit_test(fine_tuning_should_come_back_from_any_failed_allocation),
         cmocka_unit_test(nan_in_a_weight_should_be_named),
         cmocka_unit_test(layers_should_say_why_they_can_not_be_quantized),
         cmocka_unit_test(a_weight_from_many_folded_nodes_should_be_listed_at_once),
