@@ -29,14 +29,14 @@ struct store_extent {
     size_t count; /* the others store `count` floats */
 };
 
-/* Not inlined: it runs rarely, and would be repeated in every unrolled case. */
+/* Stores the rows that do not store the whole vector. Not inlined: it runs rarely, and would be
+ * repeated in every unrolled case. */
 static __attribute__((noinline)) void write_parts(const float *values, size_t lanes, float *y,
                                                   size_t out_row, size_t rows,
                                                   const struct store_extent *extent)
 {
-    for (size_t i = 0; i < rows; i++)
-        memcpy(y + i * out_row, values + i * lanes,
-               (i < extent->whole ? lanes : extent->count) * sizeof *values);
+    for (size_t i = extent->whole; i < rows; i++)
+        memcpy(y + i * out_row, values + i * lanes, extent->count * sizeof *values);
 }
 
 /* ---- instruction sets ------------------------------------------------------------------ */

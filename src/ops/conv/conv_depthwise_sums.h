@@ -19,11 +19,11 @@ SUMS(write_rows)(const struct depthwise_plane *d, SUMS(lanes) * sum, float *y, s
     if (d->is_clamped)
         for (size_t i = 0; i < rows; i++)
             SUMS_CLAMP(&sum[i], d->low, d->high);
-    if (extent->whole == rows) {
-        for (size_t i = 0; i < rows; i++)
+    for (size_t i = 0; i < rows; i++)
+        if (i < extent->whole)
             *(SUMS(lanes) *)(y + i * d->out_row) = sum[i];
+    if (extent->whole == rows)
         return;
-    }
     for (size_t i = 0; i < rows; i++)
         *(SUMS(lanes) *)(values + i * SUMS_LANES) = sum[i];
     write_parts(values, SUMS_LANES, y, d->out_row, rows, extent);
