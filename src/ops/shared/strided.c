@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/simd.h"
 #include "base/size.h"
 
 /* Rows and columns of a tile of a transposition, which fits the L1 cache. */
@@ -90,8 +91,22 @@ static void transpose_tile(const struct strided_matrix *m, size_t row, size_t co
     }
 }
 
+/* A row of every second element. */
+LDNQ_MULTIVERSION
+static void copy_every_second(const uint32_t *restrict src, uint32_t *restrict dst, size_t count)
+{
+    for (size_t j = 0; j < count; j++)
+        dst[j] = src[2 * j];
+}
+
 static void transpose_32_bit_elements(const struct strided_matrix *m, const void *src, void *dst)
 {
+    if (m->from_column == 2) {
+        for (size_t i = 0; i < m->rows; i++)
+            copy_every_second((const uint32_t *)src + i, (uint32_t *)dst + (ptrdiff_t)i * m->to_row,
+                              m->columns);
+        return;
+    }
     for (size_t row = 0; row < m->rows; row += TILE)
         for (size_t column = 0; column < m->columns; column += TILE)
             transpose_tile(m, row, column, src, dst);
@@ -168,6 +183,22 @@ static void pair_contiguous_axes(struct ldnq_strided *region)
     }
 }
 
+/* Makes the last axis the one that is contiguous in the target, where the two last ones are the
+ * other way round: SpaceToDepth's last axis has a block's columns, which are two or three. */
+static void put_contiguous_target_last(struct ldnq_strided *region)
+{
+    const int last = region->rank - 1, other = last - 1;
+    if (region->from[last] != 1 || region->to[last] == 1 || region->to[other] != 1)
+        return;
+    const struct ldnq_strided old = *region;
+    region->extent[last] = old.extent[other];
+    region->from[last] = old.from[other];
+    region->to[last] = 1;
+    region->extent[other] = old.extent[last];
+    region->from[other] = 1;
+    region->to[other] = old.to[last];
+}
+
 /* ---- the whole region --------------------------------------------------------------- */
 
 /* Rows first .. last-1, where a row is one index of all axes but the last. */
@@ -224,6 +255,7 @@ void ldnq_strided_copy(const struct ldnq_op_call *call, const struct ldnq_stride
     for (int i = 0; i < job.region.rank; i++)
         if (job.region.extent[i] == 0)
             return;
+    put_contiguous_target_last(&job.region);
     pair_contiguous_axes(&job.region);
     for (int i = 0; i < job.region.rank - 1; i++)
         rows *= job.region.extent[i];

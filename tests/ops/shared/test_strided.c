@@ -25,7 +25,8 @@ static void plain_copy(const struct ldnq_strided *region, int axis, size_t size,
                    dst + (ptrdiff_t)i * region->to[axis] * (ptrdiff_t)size);
 }
 
-/* A random transposition, with some axes broadcast and some read backwards. */
+/* A random transposition, with some axes broadcast and some read backwards. The last axis need not
+ * be contiguous in the target. */
 static void draw(struct ldnq_rng *rng, struct ldnq_strided *region, ptrdiff_t *start)
 {
     int rank = (int)ldnq_rng_below(rng, 5), order[4] = { 0, 1, 2, 3 };
@@ -52,8 +53,11 @@ static void draw(struct ldnq_rng *rng, struct ldnq_strided *region, ptrdiff_t *s
         to[i] = (ptrdiff_t)stride;
         stride *= extent[i];
     }
-    for (int i = 0; i < rank; i++)
-        ldnq_strided_add_axis(region, extent[i], from[i], to[i]);
+    const int first = rank > 0 ? (int)ldnq_rng_below(rng, (size_t)rank) : 0;
+    for (int i = 0; i < rank; i++) {
+        const int axis = (first + i) % rank;
+        ldnq_strided_add_axis(region, extent[axis], from[axis], to[axis]);
+    }
 }
 
 static void strided_copy_should_do_what_plain_loops_do(void **state)
@@ -97,6 +101,26 @@ static void a_large_transposition_should_be_right_in_every_piece(void **state)
     ldnq_pool_destroy(pool);
 }
 
+/* SpaceToDepth: rows of every second or third element. */
+static void blocks_of_space_should_be_right_in_every_piece(void **state)
+{
+    (void)state;
+    enum { ROWS = 40, COLUMNS = 77, MOST_BLOCK = 3 };
+    static uint32_t src[ROWS * COLUMNS * MOST_BLOCK], dst[ROWS * COLUMNS * MOST_BLOCK];
+    const struct ldnq_op_call call = { 0 };
+    for (uint32_t i = 0; i < ROWS * COLUMNS * MOST_BLOCK; i++)
+        src[i] = i;
+    for (uint32_t block = 2; block <= MOST_BLOCK; block++) {
+        struct ldnq_strided region = { 0 };
+        ldnq_strided_add_axis(&region, ROWS, COLUMNS * block, COLUMNS);
+        ldnq_strided_add_axis(&region, COLUMNS, block, 1);
+        ldnq_strided_add_axis(&region, block, 1, ROWS * COLUMNS);
+        ldnq_strided_copy(&call, &region, sizeof *src, src, dst);
+        for (uint32_t i = 0; i < ROWS * COLUMNS * block; i++)
+            assert_int_equal(dst[i], i % (ROWS * COLUMNS) * block + i / (ROWS * COLUMNS));
+    }
+}
+
 static void every_half_should_survive_the_way_to_double_and_back(void **state)
 {
     (void)state;
@@ -128,6 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strided_copy_should_do_what_plain_loops_do),
         cmocka_unit_test(a_large_transposition_should_be_right_in_every_piece),
+        cmocka_unit_test(blocks_of_space_should_be_right_in_every_piece),
         cmocka_unit_test(every_half_should_survive_the_way_to_double_and_back),
         cmocka_unit_test(halves_should_round_to_even_once),
     };
