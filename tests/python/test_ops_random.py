@@ -325,6 +325,10 @@ def pooling(rng):
         if attributes["auto_pad"] in ("NOTSET", "VALID"):
             attributes["dilations"] = list_of(rng, axes, 1, 3)
         return Case("MaxPool", [x], **attributes)
+    if rng.random() < 0.3:
+        # One window covers a whole plane, of more planes than are summed side by side.
+        x = floats(rng, [2, 9, *list_of(rng, axes, 1, 8)])
+        return Case("AveragePool", [x], kernel_shape=x.shape[2:])
     return Case("AveragePool", [x], count_include_pad=int(rng.integers(0, 2)), **attributes)
 
 

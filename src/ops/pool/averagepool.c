@@ -77,6 +77,43 @@ static void average_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
+/* Planes whose sums are computed side by side: each is one chain of additions. */
+#define PLANES ((size_t)8)
+
+static bool covers_plane(const struct ldnq_pooling *p)
+{
+    for (size_t i = 0; i < LDNQ_WINDOW_AXES; i++) {
+        const struct ldnq_pooling_axis *axis = &p->axis[i];
+        if (axis->out != 1 || axis->kernel != axis->in || axis->dilation != 1 || axis->begin != 0)
+            return false;
+    }
+    return true;
+}
+
+static void sum_planes(const float *x, size_t size, size_t planes, float *y)
+{
+    float sum[PLANES] = { 0 };
+    for (size_t i = 0; i < size; i++)
+        for (size_t k = 0; k < planes; k++)
+            sum[k] += x[k * size + i];
+    for (size_t k = 0; k < planes; k++)
+        y[k] = sum[k];
+}
+
+static void average_whole_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct ldnq_pooling *p = ctx;
+    const size_t size = ldnq_pooling_plane(p);
+    const float *x = p->x;
+    float *y = p->y;
+    size_t plane = first;
+    for (; plane + PLANES <= last; plane += PLANES)
+        sum_planes(x + plane * size, size, PLANES, y + plane);
+    for (; plane < last; plane++)
+        sum_planes(x + plane * size, size, 1, y + plane);
+    divide_row_by(y + first, last - first, (float)size);
+}
+
 /* y (OH, OW) of sums becomes averages; rows (OH) and columns (OW) have the numbers of counted
  * taps along each axis. */
 LDNQ_MULTIVERSION
@@ -114,7 +151,9 @@ static enum ldnq_status averagepool_forward(const struct ldnq_op_call *call, str
 {
     struct ldnq_pooling pooling;
     LDNQ_TRY(ldnq_pooling_make_forward(call, &pooling, err));
-    if (ldnq_pooling_fits_tiles(&pooling))
+    if (covers_plane(&pooling))
+        ldnq_pooling_run_planes(call, &pooling, average_whole_planes, &pooling);
+    else if (ldnq_pooling_fits_tiles(&pooling))
         ldnq_pooling_run_planes(call, &pooling, average_planes, &pooling);
     else
         ldnq_pooling_run_rows(call, &pooling, average_rows);
