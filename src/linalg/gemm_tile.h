@@ -36,12 +36,21 @@ static inline __attribute__((always_inline)) void TILE(sums)(const struct gemm_t
     TILE(lanes) sum[TILE_ROWS][2], right = { 0 };
     const float *a = tile->a, *b = tile->b;
     const size_t row = tile->a_row, step = tile->a_step, next = tile->b_row;
+    float *packed = tile->packed;
     for (size_t i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = (TILE(lanes)){ 0 };
     for (size_t k = 0; k < tile->k; k++, a += step, b += next) {
         const TILE(lanes) left = *(const TILE(lanes) *)b;
         if (vectors == 2)
             right = *(const TILE(lanes) *)(b + TILE_LANES);
+        if (packed) {
+            __builtin_prefetch(b + AHEAD * next);
+            __builtin_prefetch(b + AHEAD * next + TILE_LANES);
+            *(TILE(lanes) *)packed = left;
+            if (vectors == 2)
+                *(TILE(lanes) *)(packed + TILE_LANES) = right;
+            packed += vectors * TILE_LANES;
+        }
         for (size_t i = 0; i < rows; i++) {
             sum[i][0] += left * a[i * row];
             if (vectors == 2)

@@ -25,6 +25,7 @@ struct gemm_tile {
     size_t k, columns, width;
     const float *a, *b;
     size_t a_row, a_step, b_row;
+    float *packed; /* where the panel of B is packed, unless NULL */
     float *c;
     size_t c_row;
     float alpha, beta;
@@ -93,22 +94,6 @@ size_t ldnq_gemm_count_implementations(void)
 }
 
 /* ---- packing ----------------------------------------------------------------------------- */
-
-/* Packs several whole panels at once, so that each row of B is read in one long piece.
- * `width` is a constant wherever this is inlined. */
-static inline __attribute__((always_inline)) void
-pack_rows(const float *b, size_t row, size_t k, size_t panels, size_t width, float *restrict out)
-{
-    for (size_t i = 0; i < k; i++, b += row, out += width) {
-        for (size_t p = 0; p < panels; p++) {
-            const float *from = b + p * width;
-            float *to = out + p * width * k;
-            __builtin_prefetch(from + AHEAD * row);
-            for (size_t j = 0; j < width; j++)
-                to[j] = from[j];
-        }
-    }
-}
 
 /* Packs columns first .. last-1 of a panel, rows from .. to-1. */
 static void pack_elements(const float *b, size_t row, size_t step, size_t from, size_t to,
@@ -182,17 +167,6 @@ static void pack_panel(const float *b, size_t row, size_t step, size_t k, size_t
         memset(panel + i * width + columns, 0, (width - columns) * sizeof *panel);
 }
 
-static void pack_whole_panels(const float *b, size_t row, size_t k, size_t panels, size_t width,
-                              float *out)
-{
-    if (width == 32)
-        pack_rows(b, row, k, panels, 32, out);
-    else if (width == 16)
-        pack_rows(b, row, k, panels, 16, out);
-    else
-        pack_rows(b, row, k, panels, 8, out);
-}
-
 /* ---- the product -------------------------------------------------------------------------- */
 
 /* `columns` columns and `depth` rows of B, packed panel after panel. */
@@ -201,7 +175,10 @@ struct gemm_block {
     const struct gemm_implementation *implementation;
     size_t k, depth, column, columns;
     float *panels;
-    size_t in_place;               /* the first columns, read from B without packing */
+    const float *next; /* the next block's first element of B; NULL: not known */
+    size_t next_depth, next_columns;
+    size_t whole;     /* columns of the panels that the first rows of tiles read from B itself */
+    bool is_in_place; /* nothing is packed: there is one row of tiles */
     float column_bias[MOST_WIDTH]; /* bias of a narrow panel's columns */
 };
 
@@ -212,19 +189,17 @@ static size_t choose_panel_width(const struct gemm_block *block, size_t at)
     return block->columns - at <= width / 2 ? width / 2 : width;
 }
 
+/* Packs what no tile packs while it reads it. */
 static void pack_block(struct gemm_block *block)
 {
     const struct ldnq_gemm *g = block->gemm;
     size_t width = block->implementation->width;
     const float *b = g->b + block->k * g->b_row;
     b += block->column * g->b_step;
-    size_t whole = g->b_step == 1 ? block->columns / width : 0;
-    /* With a single tile of rows packing would only be another pass; but a panel that is
-     * not whole can't be read from B. */
-    block->in_place = g->m <= block->implementation->rows ? whole * width : 0;
-    if (block->in_place == 0)
-        pack_whole_panels(b, g->b_row, block->depth, whole, width, block->panels);
-    for (size_t at = whole * width; at < block->columns; at += width)
+    /* Panels that are not whole, or not contiguous, can't be read from B. */
+    block->whole = g->b_step == 1 ? block->columns / width * width : 0;
+    block->is_in_place = g->m <= block->implementation->rows;
+    for (size_t at = block->whole; at < block->columns; at += width)
         pack_panel(b + at * g->b_step, g->b_row, g->b_step, block->depth,
                    ldnq_size_min(width, block->columns - at), choose_panel_width(block, at),
                    block->panels + at * block->depth);
@@ -236,7 +211,9 @@ static struct gemm_tile make_gemm_tile(struct gemm_block *block, size_t row, siz
 {
     const struct ldnq_gemm *g = block->gemm;
     size_t column = block->column + at, width = choose_panel_width(block, at);
-    bool is_last = block->k + block->depth == g->k, is_packed = at >= block->in_place;
+    float *panel = block->panels + at * block->depth;
+    bool is_last = block->k + block->depth == g->k;
+    bool reads_b = at < block->whole && (row == 0 || block->is_in_place);
     struct gemm_tile tile = {
         .k = block->depth,
         .columns = ldnq_size_min(width, block->columns - at),
@@ -244,8 +221,9 @@ static struct gemm_tile make_gemm_tile(struct gemm_block *block, size_t row, siz
         .a = g->a + row * g->a_row + block->k * g->a_step,
         .a_row = g->a_row,
         .a_step = g->a_step,
-        .b = is_packed ? block->panels + at * block->depth : g->b + block->k * g->b_row + column,
-        .b_row = is_packed ? width : g->b_row,
+        .b = reads_b ? g->b + block->k * g->b_row + column : panel,
+        .b_row = reads_b ? g->b_row : width,
+        .packed = reads_b && !block->is_in_place ? panel : NULL,
         .c = g->c + row * g->c_row + column,
         .c_row = g->c_row,
         .alpha = g->alpha,
@@ -280,12 +258,32 @@ static void multiply_narrow_tile(const struct gemm_implementation *implementatio
             tile->c[i * tile->c_row + j] = c[i * tile->width + j];
 }
 
+/* Prefetches part i of `parts` of the block that is packed next, which often comes from memory:
+ * packing then does not wait for it. */
+static void prefetch_next(const struct gemm_block *block, size_t i, size_t parts)
+{
+    const struct ldnq_gemm *g = block->gemm;
+    const bool by_rows = g->b_step == 1;
+    const size_t lines = by_rows ? block->next_depth : block->next_columns;
+    const size_t length = by_rows ? block->next_columns : block->next_depth;
+    const size_t next = by_rows ? g->b_row : g->b_step;
+    if (!block->next || length == 0 || (!by_rows && g->b_row != 1))
+        return;
+    for (size_t line = i * lines / parts; line < (i + 1) * lines / parts; line++) {
+        const float *at = block->next + line * next;
+        for (size_t j = 0; j < length; j += LINE)
+            __builtin_prefetch(at + j, 0, 2);
+        __builtin_prefetch(at + length - 1, 0, 2);
+    }
+}
+
 /* Runs all rows, in tiles of nearly equal height; C is written row after row. */
 static void multiply_block_by_tiles(struct gemm_block *block)
 {
     size_t m = block->gemm->m, tiles = ldnq_size_ceil_div(m, block->implementation->rows);
     for (size_t i = 0; i < tiles; i++) {
         size_t first = i * m / tiles, last = (i + 1) * m / tiles;
+        prefetch_next(block, i, tiles);
         for (size_t at = 0; at < block->columns; at += block->implementation->width) {
             struct gemm_tile tile = make_gemm_tile(block, first, at);
             if (tile.columns == tile.width)
@@ -293,6 +291,33 @@ static void multiply_block_by_tiles(struct gemm_block *block)
             else
                 multiply_narrow_tile(block->implementation, &tile, last - first);
         }
+    }
+}
+
+static size_t count_block_columns(const struct gemm_block *block, size_t columns)
+{
+    const size_t width = block->implementation->width;
+    const size_t most = PANEL_FLOATS / width / ldnq_size_max(1, block->depth) * width;
+    return ldnq_size_min(most, columns);
+}
+
+/* Sets `next` to the block to the right, or else to the first one of the next rows of B, or of the
+ * product that follows. */
+static void find_next_block(struct gemm_block *block)
+{
+    const struct ldnq_gemm *g = block->gemm;
+    const size_t column = block->column + block->columns, k = block->k + block->depth;
+    block->next_depth = block->depth;
+    if (column < g->n) {
+        block->next = g->b + block->k * g->b_row + column * g->b_step;
+        block->next_columns = count_block_columns(block, g->n - column);
+    } else if (k < g->k) {
+        block->next = g->b + k * g->b_row;
+        block->next_columns = count_block_columns(block, g->n);
+        block->next_depth = ldnq_size_min(block->depth, g->k - k);
+    } else {
+        block->next = g->next_b;
+        block->next_columns = count_block_columns(block, g->next_n);
     }
 }
 
@@ -305,11 +330,10 @@ static void multiply_by_blocks(const struct gemm_implementation *implementation,
         struct gemm_block block = { .gemm = g, .implementation = implementation, .panels = panels };
         block.k = part * g->k / parts;
         block.depth = (part + 1) * g->k / parts - block.k;
-        size_t most = PANEL_FLOATS / implementation->width / ldnq_size_max(1, block.depth) *
-                      implementation->width;
-        for (size_t column = 0; column < g->n; column += most) {
+        for (size_t column = 0; column < g->n; column += block.columns) {
             block.column = column;
-            block.columns = ldnq_size_min(most, g->n - column);
+            block.columns = count_block_columns(&block, g->n - column);
+            find_next_block(&block);
             pack_block(&block);
             multiply_block_by_tiles(&block);
         }

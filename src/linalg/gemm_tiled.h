@@ -26,6 +26,10 @@ struct ldnq_gemm {
     const float *row_bias, *column_bias; /* M, N; either may be NULL */
     bool is_clamped;
     float low, high; /* NaN stays NaN */
+    /* The first next_n columns of the B that the thread is likely to multiply next, of the same k
+     * and strides; it is prefetched. NULL: not known. */
+    const float *next_b;
+    size_t next_n;
 };
 
 void ldnq_gemm(const struct ldnq_gemm *gemm);

@@ -63,6 +63,8 @@ static struct parts make(size_t m, size_t n, size_t k, struct ldnq_rng *rng)
         .is_clamped = toss(rng),
         .low = -0.5f,
         .high = 0.75f,
+        .next_b = toss(rng) ? p.b : NULL,
+        .next_n = n,
     };
     return p;
 }

@@ -120,6 +120,10 @@ static void multiply_product_block(void *argument, size_t chunk, size_t thread)
     };
     gemm.a = p->a + offsets[0] + row * gemm.a_row;
     gemm.b = p->b + offsets[1] + column * gemm.b_step;
+    if (column + gemm.n < p->n) {
+        gemm.next_b = gemm.b + gemm.n * gemm.b_step;
+        gemm.next_n = ldnq_size_min(blocks.columns, p->n - column - gemm.n);
+    }
     if (tb && p->m < FEW_ROWS)
         multiply_few_rows(p, &gemm);
     else
