@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* sysinfo */
+#define _GNU_SOURCE /* sysinfo, MAP_ANONYMOUS */
 #include "base/alloc.h"
 
 #include <fcntl.h>
@@ -7,8 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static atomic_long allocations;
 static atomic_long allowed = -1;
@@ -90,6 +95,28 @@ void *ldnq_malloc_aligned(size_t size)
 void ldnq_free(void *memory)
 {
     free(memory);
+}
+
+void *ldnq_pages_alloc(size_t size)
+{
+    if (size > ldnq_memory_size() || !ldnq_alloc_count_one())
+        return NULL;
+    void *pages =
+        mmap(NULL, size ? size : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+void ldnq_pages_free(void *pages, size_t size)
+{
+    if (pages)
+        munmap(pages, size ? size : 1);
+}
+
+void ldnq_heap_return_freed(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 void ldnq_alloc_fail_after(long count)

@@ -25,6 +25,16 @@ void *ldnq_realloc(void *old, size_t size);
 void *ldnq_malloc_aligned(size_t size);
 void ldnq_free(void *memory);
 
+/* Zeroed pages of their own, for large blocks whose sizes differ: freed blocks of a heap leave
+ * holes that larger ones don't fit into. Release with ldnq_pages_free and the same size. */
+void *ldnq_pages_alloc(size_t size);
+/* Accepts NULL. */
+void ldnq_pages_free(void *pages, size_t size);
+
+/* Returns freed blocks to the system, also those between blocks in use: for a limited process,
+ * before it allocates blocks of other sizes. The system zeroes what is used again. */
+void ldnq_heap_return_freed(void);
+
 /* For tests: the next `count` allocations succeed and all later ones fail; a negative
  * count ends that. */
 void ldnq_alloc_fail_after(long count);

@@ -11,17 +11,31 @@
 
 /* Of each tensor in its batch's memory. */
 #define ALIGNMENT 64
+/* Sizes of slabs. A process has some 65,000 mappings at most. */
+#define LEAST_SLAB ((size_t)1 << 20)
+#define LARGEST_SLAB ((size_t)64 << 20)
+#define SLABS_OF_CEILING ((size_t)8192)
+
+/* Pages that hold batches one after the other, and begin with this. Batches are stored and released
+ * in order, so that the pages of one generation leave as those of the next come: in the heap,
+ * larger batches would not fit where smaller ones were, and both sizes would be held. */
+struct stored_slab {
+    size_t size, used;
+    size_t users; /* batches that have not been released */
+};
 
 struct stored_batch {
     size_t count;
     struct ldnq_tensor *tensors; /* data NULL while the batch is only in the file */
+    struct stored_slab *slab;    /* that has its data */
     off_t offset; /* of its tensors in the file, where they are contiguous; -1: not in it */
     size_t bytes;
 };
 
 struct stored_generation {
     struct stored_batch *batches;
-    int fd; /* -1 until something is spilled */
+    struct stored_slab *open; /* that takes the next batch; NULL: none */
+    int fd;                   /* -1 until something is spilled */
     off_t end;
 };
 
@@ -65,19 +79,50 @@ enum ldnq_status ldnq_activation_store_create(size_t batches, size_t max_bytes,
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-static void free_data(struct ldnq_activation_store *store, struct stored_batch *batch)
+static void free_slab(struct stored_slab *slab)
 {
-    if (batch->count && batch->tensors[0].data) {
-        ldnq_free(batch->tensors[0].data);
-        store->in_memory -= batch->bytes;
-    }
-    for (size_t i = 0; i < batch->count; i++)
-        batch->tensors[i].data = NULL;
+    ldnq_pages_free(slab, slab->size);
 }
 
-static void free_stored_batch(struct ldnq_activation_store *store, struct stored_batch *batch)
+/* Opens a slab with room for the bytes. The last user of the one before frees it. */
+static bool open_slab(const struct ldnq_activation_store *store,
+                      struct stored_generation *generation, size_t bytes)
 {
-    free_data(store, batch);
+    const size_t header = (sizeof(struct stored_slab) + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    size_t size;
+    if (!ldnq_size_add(header, bytes, &size))
+        return false;
+    const size_t part = ldnq_size_min(store->max_bytes / SLABS_OF_CEILING, LARGEST_SLAB);
+    size = ldnq_size_max(size, ldnq_size_max(part, LEAST_SLAB));
+    struct stored_slab *slab = ldnq_pages_alloc(size);
+    if (!slab)
+        return false;
+    *slab = (struct stored_slab){ .size = size, .used = header };
+    generation->open = slab;
+    return true;
+}
+
+static void free_data(struct ldnq_activation_store *store, struct stored_generation *generation,
+                      struct stored_batch *batch)
+{
+    struct stored_slab *slab = batch->slab;
+    for (size_t i = 0; i < batch->count; i++)
+        batch->tensors[i].data = NULL;
+    if (!slab)
+        return;
+    batch->slab = NULL;
+    store->in_memory -= batch->bytes;
+    if (--slab->users > 0)
+        return;
+    if (generation->open == slab)
+        generation->open = NULL;
+    free_slab(slab);
+}
+
+static void free_stored_batch(struct ldnq_activation_store *store,
+                              struct stored_generation *generation, struct stored_batch *batch)
+{
+    free_data(store, generation, batch);
     ldnq_free(batch->tensors);
     *batch = (struct stored_batch){ 0 };
 }
@@ -89,16 +134,23 @@ static size_t count_padded_bytes(const struct ldnq_tensor *tensor)
     return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 }
 
-/* One block holds all tensors of the batch; the first one's data is its start. */
+/* The tensors of a batch lie one after the other. */
 static enum ldnq_status allocate_data(struct ldnq_activation_store *store,
+                                      struct stored_generation *generation,
                                       struct stored_batch *batch, struct ldnq_error *err)
 {
-    char *data = ldnq_malloc_aligned(batch->bytes);
-    if (!data)
+    struct stored_slab *slab = generation->open;
+    if ((!slab || slab->size - slab->used < batch->bytes) &&
+        !open_slab(store, generation, batch->bytes))
         return ldnq_fail(err, LDNQ_NOMEM,
                          "out of memory: %zu bytes of activations; "
                          "lower max-mem, or use fewer samples",
                          batch->bytes);
+    slab = generation->open;
+    char *data = (char *)slab + slab->used;
+    slab->used += batch->bytes;
+    slab->users++;
+    batch->slab = slab;
     store->in_memory += batch->bytes;
     for (size_t i = 0; i < batch->count; i++) {
         batch->tensors[i].data = data;
@@ -174,7 +226,7 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
 {
     struct stored_generation *generation = next_generation(store);
     struct stored_batch *batch = &generation->batches[index];
-    free_stored_batch(store, batch);
+    free_stored_batch(store, generation, batch);
     if (count == 0)
         return LDNQ_OK;
     batch->tensors = ldnq_calloc(count, sizeof *batch->tensors);
@@ -189,7 +241,7 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
     batch->count = count;
     if (store->in_memory > store->max_bytes || batch->bytes > store->max_bytes - store->in_memory)
         return write_tensors_to_file(store, generation, batch, tensors, err);
-    LDNQ_TRY(allocate_data(store, batch, err));
+    LDNQ_TRY(allocate_data(store, generation, batch, err));
     for (size_t i = 0; i < count; i++) {
         size_t bytes = 0;
         ldnq_tensor_bytes(tensors[i], &bytes);
@@ -205,12 +257,12 @@ enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store,
 {
     struct stored_generation *generation = current_generation(store);
     struct stored_batch *batch = &generation->batches[index];
-    if (batch->count && !batch->tensors[0].data) {
-        LDNQ_TRY(allocate_data(store, batch, err));
+    if (batch->count && !batch->slab) {
+        LDNQ_TRY(allocate_data(store, generation, batch, err));
         enum ldnq_status status = transfer_file_bytes(generation->fd, false, batch->tensors[0].data,
                                                       batch->bytes, batch->offset, err);
         if (status != LDNQ_OK) {
-            free_data(store, batch);
+            free_data(store, generation, batch);
             return status;
         }
     }
@@ -221,14 +273,15 @@ enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store,
 
 void ldnq_activation_store_release(struct ldnq_activation_store *store, size_t index)
 {
-    free_stored_batch(store, &current_generation(store)->batches[index]);
+    struct stored_generation *generation = current_generation(store);
+    free_stored_batch(store, generation, &generation->batches[index]);
 }
 
 static void empty_generation(struct ldnq_activation_store *store,
                              struct stored_generation *generation)
 {
     for (size_t i = 0; generation->batches && i < store->batch_count; i++)
-        free_stored_batch(store, &generation->batches[i]);
+        free_stored_batch(store, generation, &generation->batches[i]);
     generation->end = 0;
     /* Frees the space on disk. If that fails, the file is overwritten from its start. */
     if (generation->fd >= 0 && ftruncate(generation->fd, 0) != 0)

@@ -304,15 +304,12 @@ enum ldnq_status ldnq_layer_moments_finish_sums(struct ldnq_layer_moments *momen
     return share_few_positions(moments, err);
 }
 
-/* Columns per position from which products with the positions are cheaper than with H. */
-#define FEW_ENOUGH ((size_t)3)
-
 static struct ldnq_gram_positions find_rows(const struct ldnq_few_positions *few, size_t first,
                                             size_t count)
 {
     return (struct ldnq_gram_positions){
         .columns = few->columns + first * few->cols,
-        .count = count * FEW_ENOUGH <= few->cols ? count : 0,
+        .count = count * LDNQ_FEW_ENOUGH <= few->cols ? count : 0,
     };
 }
 
@@ -516,10 +513,14 @@ double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry
     const double cross = parts->compensates ? sizeof(double) * groups * rows * k + slab : 0;
     /* The trial of each damping of the compensation has a factor, a change and a product. */
     const double trial = has_few ? rows * k : slots * (k * k + 2 * rows * k);
+    /* The positions themselves, and their copies without means. */
+    const double few =
+        has_few && parts->compensates ? 2 * sizeof(float) * (double)positions * (k + rows) : 0;
     const double choice = fmax(parts->compensates ? sizeof(double) * trial : 0, solvers->quick);
     /* Packed sums are there before anything is chosen. */
     const double tree = count * ldnq_sum_tree_count_bytes(gram + cross);
-    return gram + cross + fmax((count - 1) * (gram + cross) + fmax(choice, tree), solvers->asked);
+    return gram + cross + few +
+           fmax((count - 1) * (gram + cross) + fmax(choice, tree), solvers->asked);
 }
 
 enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *moments,

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/alloc.h"
 #include "base/size.h"
 #include "base/text.h"
 #include "pipeline/holdout.h"
@@ -10,6 +11,8 @@
 
 /* Positions that layers with few columns are fitted to, where options->fit limits them. */
 #define FEWEST_POSITIONS ((size_t)512)
+/* Bytes of a Gram matrix above which a solver's blocks do not fit into those of the batches. */
+#define LARGE_MATRIX ((double)(4 << 20))
 
 /* ---- step 1: statistics ----------------------------------------------------------------- */
 
@@ -353,6 +356,12 @@ static enum ldnq_status find_parts_of_leaves(const struct ldnq_calib_runner *run
     return LDNQ_OK;
 }
 
+static bool has_large_matrices(const struct ldnq_layer *layer)
+{
+    const double cols = (double)layer->geometry.cols;
+    return sizeof(double) * (double)layer->geometry.groups * cols * cols > LARGE_MATRIX;
+}
+
 /* Steps 1 and 2 on the samples. */
 enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitting,
                                                  struct ldnq_layer_diagnostics *diagnostics,
@@ -377,6 +386,8 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
         &fitting->runner, layer->node_index,
         layer->body ? add_batch_statistics_of_body : add_batch_statistics, fitting, err));
     LDNQ_TRY(ldnq_layer_moments_finish_sums(moments, err));
+    if (quantizer->options->max_bytes > 0 && has_large_matrices(layer))
+        ldnq_heap_return_freed(); /* what the batches needed makes room for the solver */
     if (!layer->product)
         LDNQ_TRY(ldnq_layer_moments_find_positions(moments, err));
     if (parts.holds_out && moments->statistics.positions > 0)
