@@ -102,13 +102,13 @@ static enum ldnq_status predict_seconds(const struct ldnq_dry_run *run,
                                         struct ldnq_error *err)
 {
     const double threads = (double)ldnq_pool_threads(run->job->pool);
-    double work;
+    struct ldnq_fit_work work;
     *seconds = NAN;
     if (run->searches)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_predict_fit_work(run->loaded->graph, selection, run->options, run->fitted,
                                    run->job->arena, &work, err));
-    *seconds = work / (EFFICIENCY * threads * measure_speed());
+    *seconds = work.all / (EFFICIENCY * threads * measure_speed());
     return LDNQ_OK;
 }
 

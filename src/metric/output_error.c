@@ -6,7 +6,6 @@
 #include "base/size.h"
 #include "metric/distance.h"
 
-#define MAX_SAMPLES ((size_t)32)
 #define BATCH ((size_t)8)
 
 enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_tensor *y,
@@ -61,7 +60,7 @@ enum ldnq_status ldnq_visit_first_samples(const struct ldnq_graph *graph,
                                           ldnq_batch_visit_fn *visit, void *ctx,
                                           struct ldnq_error *err)
 {
-    const size_t all = ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
+    const size_t all = ldnq_size_min(ldnq_samples_count(samples), LDNQ_MOST_VISITED_SAMPLES);
     const size_t max_batch = ldnq_samples_choose_batch_size(samples, graph, BATCH);
     for (size_t first = 0; first < all; first += max_batch) {
         const size_t count = ldnq_size_min(max_batch, all - first);
@@ -108,7 +107,8 @@ enum ldnq_status ldnq_output_measure_powers(const struct ldnq_graph *graph,
                                    .executed.samples =
                                        ldnq_samples_have_masked_positions(samples) ? samples : NULL,
                                    .powers = powers };
-    const double count = (double)ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
+    const double count =
+        (double)ldnq_size_min(ldnq_samples_count(samples), LDNQ_MOST_VISITED_SAMPLES);
     for (size_t o = 0; o < graph->output_count; o++)
         powers[o] = 0;
     enum ldnq_status status = ldnq_exec_create(graph, pool, &m.executed.exec, err);

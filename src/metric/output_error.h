@@ -37,7 +37,9 @@ double ldnq_output_error_compute_mean(const double *errors, const double *powers
 typedef enum ldnq_status ldnq_batch_visit_fn(void *ctx, struct ldnq_tensor *const *inputs,
                                              double done, struct ldnq_error *err);
 
-/* Calls visit for the first samples (at most 32) in batches, as inputs of the graph.
+#define LDNQ_MOST_VISITED_SAMPLES ((size_t)32)
+
+/* Calls visit for the first samples, at most that many, in batches, as inputs of the graph.
  * Errors: those of ldnq_samples_read, and those of visit. */
 enum ldnq_status ldnq_visit_first_samples(const struct ldnq_graph *graph,
                                           struct ldnq_samples *samples, struct ldnq_pool *pool,

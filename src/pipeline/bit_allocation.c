@@ -14,7 +14,9 @@
 
 #include <math.h>
 
+#include "base/size.h"
 #include "pipeline/codebook_projection.h"
+#include "pipeline/fit_prediction.h"
 #include "pipeline/knapsack.h"
 #include "metric/output_error.h"
 
@@ -30,7 +32,9 @@ struct bit_allocator {
     struct ldnq_executed_graph reference;
     struct ldnq_sink sink; /* receives the events of the quantizations of clones */
     size_t choice;         /* the codebook that is being measured */
-    double fitting_part;   /* the part of a codebook's time that is quantizing */
+    /* Work of quantizing with one codebook, and of running each layer's codes; and of the
+     * projection of all. */
+    double fit_work, measure_work, project_work;
     struct ldnq_bit_allocation *plan;
     size_t *row;         /* by layer: its row in the allocation; shared codes have one row */
     double *weights;     /* by row: elements of the weight */
@@ -41,25 +45,51 @@ struct bit_allocator {
 
 /* ---- progress ------------------------------------------------------------------------ */
 
-/* Where errors are projected, nearly all time goes into quantizing, else about half of it: the
- * other half runs the network for each layer. */
-#define PROJECTED_FITTING_PART 0.95
-#define MEASURED_FITTING_PART 0.5
+/* Passes of one sample that take as long as a draw: forward and backward, and the products of the
+ * gradients with what each codebook changes. */
+#define PASSES_OF_DRAW 5.0
 
+static size_t count_draws(const struct ldnq_quantize_options *options)
+{
+    return options->estimate_draws == LDNQ_ESTIMATE_AUTO ? LDNQ_ESTIMATE_DRAWS
+                                                         : options->estimate_draws;
+}
+
+/* `measures`: the network runs with each layer's codes, and nothing is projected. */
+static void plan_work(struct bit_allocator *p, const struct ldnq_fit_work *fit, size_t layers,
+                      bool measures)
+{
+    const double samples =
+        (double)ldnq_size_min(ldnq_samples_count(p->samples), LDNQ_MOST_VISITED_SAMPLES);
+    p->fit_work = fit->layers;
+    p->measure_work = measures ? (double)(layers + 1) * samples * fit->pass : 0;
+    p->project_work = measures ? 0 : (double)count_draws(p->options) * PASSES_OF_DRAW * fit->pass;
+}
+
+/* The parts of the codebook's own work that are done. */
 static enum ldnq_status report_progress(const struct bit_allocator *p, const char *detail,
-                                        double part, struct ldnq_error *err)
+                                        double fitted, double measured, struct ldnq_error *err)
 {
     const size_t steps = 1000;
-    const double all = ((double)p->choice + part) / (double)p->budget->count;
-    return ldnq_sink_progress(p->options->sink, "plan", detail, (size_t)(all * (double)steps),
-                              steps, err);
+    const double each = p->fit_work + p->measure_work, count = (double)p->budget->count;
+    const double last = p->choice + 1 == p->budget->count ? p->project_work : 0;
+    const double done =
+        (double)p->choice * each + fitted * p->fit_work + measured * (p->measure_work + last);
+    const double share = done / fmax(count * each + p->project_work, 1);
+    return ldnq_sink_progress(p->options->sink, "plan", detail,
+                              (size_t)(fmin(share, 1) * (double)steps), steps, err);
 }
 
 static int report_fitting_progress(void *ctx, const struct ldnq_progress *at)
 {
-    const struct bit_allocator *p = ctx;
     const double part = at->total ? (double)at->done / (double)at->total : 0;
-    return report_progress(p, at->detail, p->fitting_part * part, NULL) != LDNQ_OK;
+    return report_progress(ctx, at->detail, part, 0, NULL) != LDNQ_OK;
+}
+
+static int report_projection_progress(void *ctx, const struct ldnq_progress *at)
+{
+    const double part = at->total ? (double)at->done / (double)at->total : 0;
+    return report_progress(ctx, NULL, 1, part, NULL) != LDNQ_OK;
 }
 
 /* ---- one choice of codebook ------------------------------------------------------------ */
@@ -115,9 +145,7 @@ static enum ldnq_status measure_batch_output_errors(void *ctx, struct ldnq_tenso
     ldnq_exec_reset(p->reference.exec);
     ldnq_exec_reset(trial->quantized.exec);
     trial->quantized.sample++; /* where positions are masked, one run has one sample */
-    return status == LDNQ_OK
-               ? report_progress(p, NULL, p->fitting_part + (1 - p->fitting_part) * done, err)
-               : status;
+    return status == LDNQ_OK ? report_progress(p, NULL, 1, done, err) : status;
 }
 
 /* Lists the rows of the allocation: one per node, or one for all layers that share codes. A plan
@@ -233,12 +261,13 @@ static enum ldnq_status project_codebook(struct bit_allocator *p, struct ldnq_gr
 {
     const struct ldnq_quantized_network *network = &result->network;
     LDNQ_TRY(ldnq_codebook_projection_store(p->projection, p->choice, network, err));
-    LDNQ_TRY(report_progress(p, NULL, p->fitting_part, err));
+    LDNQ_TRY(report_progress(p, NULL, 1, 0, err));
     if (p->choice + 1 < p->budget->count)
         return LDNQ_OK;
     struct ldnq_quantize_options options = *p->options;
-    if (options.estimate_draws == LDNQ_ESTIMATE_AUTO)
-        options.estimate_draws = LDNQ_ESTIMATE_DRAWS;
+    const struct ldnq_sink sink = { .ctx = p, .progress = report_projection_progress };
+    options.estimate_draws = count_draws(p->options);
+    options.sink = &sink;
     return ldnq_codebook_projection_run(p->projection, quantized, network, p->row, p->plan->count,
                                         p->samples, &options, p->plan->errors, err);
 }
@@ -270,15 +299,22 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
         .skips_output_error = true,
     };
     struct ldnq_quantization *result;
+    struct ldnq_selection selection;
+    struct ldnq_fit_work work;
+    LDNQ_TRY(ldnq_select_layers(quantized, &options, arena, &selection, err));
+    LDNQ_TRY(ldnq_predict_fit_work(quantized, &selection, &options, p->samples, arena, &work, err));
+    if (p->choice == 0)
+        plan_work(p, &work, selection.count, p->options->estimate_draws == 0);
     LDNQ_TRY(ldnq_quantize_graph(quantized, p->samples, &options, arena, &result, err));
     LDNQ_TRY(list_allocation_rows(p, result, err));
     count_scales(p, result);
     for (size_t i = 0; i < result->network.count; i++)
         swap_layer_constants(&result->network.layers[i], false);
-    if (p->choice == 0)
+    if (p->choice == 0) {
         LDNQ_TRY(prepare_projection(p, quantized, &result->network, err));
-    else if (!p->projection)
-        p->fitting_part = MEASURED_FITTING_PART;
+        if (!p->projection)
+            plan_work(p, &work, selection.count, true);
+    }
     return p->projection ? project_codebook(p, quantized, result, err)
                          : run_codebook(p, quantized, result, arena, err);
 }
@@ -399,10 +435,7 @@ enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_
                                .options = options,
                                .budget = budget,
                                .arena = arena,
-                               .reference.graph = graph,
-                               .fitting_part = options->estimate_draws == 0
-                                                   ? MEASURED_FITTING_PART
-                                                   : PROJECTED_FITTING_PART };
+                               .reference.graph = graph };
     p.sink = (struct ldnq_sink){ .ctx = &p, .progress = report_fitting_progress };
     if (!has_float_output(graph))
         return ldnq_fail(err, LDNQ_UNSUPPORTED,

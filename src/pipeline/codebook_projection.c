@@ -156,18 +156,18 @@ static void project_layer(void *ctx, size_t i, size_t thread)
 
 struct codebook_visit {
     struct ldnq_codebook_projection *projection;
-    struct ldnq_pool *pool;
+    const struct ldnq_quantize_options *options;
+    size_t draws; /* so far */
 };
 
 static enum ldnq_status add_codebook_errors_of_draw(void *ctx, const struct ldnq_projection *draw,
                                                     struct ldnq_error *err)
 {
-    (void)err;
-    const struct codebook_visit *visit = ctx;
+    struct codebook_visit *visit = ctx;
     struct ldnq_codebook_projection *projection = visit->projection;
     const size_t choices = projection->choices;
     projection->draw = draw;
-    ldnq_pool_run(visit->pool, projection->layers, project_layer, projection);
+    ldnq_pool_run(visit->options->pool, projection->layers, project_layer, projection);
     memset(projection->sums, 0, projection->row_count * choices * sizeof *projection->sums);
     for (size_t i = 0; i < projection->layers; i++)
         for (size_t c = 0; c < choices; c++)
@@ -175,7 +175,8 @@ static enum ldnq_status add_codebook_errors_of_draw(void *ctx, const struct ldnq
                 projection->terms[i * choices + c];
     for (size_t k = 0; k < projection->row_count * choices; k++)
         projection->errors[k] += projection->share * projection->sums[k] * projection->sums[k];
-    return LDNQ_OK;
+    return ldnq_sink_progress(visit->options->sink, "plan", NULL, ++visit->draws,
+                              visit->options->estimate_draws, err);
 }
 
 /* ---- a run ---------------------------------------------------------------------------------- */
@@ -229,7 +230,7 @@ enum ldnq_status ldnq_codebook_projection_run(struct ldnq_codebook_projection *p
     projection->errors = errors;
     LDNQ_TRY(allocate_projection_run(projection, graph, values, err));
     LDNQ_TRY(ldnq_output_measure_powers(graph, samples, options->pool, powers, err));
-    struct codebook_visit visit = { projection, options->pool };
+    struct codebook_visit visit = { projection, options, 0 };
     const struct ldnq_projection_options project = {
         .values = values,
         .value_count = 2 * projection->layers,

@@ -27,7 +27,7 @@ enum ldnq_status ldnq_codebook_projection_store(struct ldnq_codebook_projection 
 
 /* `network` has layers of `graph`, all float, with constants of their own. Layers of one row of
  * `rows` change together. Adds to errors (rows, choices), in the unit of output_error.h. Reads
- * estimate_draws, seed, max_bytes and pool of the options.
+ * estimate_draws, seed, max_bytes, pool and sink of the options.
  * Errors: UNSUPPORTED (no gradient reaches the layers), those of ldnq_project_outputs. */
 enum ldnq_status ldnq_codebook_projection_run(struct ldnq_codebook_projection *projection,
                                               const struct ldnq_graph *graph,

@@ -138,6 +138,19 @@ static double count_choice_work(const struct ldnq_layer_fitting *fitting,
            CHOICE_COLUMN_COST * k;
 }
 
+/* What blocks cost beside rows is products with the Gram matrix, or with few positions in its place
+ * (quant/gram_product.h). */
+static double count_block_square(const struct ldnq_layer_fitting *fitting,
+                                 const struct ldnq_layer *layer, const struct solver_cost *cost,
+                                 double positions)
+{
+    const double k = (double)layer->geometry.cols;
+    const bool has_few = fitting->runner.reference && layer->geometry.groups == 1 &&
+                         positions * LDNQ_FEW_ENOUGH <= k;
+    const double products = cost->block_square - cost->square;
+    return cost->square + products * (has_few ? 2 * positions / k : 1);
+}
+
 static double count_solver_work(const struct ldnq_layer_fitting *fitting,
                                 const struct ldnq_quantized_layer *quantized, double samples)
 {
@@ -147,14 +160,16 @@ static double count_solver_work(const struct ldnq_layer_fitting *fitting,
     const double elements = (double)ldnq_layer_elements(layer);
     if (fitting->quantizer->means || ldnq_layer_is_table(layer))
         return ROUNDING_WEIGHT_COST * elements;
-    double work = count_choice_work(fitting, layer, count_read_positions(fitting, layer, samples));
+    const double positions = count_read_positions(fitting, layer, samples);
+    double work = count_choice_work(fitting, layer, positions);
     if (options->solver->needs_gram) {
         const struct solver_cost *cost =
             find_solver_cost(options->solver->name, quantized->codebook->count);
         const bool has_blocks = ldnq_select_block(layer, options) > 0;
-        work += rows * k *
-                ((has_blocks ? cost->block_square : cost->square) * k +
-                 (has_blocks ? cost->block_weight : cost->weight));
+        work +=
+            rows * k *
+            ((has_blocks ? count_block_square(fitting, layer, cost, positions) : cost->square) * k +
+             (has_blocks ? cost->block_weight : cost->weight));
     }
     return (double)layer->geometry.groups * work + ELEMENT_COST * elements;
 }
@@ -207,7 +222,7 @@ enum ldnq_status ldnq_predict_fit_work(struct ldnq_graph *graph,
                                        const struct ldnq_selection *selection,
                                        const struct ldnq_quantize_options *options,
                                        const struct ldnq_samples *samples, struct ldnq_arena *arena,
-                                       double *work, struct ldnq_error *err)
+                                       struct ldnq_fit_work *work, struct ldnq_error *err)
 {
     struct ldnq_quantization result = { .network = { .count = selection->count } };
     struct ldnq_quantizer quantizer = {
@@ -238,8 +253,10 @@ enum ldnq_status ldnq_predict_fit_work(struct ldnq_graph *graph,
     const bool needs_ranges = options->activations.target != NULL;
     const double measured =
         options->held_out ? 2 * (double)ldnq_samples_count(options->held_out) : 0;
-    *work = fitting.work[2 * selection->count] +
-            pass * (measured + (needs_ranges || only_means ? (double)fitted : 0));
+    work->pass = pass;
+    work->layers = fitting.work[2 * selection->count];
+    work->all =
+        work->layers + pass * (measured + (needs_ranges || only_means ? (double)fitted : 0));
     return LDNQ_OK;
 }
 

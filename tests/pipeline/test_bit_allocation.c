@@ -114,6 +114,45 @@ static void network_without_gradients_should_be_run(void **state)
     build_free(graph);
 }
 
+struct plan_progress {
+    size_t calls, done, total, after_fits; /* after_fits: calls that name no layer */
+    bool has_gone_back;
+};
+
+static int store_progress(void *ctx, const struct ldnq_progress *at)
+{
+    struct plan_progress *seen = ctx;
+    seen->has_gone_back |= at->done < seen->done;
+    seen->after_fits += !at->detail;
+    seen->calls++;
+    seen->done = at->done;
+    seen->total = at->total;
+    return 0;
+}
+
+/* Each draw, and each batch of the runs with the codes of a layer, is work that is counted. */
+static void progress_should_count_what_follows_the_fits(void **state)
+{
+    (void)state;
+    for (size_t draws = 0; draws <= 40; draws += 40) {
+        struct ldnq_graph *graph = build_prepared();
+        struct ldnq_samples *samples = open_samples(graph);
+        struct plan_progress seen = { 0 };
+        const struct ldnq_sink sink = { .ctx = &seen, .progress = store_progress };
+        const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
+        struct ldnq_quantize_options options = options_of("ternary", "rtn");
+        struct ldnq_bit_allocation *plan;
+        options.estimate_draws = draws;
+        options.sink = &sink;
+        assert_ok(ldnq_allocate_bits(graph, samples, &options, &budget, graph->arena, &plan, &err));
+        assert_false(seen.has_gone_back);
+        assert_int_equal(seen.done, seen.total);
+        assert_true(seen.after_fits >= (draws ? draws : 3));
+        ldnq_samples_destroy(samples);
+        build_free(graph);
+    }
+}
+
 static double cost_of(const struct ldnq_bit_allocation *plan,
                       const struct ldnq_quantization *result, bool bytes)
 {
@@ -268,6 +307,7 @@ int main(void)
         cmocka_unit_test(errors_should_be_those_of_the_output_with_one_layer_quantized),
         cmocka_unit_test(estimated_errors_should_be_near_those_of_running_the_network),
         cmocka_unit_test(network_without_gradients_should_be_run),
+        cmocka_unit_test(progress_should_count_what_follows_the_fits),
         cmocka_unit_test(cost_should_stay_within_the_budget_in_each_unit),
         cmocka_unit_test(making_should_leave_the_graph_alone),
         cmocka_unit_test(too_small_a_budget_should_be_refused_with_the_least),
