@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the suites of the program share: its runs, ONNX Runtime, pictures, small models."""
 
+import fcntl
 import json
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,46 @@ def succeed(*arguments, **more):
     done = ldnq(*arguments, **more)
     assert done.returncode == OK, done.stderr
     return done
+
+
+def used_ticks(process):
+    """Processor time of all threads, and whether one of them runs or is ready to."""
+    ticks, runs = 0, False
+    for path in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+        fields = path.read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+        runs = runs or fields[0] == "R"
+    return ticks, runs
+
+
+def wait_until_it_waits(process):
+    """Returns when the process waits for the other end of a pipe, so that what follows does not
+    depend on who is faster. All of its threads sleep, for several looks in a row."""
+    quiet, before = 0, None
+    while quiet < 8 and process.poll() is None:
+        ticks, runs = used_ticks(process)
+        quiet = 0 if runs or ticks != before else quiet + 1
+        before = ticks
+        time.sleep(.01)
+
+
+def open_small_pipe(path):
+    """A pipe for a log, with room for the lines of two layers: the run that writes a third one
+    waits until they are read."""
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+    with open(path, "wb") as writer:
+        writer.write(b"\n" * 2048)
+    return pipe
+
+
+def drain(pipe):
+    """Reads a pipe to its end."""
+    os.set_blocking(pipe, True)
+    while os.read(pipe, 65536):
+        pass
+    os.close(pipe)
 
 
 def peak_megabytes(*arguments):

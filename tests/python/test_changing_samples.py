@@ -22,10 +22,10 @@ def quantize_while(folder, calib, change):
             folder / "q.onnx", "--log", folder / "log"]
     with subprocess.Popen([support.LDNQ, *map(str, line)], stderr=subprocess.PIPE,
                           stdout=subprocess.DEVNULL, encoding="utf-8") as run:
-        # The log is a pipe. Opening it, the run waits for a reader, and the reader for the run.
-        with open(folder / "log", encoding="utf-8") as log:
-            change()
-            log.read()
+        # The log is a pipe. Opening it, the run waits for a reader.
+        support.wait_until_it_waits(run)
+        change()
+        (folder / "log").read_text(encoding="utf-8")
         text = run.stderr.read()
     assert run.returncode == support.OK or not (folder / "q.onnx").exists()
     return run.returncode, text
@@ -56,17 +56,15 @@ def test_a_picture_that_changes_should_be_named(tmp_path, pictures, content):
 @pytest.mark.parametrize("change", ["vanish", "other"])
 def test_pictures_that_change_after_the_last_layer_should_lose_no_work(tmp_path, pictures, change):
     """The layers are written, and the run names what it could not measure on."""
-    os.mkfifo(tmp_path / "log")
+    pipe = support.open_small_pipe(tmp_path / "log")
     line = ["quantize", MODEL, "--calib", pictures, "--target", "weights", "--weights", "int4",
             "--solver", "gptq", "-o", tmp_path / "q.onnx", "--log", tmp_path / "log"]
     with subprocess.Popen([support.LDNQ, *map(str, line)], stderr=subprocess.PIPE,
                           stdout=subprocess.DEVNULL, encoding="utf-8") as run:
-        with open(tmp_path / "log", encoding="utf-8") as log:
-            for _ in range(3):  # layers after the second read no samples
-                log.readline()
-            for path in pictures.iterdir():
-                path.unlink() if change == "vanish" else path.write_bytes(b"nothing")
-            log.read()
+        support.wait_until_it_waits(run)  # layers after the second read no samples
+        for path in pictures.iterdir():
+            path.unlink() if change == "vanish" else path.write_bytes(b"nothing")
+        support.drain(pipe)
         text = run.stderr.read()
     assert run.returncode == support.OK, text
     assert ("has vanished" if change == "vanish" else "has changed") in text and ".png" in text

@@ -2,6 +2,7 @@
 """The option max-mem: what quantizing takes does not grow with the samples, is predicted, and does
 not grow with the weights where they are in a file of their own."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from support import LDNQ
+from support import LDNQ, wait_until_it_waits
 
 WEIGHTS = ["--target", "weights", "--weights", "int4", "--threads", 1]
 PEAK = """
@@ -121,14 +122,16 @@ def test_a_data_file_that_changes_should_end_the_run(tmp_path, change):
     np.save(calib, np.random.default_rng(7).normal(size=(8, 256)).astype(np.float32))
     save_layers_with_external_data(model, 24, 256)
     line = [LDNQ, "quantize", model, "--calib", calib, "-o", out, *WEIGHTS, "--solver", "rtn",
-            "--lambda", 0, "--max-mem", "8M"]
+            "--lambda", 0, "--max-mem", "8M", "--log", tmp_path / "log"]
+    os.mkfifo(tmp_path / "log")  # the run opens it before the first layer
     with subprocess.Popen(list(map(str, line)), stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr.readline().startswith("needs about")
+        wait_until_it_waits(process)
         with open(model.with_suffix(".data"), "r+b") as file:
             if change == "cut":
                 file.truncate(4096)
             else:
                 file.write(b"12345678")
+        (tmp_path / "log").read_text(encoding="utf-8")
         messages = process.stderr.read()
     assert process.returncode == 3, messages
     assert ("became shorter" if change == "cut" else "m.data: was written to") in messages

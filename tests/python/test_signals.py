@@ -23,8 +23,10 @@ def set_handling(ignored):
 
 
 def start(folder, *options, ignore=None):
-    """A run that waits after its samples are read, where it opens its log, a pipe."""
-    os.mkfifo(folder / "log")
+    """A run whose log is a pipe: it waits where it opens it, after its samples are read, or, where
+    there is a reader, after three of seven layers."""
+    if not (folder / "log").exists():
+        os.mkfifo(folder / "log")
     command = [support.LDNQ, *map(str, LINE), "-o", "q.onnx", "--log", "log", "--report", "r.html",
                *options]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -35,20 +37,20 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def end_after_layers(run, log, numbers, count=2):
-    for _ in range(count):
-        log.readline()
-    for number in numbers:
+def end_after_layers(folder, number, *options, ignore=None):
+    """(the run, its output, its messages); it is sent the signal among its layers."""
+    pipe = support.open_small_pipe(folder / "log")
+    with start(folder, *options, ignore=ignore) as run:
+        support.wait_until_it_waits(run)
         run.send_signal(number)
-    log.close()
-    return run.communicate(timeout=60)
+        support.drain(pipe)
+        return run, *run.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_should_store_the_layer_and_say_how_to_go_on(tmp_path, number, code):
     (tmp_path / "q.onnx").write_bytes(b"from an earlier run")
-    with start(tmp_path, "--checkpoint", "ck") as run:
-        out, err = end_after_layers(run, open(tmp_path / "log", encoding="utf-8"), [number])
+    run, out, err = end_after_layers(tmp_path, number, "--checkpoint", "ck")
     assert run.returncode == code and out == ""
     last = err.splitlines()[-1]
     assert "--resume" in last and "'ck'" in last and number.name in last
@@ -64,8 +66,7 @@ def test_a_signal_should_store_the_layer_and_say_how_to_go_on(tmp_path, number, 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_without_a_checkpoint_a_signal_should_say_so(tmp_path, number, code):
-    with start(tmp_path, "-q") as run:
-        out, err = end_after_layers(run, open(tmp_path / "log", encoding="utf-8"), [number])
+    run, _, err = end_after_layers(tmp_path, number, "-q")
     assert run.returncode == code and "--checkpoint DIR" in err and err.count("\n") == 1
     assert names(tmp_path) == ["log"]
 
@@ -73,13 +74,9 @@ def test_without_a_checkpoint_a_signal_should_say_so(tmp_path, number, code):
 def test_a_second_signal_should_end_the_run_at_once(tmp_path):
     with start(tmp_path, "--checkpoint", "ck") as run:
         # It waits in open(), where nothing asks for the first one.
-        for _ in range(1000):
-            if (tmp_path / "ck" / "ldnq-checkpoint.json").exists():
-                break
-            time.sleep(.01)
-        time.sleep(.1)
+        support.wait_until_it_waits(run)
         run.send_signal(signal.SIGINT)
-        time.sleep(.1)
+        support.wait_until_it_waits(run)
         assert run.poll() is None
         run.send_signal(signal.SIGTERM)
         assert run.wait(timeout=60) == 143
@@ -87,12 +84,7 @@ def test_a_second_signal_should_end_the_run_at_once(tmp_path):
 
 
 def test_a_signal_that_is_ignored_should_stay_ignored(tmp_path):
-    with start(tmp_path, ignore=signal.SIGINT) as run:
-        with open(tmp_path / "log", encoding="utf-8") as log:
-            log.readline()
-            run.send_signal(signal.SIGINT)
-            log.read()
-        run.communicate(timeout=60)
+    run, _, _ = end_after_layers(tmp_path, signal.SIGINT, ignore=signal.SIGINT)
     assert run.returncode == support.OK and (tmp_path / "q.onnx").exists()
 
 
