@@ -119,6 +119,26 @@ static enum ldnq_status find_importance(const struct ldnq_ranges *ranges,
     return LDNQ_OK;
 }
 
+/* Whether the node computes each row of its input 0, the last axis, to a result that may count as
+ * much whatever the row's power is: a product with other data, or a normalization of rows. */
+static bool reads_rows(const struct ldnq_node *node)
+{
+    static const char *const types[] = { "MatMul", "LayerNormalization", "RMSNormalization" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(node->op_type, types[i]) == 0)
+            return true;
+    return strcmp(node->op_type, "Gemm") == 0 && ldnq_attr_int(node, "transA", 0) == 0;
+}
+
+static bool is_read_by_rows(const struct ldnq_ranges *ranges,
+                            const struct ldnq_placed_activation *activation)
+{
+    for (size_t n = 0; n < ranges->graph->node_count; n++)
+        if (reads_rows(ranges->graph->nodes[n]) && reads_codes_of(ranges, activation, n, 0))
+            return true;
+    return false;
+}
+
 /* ---- observing ------------------------------------------------------------------------------ */
 
 static enum ldnq_status create_activation_observers(struct ldnq_ranges *ranges,
@@ -133,6 +153,8 @@ static enum ldnq_status create_activation_observers(struct ldnq_ranges *ranges,
             LDNQ_TRY(find_importance(ranges, activation, &importance, &channels, &axis, err));
         LDNQ_TRY(ldnq_observer_create(ranges->arena, importance, channels, axis,
                                       &ranges->observers[a], err));
+        if (is_read_by_rows(ranges, activation))
+            ldnq_observer_watch_rows(ranges->observers[a]);
         if (activation->is_constant)
             ldnq_observer_add(ranges->observers[a], activation->value->constant, NULL);
         else if (ranges->activation_of[activation->value->index] == 0)
@@ -289,6 +311,13 @@ static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, s
     if (is_kept_at_any_cost(ranges) || dtype != ranges->placement->dtype ||
         has_least_scale(ranges, a))
         return NULL;
+    const double most = ldexp(MOST_RELATIVE_ERROR, -2 * (int)ldnq_dtype_bits(dtype));
+    const double of_row = ldnq_observer_median_row_error(observer, (double)scale.scale);
+    if (of_row > most)
+        return ldnq_arena_printf(arena, err,
+                                 "one scale for '%s' (%.3g) costs half of its rows %.2g of their "
+                                 "power or more, as rows differ too much",
+                                 name, (double)scale.scale, of_row);
     if (!ldnq_observer_has_importance(observer)) {
         const double lost = ldnq_observer_lost_slices(observer, (double)scale.scale);
         return lost <= MOST_LOST_SLICES
@@ -300,13 +329,12 @@ static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, s
                          name, (double)scale.scale, 100 * lost);
     }
     const double error = ldnq_observer_relative_error(observer, dtype, scale);
-    return error <= ldexp(MOST_RELATIVE_ERROR, -2 * (int)ldnq_dtype_bits(dtype))
-               ? NULL
-               : ldnq_arena_printf(
-                     arena, err,
-                     "one scale for '%s' (%.3g) costs the layers that read it %.2g of "
-                     "their input's power, as its channels differ too much",
-                     name, (double)scale.scale, error);
+    return error <= most ? NULL
+                         : ldnq_arena_printf(
+                               arena, err,
+                               "one scale for '%s' (%.3g) costs the layers that read it %.2g of "
+                               "their input's power, as its channels differ too much",
+                               name, (double)scale.scale, error);
 }
 
 /* Whether codes of the activation have a scale that may be wrong for it. */

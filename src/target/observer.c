@@ -6,6 +6,7 @@
 
 #include "base/simd.h"
 #include "base/size.h"
+#include "target/row_powers.h"
 
 /* Bins on each side of zero. */
 #define SIDE 2048
@@ -41,6 +42,7 @@ struct ldnq_observer {
     size_t channels, axis;
     uint32_t *importance;       /* by channel; NULL: IMPORTANCE_ONE for all */
     struct sliced_axis axes[2]; /* axis 1, and the last one */
+    struct ldnq_row_powers rows;
     struct ldnq_arena *arena;
 };
 
@@ -281,6 +283,7 @@ static void count_part(void *ctx, size_t part, size_t thread)
     const size_t half = (counting->samples + 1) / 2, per_sample = counting->per_sample;
     if (part == 2) {
         add_to_slices(counting->observer, counting->tensor, SLICE_STEPS * counting->step);
+        ldnq_row_powers_add(&counting->observer->rows, counting->tensor, LDNQ_OBSERVER_MOST);
         return;
     }
     for (size_t n = part ? half : 0; n < (part ? counting->samples : half); n++)
@@ -307,6 +310,11 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
     observer->zeros += counting.zeros[0] + counting.zeros[1];
     for (size_t b = 0; samples > 1 && b < BINS; b++)
         observer->bins[b] += counting.others[b];
+}
+
+void ldnq_observer_watch_rows(struct ldnq_observer *observer)
+{
+    observer->rows.is_watched = true;
 }
 
 bool ldnq_observer_all_finite(const struct ldnq_observer *observer)
@@ -466,6 +474,11 @@ double ldnq_observer_lost_slices(const struct ldnq_observer *observer, double st
 {
     return fmax(compute_lost_slices(&observer->axes[0], step),
                 compute_lost_slices(&observer->axes[1], step));
+}
+
+double ldnq_observer_median_row_error(const struct ldnq_observer *observer, double step)
+{
+    return ldnq_row_powers_median_error(&observer->rows, step);
 }
 
 #define PERCENTILE 1e-4

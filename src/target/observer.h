@@ -39,6 +39,9 @@ enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *imp
 void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
                        struct ldnq_pool *pool);
 
+/* To be called before values are added: counts the powers of rows (row_powers.h) too. */
+void ldnq_observer_watch_rows(struct ldnq_observer *observer);
+
 /* Whether no NaN and no infinity was among the elements. */
 bool ldnq_observer_all_finite(const struct ldnq_observer *observer);
 /* Whether infinities were among the values, or the huge numbers that masks have in their place: no
@@ -62,6 +65,9 @@ double ldnq_observer_relative_error(const struct ldnq_observer *observer, enum l
 /* The part of the slices (entries of axis 1, or of the last axis, where it is larger) that vary,
  * but within one step of the codes: from 0 to 1. */
 double ldnq_observer_lost_slices(const struct ldnq_observer *observer, double step);
+
+/* ldnq_row_powers_median_error; 0 where rows are not watched. */
+double ldnq_observer_median_row_error(const struct ldnq_observer *observer, double step);
 
 /* What was seen; both 0 where nothing was. */
 void ldnq_observer_extremes(const struct ldnq_observer *observer, double *low, double *high);

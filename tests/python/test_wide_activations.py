@@ -262,3 +262,31 @@ def test_a_type_that_the_target_has_not_should_be_refused(target, rule, words, t
     done = support.ldnq("quantize", source, *options, "--target", target, "--layer", rule)
     assert done.returncode == support.USAGE and words in done.stderr
     assert not (tmp_path / "q.onnx").exists()
+
+
+# ---- rows that differ
+
+
+def loud_and_quiet_rows(shape, seed):
+    rng = np.random.default_rng(seed)
+    loudness = np.exp(1.6 * rng.standard_normal((*shape[:-1], 1)))
+    return (rng.standard_normal(shape) * loudness).astype(np.float32)
+
+
+@pytest.mark.parametrize("target, least", [("ort", 30), ("openvino", 30), ("qnn", 25)])
+def test_a_value_whose_quiet_rows_a_product_needs_should_not_have_8_bits(target, least, tmp_path):
+    """A normalization makes all rows count the same, as after the scan of a state-space layer; the
+    loudest rows have nearly all of the power."""
+    nodes = [node("MatMul", "x w0", "h", name="first"),
+             node("LayerNormalization", "h gain", "n", axis=-1),
+             node("MatMul", "n w1", "y", name="last")]
+    values = {"w0": weights(16, 16), "gain": np.ones(16, np.float32), "w1": weights(16, 8)}
+    source = support.save(chain(nodes, (12, 16), (12, 8), values, opset=17), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", loud_and_quiet_rows((48, 12, 16), 3))
+    out = tmp_path / "q.onnx"
+    done = support.succeed("quantize", source, "-o", out, "--calib", tmp_path / "x.npy", *OPTIONS,
+                           "--target", target)
+    assert "one scale for 'x'" in done.stderr and "rows differ too much" in done.stderr
+    x = loud_and_quiet_rows((32, 12, 16), 4)
+    exact, found = outputs(source, x), outputs(out, x, optimizes=False)
+    assert 10 * np.log10((exact**2).sum() / ((exact - found)**2).sum()) > least
