@@ -19,23 +19,26 @@ struct group_attention {
     struct ldnq_arena *arena;
     struct ldnq_error *err;
     long long heads, groups, window; /* window: keys that a query sees; 0: all before it */
-    bool is_packed, rotates, is_causal, has_codes;
+    long long code_bits;             /* of the cache; 0: it has floats */
+    bool is_packed, rotates, is_causal, has_past;
+    /* Each head has a score besides those of the keys, of no value: that of head_sink, or 0 with
+     * smooth_softmax. */
+    bool has_sink, is_sink_given;
 };
 
 /* Whether the node is in a form that the function has. */
 static bool is_supported(const struct group_attention *g, const Onnx__NodeProto *node)
 {
-    static const char *const refused[] = { "smooth_softmax", "qk_output", "sliding_window_cache" };
+    static const char *const refused[] = { "qk_output", "sliding_window_cache" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (ldnq_attr_read_int(node, refused[i], 0) > 0)
             return false;
     for (size_t i = MOST_INPUTS; i < node->n_input; i++)
         if (ldnq_contributed_has_input(node, i))
             return false;
-    return g->heads > 0 && g->groups > 0 && !ldnq_contributed_has_input(node, SINK) &&
+    return g->heads > 0 && g->groups > 0 &&
            ldnq_contributed_has_input(node, KEY) == ldnq_contributed_has_input(node, VALUE) &&
-           (!g->has_codes || (ldnq_contributed_has_input(node, PAST_KEY) &&
-                              ldnq_attr_read_int(node, "kv_cache_bit_width", 8) == 8));
+           (!g->code_bits || (g->has_past && (g->code_bits == 4 || g->code_bits == 8)));
 }
 
 /* Lines that make q0, k0 and v0 of rank 3 from a query that has all of them, or from three inputs.
@@ -109,51 +112,125 @@ static const char *write_mask(const struct group_attention *g)
                   : NULL;
 }
 
-/* Lines that append the codes of new keys, or values, to the cache; key4, or value4, is all of it.
- */
+/* Lines that append new keys, or values, to the cache; key4, or value4, is all of it. With 4 bits a
+ * byte has two codes c + 8 of neighbors, the first in its low half. */
 static const char *write_cache(const struct group_attention *g, const char *name,
                                const char *new_values)
 {
-    const char *lines = ldnq_arena_printf(g->arena, g->err,
-                                          "  $_heads = Reshape (%s, kv_shape)\n"
-                                          "  $_new = Transpose <perm = [0, 2, 1, 3]> ($_heads)\n"
-                                          "  $_steps = Div ($_new, $_scale)\n"
-                                          "  $_rounded = Round ($_steps)\n"
-                                          "  $_clipped = Clip ($_rounded, least, most)\n"
-                                          "  $_codes = Cast <to = 3> ($_clipped)\n"
-                                          "  present_$ = Concat <axis = 2> (past_$, $_codes)\n"
-                                          "  $_floats = Cast <to = 1> (present_$)\n"
-                                          "  $4 = Mul ($_floats, $_scale)\n",
-                                          new_values);
+    static const char floats[] = "  if past_$: present_$ = Concat <axis = 2> (past_$, $_new)\n"
+                                 "  unless past_$: present_$ = Identity ($_new)\n"
+                                 "  $4 = Identity (present_$)\n";
+    static const char rounding[] = "  $_steps = Div ($_new, $_scale)\n"
+                                   "  $_rounded = Round ($_steps)\n"
+                                   "  $_clipped = Clip ($_rounded, least, most)\n";
+    static const char bytes[] = "  $_codes = Cast <to = 3> ($_clipped)\n"
+                                "  present_$ = Concat <axis = 2> (past_$, $_codes)\n"
+                                "  $_floats = Cast <to = 1> (present_$)\n"
+                                "  $4 = Mul ($_floats, $_scale)\n";
+    static const char halves[] = "  $_positive = Sub ($_clipped, least)\n"
+                                 "  $_pairs = Reshape ($_positive, pair_shape)\n"
+                                 "  $_low = Gather <axis = -1> ($_pairs, zero)\n"
+                                 "  $_high = Gather <axis = -1> ($_pairs, one)\n"
+                                 "  $_shifted = Mul ($_high, sixteen)\n"
+                                 "  $_sums = Add ($_low, $_shifted)\n"
+                                 "  $_codes = Cast <to = 2> ($_sums)\n"
+                                 "  present_$ = Concat <axis = 2> (past_$, $_codes)\n"
+                                 "  $_bytes = Cast <to = 1> (present_$)\n"
+                                 "  $_quotients = Div ($_bytes, sixteen)\n"
+                                 "  $_upper = Floor ($_quotients)\n"
+                                 "  $_back = Mul ($_upper, sixteen)\n"
+                                 "  $_lower = Sub ($_bytes, $_back)\n"
+                                 "  $_lower1 = Unsqueeze ($_lower, minus_one)\n"
+                                 "  $_upper1 = Unsqueeze ($_upper, minus_one)\n"
+                                 "  $_both = Concat <axis = -1> ($_lower1, $_upper1)\n"
+                                 "  $_joined = Reshape ($_both, joined_shape)\n"
+                                 "  $_floats = Add ($_joined, least)\n"
+                                 "  $4 = Mul ($_floats, $_scale)\n";
+    const char *lines =
+        ldnq_arena_printf(g->arena, g->err,
+                          "  $_heads = Reshape (%s, kv_shape)\n"
+                          "  $_new = Transpose <perm = [0, 2, 1, 3]> ($_heads)\n"
+                          "%s%s",
+                          new_values, g->code_bits ? rounding : "",
+                          g->code_bits == 0 ? floats : (g->code_bits == 4 ? halves : bytes));
     return ldnq_contributed_insert_name(g->arena, lines, name, g->err);
+}
+
+/* Lines that add a key and a value of zeros, whose score is the sink: it takes a part of the
+ * Softmax and adds nothing. key5, value5 and seen5 have it. */
+static const char *write_sink(const struct group_attention *g)
+{
+    if (!g->has_sink)
+        return "  key5 = Identity (key4)\n"
+               "  value5 = Identity (value4)\n"
+               "  seen5 = Identity (seen)\n";
+    return ldnq_arena_printf(
+        g->arena, g->err,
+        "  head_count = Constant <value_ints = [%lld]> ()\n"
+        "  %s\n"
+        "  sink_shape = Constant <value_ints = [1, -1, 1, 1]> ()\n"
+        "  sink4 = Reshape (sinks, sink_shape)\n"
+        "  query_sizes = Shape <end = 3> (q4)\n"
+        "  single = Constant <value_ints = [1]> ()\n"
+        "  column_shape = Concat <axis = 0> (query_sizes, single)\n"
+        "  column = Expand (sink4, column_shape)\n"
+        "  open = Constant <value_float = 0.0> ()\n"
+        "  closed = Constant <value_float = -inf> ()\n"
+        "  unless attention_bias: scores = Where (seen, open, closed)\n"
+        "  if attention_bias: scores = Identity (seen)\n"
+        "  keys1 = Shape <start = 2, end = 3> (key4)\n"
+        "  score_shape = Concat <axis = 0> (query_sizes, keys1)\n"
+        "  all_scores = Expand (scores, score_shape)\n"
+        "  typed_scores = CastLike (all_scores, column)\n"
+        "  seen5 = Concat <axis = -1> (typed_scores, column)\n"
+        "  group_sizes = Shape <end = 2> (key4)\n"
+        "  key_size = Shape <start = 3> (key4)\n"
+        "  value_size = Shape <start = 3> (value4)\n"
+        "  no_key_shape = Concat <axis = 0> (group_sizes, single, key_size)\n"
+        "  no_value_shape = Concat <axis = 0> (group_sizes, single, value_size)\n"
+        "  no_key32 = ConstantOfShape (no_key_shape)\n"
+        "  no_value32 = ConstantOfShape (no_value_shape)\n"
+        "  no_key = CastLike (no_key32, key4)\n"
+        "  no_value = CastLike (no_value32, value4)\n"
+        "  key5 = Concat <axis = 2> (key4, no_key)\n"
+        "  value5 = Concat <axis = 2> (value4, no_value)\n",
+        g->heads,
+        g->is_sink_given ? "sinks = Identity (sink)" : "sinks = ConstantOfShape (head_count)");
 }
 
 /* Lines that compute the outputs. */
 static const char *write_attention(const struct group_attention *g)
 {
-    if (!g->has_codes)
+    if (!g->code_bits && !g->has_sink)
         return ldnq_arena_printf(
             g->arena, g->err,
             "  output, present_key, present_value = Attention <q_num_heads = %lld, kv_num_heads = "
             "%lld, scale = @scale, softcap = @softcap> (q, k, v0, seen, past_key, past_value)\n",
             g->heads, g->groups);
-    const char *keys = write_cache(g, "key", "k"), *values = write_cache(g, "value", "v0");
-    return keys && values
+    const char *keys = write_cache(g, "key", "k"), *values = write_cache(g, "value", "v0"),
+               *sink = write_sink(g);
+    const int most = g->code_bits == 4 ? 7 : 127;
+    return keys && values && sink
                ? ldnq_arena_printf(
                      g->arena, g->err,
-                     "  least = Constant <value_float = -128.0> ()\n"
-                     "  most = Constant <value_float = 127.0> ()\n"
+                     "  least = Constant <value_float = %d.0> ()\n"
+                     "  most = Constant <value_float = %d.0> ()\n"
+                     "  sixteen = Constant <value_float = 16.0> ()\n"
+                     "  minus_one = Constant <value_ints = [-1]> ()\n"
+                     "  pair_shape = Constant <value_ints = [0, 0, 0, -1, 2]> ()\n"
+                     "  joined_shape = Constant <value_ints = [0, 0, 0, -1]> ()\n"
                      "  kv_shape = Constant <value_ints = [0, 0, %lld, -1]> ()\n"
                      "  q_shape = Constant <value_ints = [0, 0, %lld, -1]> ()\n"
                      "%s%s"
                      "  q_heads = Reshape (q, q_shape)\n"
                      "  q4 = Transpose <perm = [0, 2, 1, 3]> (q_heads)\n"
-                     "  y4 = Attention <scale = @scale, softcap = @softcap> (q4, key4, value4, "
-                     "seen)\n"
+                     "%s"
+                     "  y4 = Attention <scale = @scale, softcap = @softcap> (q4, key5, value5, "
+                     "seen5)\n"
                      "  y_rows = Transpose <perm = [0, 2, 1, 3]> (y4)\n"
                      "  y_shape = Constant <value_ints = [0, 0, -1]> ()\n"
                      "  output = Reshape (y_rows, y_shape)\n",
-                     g->groups, g->heads, keys, values)
+                     -most - 1, most, g->groups, g->heads, keys, values, sink)
                : NULL;
 }
 
@@ -170,7 +247,13 @@ enum ldnq_status ldnq_contributed_write_gqa(const struct ldnq_import *import,
         .is_packed = !ldnq_contributed_has_input(node, KEY),
         .rotates = ldnq_attr_read_int(node, "do_rotary", 0) != 0,
         .is_causal = ldnq_attr_read_int(node, "causal", 1) != 0,
-        .has_codes = ldnq_contributed_has_input(node, KEY_SCALE),
+        .code_bits = ldnq_contributed_has_input(node, KEY_SCALE)
+                         ? ldnq_attr_read_int(node, "kv_cache_bit_width", 8)
+                         : 0,
+        .has_past = ldnq_contributed_has_input(node, PAST_KEY),
+        .has_sink = ldnq_contributed_has_input(node, SINK) ||
+                    ldnq_attr_read_int(node, "smooth_softmax", 0) > 0,
+        .is_sink_given = ldnq_contributed_has_input(node, SINK),
     };
     if (!is_supported(&g, node))
         return LDNQ_OK;

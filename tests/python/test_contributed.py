@@ -163,13 +163,23 @@ def group_attention(length, past, packed=False, cache=floats, rest=(), rotates=T
                    do_rotary=int(rotates), **attributes)
 
 
-def cached_codes(length, past, *shape):
-    """The cache of keys and values in int8, with scales of this shape."""
+def cached_codes(length, past, *shape, bits=8):
+    """The cache of keys and values in int8, or in bytes of two codes, with scales of this shape."""
     scales = [floats(*shape, seed=s) ** 2 + .02 for s in (6, 7)]
     kind = "PER_TENSOR" if shape == (1,) else "PER_CHANNEL"
-    return group_attention(
-        length, past, cache=lambda *s, seed: codes(*s, dtype=np.int8, seed=seed),
-        rest=[None] * 3 + scales, k_quant_type=kind, v_quant_type=kind, kv_cache_bit_width=8)
+
+    def cache(*sizes, seed):
+        if bits == 8:
+            return codes(*sizes, dtype=np.int8, seed=seed)
+        return codes(*sizes[:-1], sizes[-1] // 2, dtype=np.uint8, seed=seed)
+
+    return group_attention(length, past, cache=cache, rest=[None] * 3 + scales, k_quant_type=kind,
+                           v_quant_type=kind, kv_cache_bit_width=bits)
+
+
+def with_sink(length, past, **attributes):
+    """A score for each head besides those of the keys."""
+    return group_attention(length, past, rest=[None] * 2 + [2 * floats(4, seed=8)], **attributes)
 
 
 FLOAT |= {
@@ -190,6 +200,15 @@ FLOAT |= {
     "GroupQueryAttention int8": lambda: cached_codes(1, 6, 1),
     "GroupQueryAttention int8 per channel": lambda: cached_codes(1, 6, 1, 2, 1, 16),
     "GroupQueryAttention int8 prompt": lambda: cached_codes(LENGTH, 0, 1),
+    "GroupQueryAttention int4": lambda: cached_codes(1, 6, 1, bits=4),
+    "GroupQueryAttention int4 per channel": lambda: cached_codes(1, 6, 2, 1, 16, bits=4),
+    "GroupQueryAttention int4 prompt": lambda: cached_codes(LENGTH, 0, 1, bits=4),
+    "GroupQueryAttention sink": lambda: with_sink(1, 6),
+    "GroupQueryAttention sink prompt": lambda: with_sink(LENGTH, 0, softcap=.5),
+    "GroupQueryAttention sink window": lambda: with_sink(LENGTH, 0, local_window_size=2),
+    "GroupQueryAttention sink scores": lambda: group_attention(
+        LENGTH, 0, rest=[None, given(floats(1, 4, LENGTH, LENGTH)), 2 * floats(4, seed=8)]),
+    "GroupQueryAttention smooth": lambda: group_attention(1, 6, smooth_softmax=1),
     "FusedMatMul batch of A": lambda: Network(
         "FusedMatMul", [given(floats(5, 3, 4)), given(floats(3, 4, 6))], transBatchA=1, alpha=.5),
     "FusedMatMul batch of B": lambda: Network(
@@ -347,11 +366,9 @@ def test_gather_block_quantized_should_compute_what_onnx_runtime_does(bits, zero
     lambda: packed_attention(do_rotary=1),
     lambda: Network("RotaryEmbedding", [given(X), given(np.array([2], np.int64)), floats(9, 2),
                                         floats(9, 2)], num_heads=HEADS, is_packed_batching=1),
-    lambda: Network("GroupQueryAttention", [given(X)] * 3 + [None, None, one([4, 4], np.int32),
-                                                             one(5, np.int32)],
-                    num_heads=HEADS, kv_num_heads=HEADS, smooth_softmax=1),
-    lambda: group_attention(1, 6, rest=[None] * 2 + [floats(4)]),
-], ids=["Attention", "RotaryEmbedding", "GroupQueryAttention", "its sink"])
+    lambda: group_attention(1, 6, qk_output=1),
+    lambda: cached_codes(1, 6, 1, bits=2),
+], ids=["Attention", "RotaryEmbedding", "GroupQueryAttention", "its cache"])
 def test_a_form_that_is_not_computed_should_be_refused(network, tmp_path):
     network = network()
     line = ["run", network.save(tmp_path), "--output", tmp_path / "o"]
