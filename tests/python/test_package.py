@@ -393,6 +393,20 @@ def test_diff_should_measure_what_the_program_measures(tmp_path):
     assert ldnq.diff(MODEL, q).agreement is None
 
 
+def test_diff_should_put_several_models_side_by_side():
+    models = {kind: ldnq.quantize(MODEL, SAMPLES, **INT4 | {"weights": kind})
+              for kind in ("int8", "int4")}
+    several = ldnq.diff(MODEL, models, SAMPLES)
+    assert [row["path"] for row in several.rows()] == list(models) and "int4" in several.html()
+    for (kind, model), row in zip(models.items(), several.rows()):
+        alone = ldnq.diff(MODEL, model, SAMPLES)
+        assert row["sqnr_db"] == pytest.approx(alone.sqnr), kind
+        assert f"{row['verdict']}: {row['reason']}" == alone.verdict
+    assert len(ldnq.diff(MODEL, list(models.values())).candidates) == 2
+    scores = ldnq.eval({"float": MODEL, **models}, (SAMPLES, CLASSES))
+    assert [row["file"] for row in scores.rows()] == ["float", "int8", "int4"]
+
+
 # ---- the check in a runtime
 
 

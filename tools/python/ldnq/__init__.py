@@ -11,11 +11,11 @@ from ._errors import (CanceledError, DataError, Error, FileError, GateError, Mod
                       NumericError, OutOfMemoryError, UnsupportedError, UsageError, Warning)
 from ._jobs import diff, eval, inspect, lint, quantize, run
 from ._library import LIBRARY
-from ._results import Comparison, Evaluation, Findings, Inspection, Quantized, Result
+from ._results import Candidates, Comparison, Evaluation, Findings, Inspection, Quantized, Result
 
 __version__ = LIBRARY.ldnq_version().decode()
 
-__all__ = ["CanceledError", "Check", "Comparison", "DataError", "Error", "Evaluation", "FileError",
-           "Findings", "GateError", "Inspection", "ModelError", "NumericError",
+__all__ = ["CanceledError", "Candidates", "Check", "Comparison", "DataError", "Error",
+           "Evaluation", "FileError", "Findings", "GateError", "Inspection", "ModelError", "NumericError",
            "OutOfMemoryError", "Quantized", "Result", "UnsupportedError", "UsageError", "Warning",
            "check", "diff", "eval", "inspect", "lint", "quantize", "run"]

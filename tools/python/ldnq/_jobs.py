@@ -14,7 +14,7 @@ from ._job import Job, read_json
 from ._library import LIBRARY, Owner, c_size_t, c_void_p
 from ._models import open_model
 from ._options import DIFF, EVAL, INSPECT, LINT, QUANTIZE, RUN, Options, with_options
-from ._results import Comparison, Evaluation, Findings, Inspection, Quantized
+from ._results import Candidates, Comparison, Evaluation, Findings, Inspection, Quantized
 from ._samples import Input, name_arrays, open_samples, read_inputs
 
 if TYPE_CHECKING:  # a wheel has the types of the options; the source has their table alone
@@ -34,6 +34,13 @@ def open_data(data: Any, model: Owner, options: dict[str, Any]) -> Owner:
     """Samples for a model."""
     limit = int(options.get("max_samples") or 0)
     return open_samples(data, lambda: find_inputs(model), limit)
+
+
+def open_models(models: Any, example_inputs: Any = None) -> tuple[list[Owner], ctypes.Array]:
+    """Models of a list, or of {name: model}, and the array of their handles."""
+    named = models.items() if isinstance(models, dict) else ((None, model) for model in models)
+    opened = [open_model(model, example_inputs, name) for name, model in named]
+    return opened, (c_void_p * len(opened))(*(model.value.value for model in opened))
 
 
 def read_bytes(result: Owner, part: str) -> bytes | None:
@@ -87,16 +94,25 @@ def quantize(model: Any, calibration: Any = None, *, example_inputs: Any = None,
 
 @with_options(DIFF)
 def diff(model: Any, quantized: Any, data: Any = None, *, example_inputs: Any = None,
-         progress: Any = None, **options: Unpack[DiffOptions]) -> Comparison:
-    """Compares a quantized model with the float one, layer by layer; without data their weights
-    alone. Models, data and progress are as those of quantize."""
+         progress: Any = None, **options: Unpack[DiffOptions]) -> Comparison | Candidates:
+    """Compares a quantized model with the float one, layer by layer; a list of models, or {name:
+    model}, side by side. Without data their weights alone. Models, data and progress are as those
+    of quantize."""
     settings = Options(DIFF, options)
     settings.set("page", "1")
-    onnx, other = open_model(model, example_inputs), open_model(quantized)
+    onnx = open_model(model, example_inputs)
     samples = None if data is None else open_data(data, onnx, options)
-    result = Job(settings, progress).run(LIBRARY.ldnq_diff, onnx.value, other.value,
-                                         samples and samples.value)
-    return Comparison(read_json(result), read_bytes(result, "html"))
+    has_several = isinstance(quantized, (dict, list, tuple))
+    job, function = Job(settings, progress), LIBRARY.ldnq_diff
+    if has_several:
+        others, handles = open_models(quantized)
+        function, compared = LIBRARY.ldnq_diff_candidates, (handles, len(others))
+    else:
+        others = [open_model(quantized)]
+        compared = (others[0].value,)
+    result = job.run(function, onnx.value, *compared, samples and samples.value)
+    form = Candidates if has_several else Comparison
+    return form(read_json(result), read_bytes(result, "html"))
 
 
 @with_options(EVAL)
@@ -105,10 +121,9 @@ def eval(models: Any, data: Any, *, example_inputs: Any = None,  # pylint: disab
     """Top-1 and top-5 accuracy of a model, or of a list of models, on labelled samples, and how
     often they agree with the first one."""
     settings = Options(EVAL, options)
-    each = models if isinstance(models, (list, tuple)) else [models]
-    opened = [open_model(model, example_inputs) for model in each]
+    opened, handles = open_models(models if isinstance(models, (dict, list, tuple)) else [models],
+                                  example_inputs)
     samples = open_data(data, opened[0], options)
-    handles = (c_void_p * len(opened))(*(model.value.value for model in opened))
     result = Job(settings, progress).run(LIBRARY.ldnq_eval, handles, len(opened), samples.value)
     return Evaluation(read_json(result))
 

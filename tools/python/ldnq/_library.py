@@ -95,6 +95,7 @@ FUNCTIONS = (
     ("ldnq_result_destroy", None, (Handle,)),
     ("ldnq_quantize", c_int, (Handle, Handle, Handle, Out, Err)),
     ("ldnq_diff", c_int, (Handle, Handle, Handle, Handle, Out, Err)),
+    ("ldnq_diff_candidates", c_int, (Handle, POINTER(Handle), c_size_t, Handle, Handle, Out, Err)),
     ("ldnq_eval", c_int, (POINTER(Handle), c_size_t, Handle, Handle, Out, Err)),
     ("ldnq_inspect", c_int, (Handle, Handle, Out, Err)),
     ("ldnq_lint", c_int, (Handle, Handle, Out, Err)),

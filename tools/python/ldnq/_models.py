@@ -50,16 +50,18 @@ def read_content(model: Any) -> str | bytes:
     return serialize(model)
 
 
-def open_model(model: Any, example_inputs: Any = None) -> Owner:
-    """A path, bytes, an onnx.ModelProto, a result of quantize, or a torch.nn.Module."""
+def open_model(model: Any, example_inputs: Any = None, name: str | None = None) -> Owner:
+    """A path, bytes, an onnx.ModelProto, a result of quantize, or a torch.nn.Module; the name is
+    what messages and pages call a model in memory."""
     if isinstance(model, Owner):
         return model
     if isinstance(model, (str, os.PathLike)):
         return open_path(model)
     if isinstance(model, (bytes, bytearray, memoryview)):
-        return open_bytes(model, "model")
+        return open_bytes(model, name or "model")
     if hasattr(model, "open_model"):
-        return model.open_model()
+        return model.open_model(name or "quantized")
     if is_torch(model, "Module"):
-        return open_bytes(serialize(export_module(model, example_inputs)), type(model).__name__)
-    return open_bytes(serialize(model), "model")
+        return open_bytes(serialize(export_module(model, example_inputs)),
+                          name or type(model).__name__)
+    return open_bytes(serialize(model), name or "model")

@@ -140,11 +140,11 @@ class Quantized(Page, Result):
         """The ONNX model. One that was written to a file is read from there."""
         return Path(self.content).read_bytes() if self._model is None else self._model
 
-    def open_model(self) -> Owner:
-        """As a handle of the library."""
+    def open_model(self, name: str) -> Owner:
+        """As a handle of the library; a model in memory by this name."""
         if self._model is None:
             return open_path(self.content)
-        return open_bytes(self._model, "quantized")
+        return open_bytes(self._model, name)
 
     def save(self, path: Any) -> None:
         """Writes the model to a file."""
@@ -207,6 +207,26 @@ class Comparison(Page, Result):
                  "isolated": decibels(layer["isolated"]),
                  "accumulated": decibels(layer["accumulated"])}
                 for layer in self.figures["layers"]]
+
+
+class Candidates(Page, Result):
+    """Quantized models side by side against the float one."""
+
+    columns = ("path", "verdict", "bytes", "bits", "sqnr_db", "agreement")
+
+    def __init__(self, figures: dict[str, Any], page: bytes):
+        super().__init__(figures)
+        self._page = page
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [{**candidate, "verdict": candidate["verdict"]["words"],
+                 "reason": candidate["verdict"]["reason"],
+                 "sqnr_db": float("inf") if candidate["exact"] else candidate["sqnr_db"]}
+                for candidate in self.figures["candidates"]]
+
+    def summary(self) -> str:
+        f = self.figures
+        return f"{f['path']}, {f['bytes']} bytes, on {f['samples']} samples"
 
 
 class Evaluation(Result):
