@@ -30,6 +30,18 @@ enum ldnq_status ldnq_compensation_init_sums(struct ldnq_compensation *compensat
     return allocated ? LDNQ_OK : LDNQ_NOMEM;
 }
 
+enum ldnq_status ldnq_compensation_init_part(struct ldnq_compensation *compensation,
+                                             const struct ldnq_compensation *other,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t rows = other->geometry.groups * other->geometry.rows;
+    *compensation = *other;
+    compensation->cross = NULL;
+    compensation->shift = ldnq_arena_alloc(arena, rows, sizeof *compensation->shift, err);
+    compensation->power = ldnq_arena_alloc(arena, rows, sizeof *compensation->power, err);
+    return compensation->shift && compensation->power ? LDNQ_OK : LDNQ_NOMEM;
+}
+
 enum ldnq_status ldnq_compensation_allocate_cross(struct ldnq_compensation *compensation,
                                                   struct ldnq_arena *arena, struct ldnq_error *err)
 {

@@ -44,6 +44,12 @@ enum ldnq_status ldnq_compensation_init_sums(struct ldnq_compensation *compensat
                                              const struct ldnq_layer_geometry *geometry,
                                              const float *weight, struct ldnq_pool *pool,
                                              struct ldnq_arena *arena, struct ldnq_error *err);
+/* The same for another part of the samples, with the scratch memory of `other`, which lives as
+ * long.
+ */
+enum ldnq_status ldnq_compensation_init_part(struct ldnq_compensation *compensation,
+                                             const struct ldnq_compensation *other,
+                                             struct ldnq_arena *arena, struct ldnq_error *err);
 enum ldnq_status ldnq_compensation_allocate_cross(struct ldnq_compensation *compensation,
                                                   struct ldnq_arena *arena, struct ldnq_error *err);
 

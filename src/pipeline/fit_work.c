@@ -39,7 +39,11 @@
 #define TRIAL_CUBE_COST 0.5
 #define TRIAL_SQUARE_COST 2.0
 #define TRIAL_WEIGHT_COST 7000.0
-/* The same without Gram matrices. */
+/* The same without matrices of all columns: the products of positions, and what a search of
+ * positions costs beside one of as many columns. */
+#define LOW_RANK_SQUARE_COST 8.0
+#define LOW_RANK_COLUMNS 4.0
+/* The same for rounding. */
 #define ROUNDING_CUBE_COST 3.0
 #define ROUNDING_WEIGHT_COST 6000.0
 #define ROUNDING_COLUMN_SQUARE_COST 700.0
@@ -108,6 +112,15 @@ static double count_read_positions(const struct ldnq_layer_fitting *fitting,
     return per_column > 0 ? fmin(all, fmax(per_column * (double)layer->geometry.cols, 512)) : all;
 }
 
+/* Whether the layer's positions take the place of matrices of all columns. */
+static bool is_low_rank(const struct ldnq_layer_fitting *fitting, const struct ldnq_layer *layer,
+                        double positions)
+{
+    return fitting->runner.reference && fitting->quantizer->options->solver->takes_low_rank &&
+           !layer->product && !layer->body &&
+           ldnq_is_low_rank(&layer->geometry, (size_t)fmin(positions, 1e15));
+}
+
 static double count_statistics_work(const struct ldnq_layer_fitting *fitting,
                                     const struct ldnq_layer *layer, double samples)
 {
@@ -115,9 +128,11 @@ static double count_statistics_work(const struct ldnq_layer_fitting *fitting,
     const double positions = count_read_positions(fitting, layer, samples);
     const double cross = fitting->runner.reference ? rows * k : 0;
     const double batches = (double)fitting->runner.batch_count;
+    const double square = is_low_rank(fitting, layer, positions) ? 0 : k * k;
     return (double)layer->geometry.groups *
-           (positions * (k * k / 2 + COLUMN_COST * k + CROSS_COST * cross) +
-            batches * (SUM_COST * (k * k + cross) + SUM_COLUMN_COST * k));
+           (positions * (square / 2 + COLUMN_COST * k + CROSS_COST * cross) +
+            (square > 0 ? batches * SUM_COST * (square + cross) : 0) +
+            batches * SUM_COLUMN_COST * k);
 }
 
 /* What comes before the solver: the choice of lambda, and whether the layer is fitted. */
@@ -132,6 +147,10 @@ static double count_choice_work(const struct ldnq_layer_fitting *fitting,
                    : ROUNDING_WEIGHT_COST * rows * k;
     const double trials = (double)ldnq_fitting_count_dampings(
         (size_t)fmin(FITTED_PART * positions, 1e15), layer->geometry.cols);
+    if (is_low_rank(fitting, layer, positions))
+        return trials * (LOW_RANK_SQUARE_COST * k * positions * positions +
+                         TRIAL_SQUARE_COST * rows * k * positions + TRIAL_WEIGHT_COST * rows * k) +
+               CHOICE_COLUMN_COST * k;
     return trials * (TRIAL_CUBE_COST * k * k * k + TRIAL_SQUARE_COST * rows * k * k +
                      TRIAL_WEIGHT_COST * rows * k) +
            CHOICE_CUBE_COST * k * k * k + CHOICE_COLUMN_SQUARE_COST * k * k +
@@ -161,15 +180,16 @@ static double count_solver_work(const struct ldnq_layer_fitting *fitting,
     if (fitting->quantizer->means || ldnq_layer_is_table(layer))
         return ROUNDING_WEIGHT_COST * elements;
     const double positions = count_read_positions(fitting, layer, samples);
+    const double cols =
+        is_low_rank(fitting, layer, positions) ? fmin(LOW_RANK_COLUMNS * positions, k) : k;
     double work = count_choice_work(fitting, layer, positions);
     if (options->solver->needs_gram) {
         const struct solver_cost *cost =
             find_solver_cost(options->solver->name, quantized->codebook->count);
         const bool has_blocks = ldnq_select_block(layer, options) > 0;
-        work +=
-            rows * k *
-            ((has_blocks ? count_block_square(fitting, layer, cost, positions) : cost->square) * k +
-             (has_blocks ? cost->block_weight : cost->weight));
+        const double square = has_blocks ? k * count_block_square(fitting, layer, cost, positions)
+                                         : cols * cost->square;
+        work += rows * k * (square + (has_blocks ? cost->block_weight : cost->weight));
     }
     return (double)layer->geometry.groups * work + ELEMENT_COST * elements;
 }

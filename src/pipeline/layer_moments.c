@@ -61,13 +61,13 @@ static enum ldnq_status init_sums(struct ldnq_layer_moments *moments,
     if (!parts->holds_out)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&moments->held_out_arena, err));
-    LDNQ_TRY(ldnq_statistics_init_sums(&moments->held_out_statistics, geometry, pool,
+    LDNQ_TRY(ldnq_statistics_init_part(&moments->held_out_statistics, &moments->statistics,
                                        moments->held_out_arena, err));
     init_tree(&moments->held_out_tree, parts, &moments->held_out_statistics, parts->has_held_out);
-    if (!parts->compensates)
-        return LDNQ_OK;
-    return ldnq_compensation_init_sums(&moments->held_out_compensation, geometry, weight, pool,
-                                       moments->held_out_arena, err);
+    return parts->compensates
+               ? ldnq_compensation_init_part(&moments->held_out_compensation,
+                                             &moments->compensation, moments->held_out_arena, err)
+               : LDNQ_OK;
 }
 
 static enum ldnq_status allocate_matrices(struct ldnq_layer_moments *moments,
@@ -509,8 +509,12 @@ double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry
     const bool has_few = geometry->groups == 1 && positions < geometry->cols;
     const double slab =
         (double)(LDNQ_GRAM_SLAB * sizeof(float)) * k * (geometry->groups > 1 ? (double)threads : 1);
-    const double gram = sizeof(double) * groups * k * k + slab;
-    const double cross = parts->compensates ? sizeof(double) * groups * rows * k + slab : 0;
+    const bool is_low_rank = parts->takes_low_rank && ldnq_is_low_rank(geometry, positions);
+    /* The matrices of both parts or of all. */
+    const double stored = (double)(sizeof(float) * positions) * 2 * k;
+    const double gram = is_low_rank ? stored : sizeof(double) * groups * k * k;
+    const double cross =
+        parts->compensates && !is_low_rank ? sizeof(double) * groups * rows * k : 0;
     /* The trial of each damping of the compensation has a factor, a change and a product. */
     const double trial = has_few ? rows * k : slots * (k * k + 2 * rows * k);
     /* The positions themselves, and their copies without means. */
@@ -518,9 +522,10 @@ double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry
         has_few && parts->compensates ? 2 * sizeof(float) * (double)positions * (k + rows) : 0;
     const double choice = fmax(parts->compensates ? sizeof(double) * trial : 0, solvers->quick);
     /* Packed sums are there before anything is chosen. */
-    const double tree = count * ldnq_sum_tree_count_bytes(gram + cross);
-    return gram + cross + few +
-           fmax((count - 1) * (gram + cross) + fmax(choice, tree), solvers->asked);
+    const double tree = is_low_rank ? 0 : count * ldnq_sum_tree_count_bytes(gram + cross);
+    const double held_out = is_low_rank ? 0 : (count - 1) * (gram + cross);
+    return (parts->compensates ? 2 : 1) * slab + gram + cross + few +
+           fmax(held_out + fmax(choice, tree), solvers->asked);
 }
 
 enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *moments,

@@ -27,9 +27,18 @@ struct memory_prediction {
     double limit, networks, samples, batch;
 };
 
+static size_t count_positions(const struct memory_prediction *prediction,
+                              const struct ldnq_layer *layer)
+{
+    return (size_t)fmin(prediction->samples * ldnq_layer_macs_per_sample(layer) /
+                            fmax((double)ldnq_layer_elements(layer), 1),
+                        1e15);
+}
+
 static struct ldnq_layer_moments_solvers
 count_solver_bytes(const struct memory_prediction *prediction, const struct ldnq_layer *layer)
 {
+    const size_t positions = count_positions(prediction, layer);
     const struct ldnq_quantize_options *options = prediction->input->options;
     /* With a budget or a goal the solver is not chosen yet. */
     const struct ldnq_solver *asked = options->solver ? options->solver : ldnq_solver_find("best");
@@ -38,6 +47,10 @@ count_solver_bytes(const struct memory_prediction *prediction, const struct ldnq
         .rows = layer->geometry.rows,
         .cols = layer->geometry.cols,
         .threads = ldnq_pool_threads(options->pool),
+        .positions = prediction->compensates && asked->takes_low_rank &&
+                             ldnq_is_low_rank(&layer->geometry, positions)
+                         ? positions
+                         : 0,
         .has_blocks = ldnq_select_block(layer, options) > 0,
     };
     return (struct ldnq_layer_moments_solvers){
@@ -59,11 +72,11 @@ static double count_matrix_bytes(const struct memory_prediction *prediction,
     const struct ldnq_layer_moments_parts parts = {
         .compensates = prediction->compensates,
         .holds_out = prediction->compensates || solvers.quick > 0,
+        .takes_low_rank = prediction->compensates && options->solver &&
+                          options->solver->takes_low_rank && !layer->product,
     };
-    const double positions =
-        prediction->samples * ldnq_layer_macs_per_sample(layer) / fmax(elements, 1);
     return floats + ldnq_layer_moments_count_bytes(&layer->geometry, &parts, &solvers,
-                                                   (size_t)fmin(positions, 1e15),
+                                                   count_positions(prediction, layer),
                                                    ldnq_pool_threads(options->pool));
 }
 

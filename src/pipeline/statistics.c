@@ -23,6 +23,17 @@ enum ldnq_status ldnq_statistics_init_sums(struct ldnq_statistics *statistics,
     return statistics->mean && statistics->columns && statistics->scratch ? LDNQ_OK : LDNQ_NOMEM;
 }
 
+enum ldnq_status ldnq_statistics_init_part(struct ldnq_statistics *statistics,
+                                           const struct ldnq_statistics *other,
+                                           struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t columns = other->geometry.groups * other->geometry.cols;
+    *statistics = *other;
+    statistics->gram = NULL;
+    statistics->mean = ldnq_arena_alloc(arena, columns, sizeof *statistics->mean, err);
+    return statistics->mean ? LDNQ_OK : LDNQ_NOMEM;
+}
+
 enum ldnq_status ldnq_statistics_allocate_gram(struct ldnq_statistics *statistics,
                                                struct ldnq_arena *arena, struct ldnq_error *err)
 {

@@ -32,6 +32,10 @@ enum ldnq_status ldnq_statistics_init_sums(struct ldnq_statistics *statistics,
                                            const struct ldnq_layer_geometry *geometry,
                                            struct ldnq_pool *pool, struct ldnq_arena *arena,
                                            struct ldnq_error *err);
+/* The same for another part of the samples, with the slab of `other`, which lives as long. */
+enum ldnq_status ldnq_statistics_init_part(struct ldnq_statistics *statistics,
+                                           const struct ldnq_statistics *other,
+                                           struct ldnq_arena *arena, struct ldnq_error *err);
 enum ldnq_status ldnq_statistics_allocate_gram(struct ldnq_statistics *statistics,
                                                struct ldnq_arena *arena, struct ldnq_error *err);
 /* Adds the columns of one call (after infer) of a layer, at the positions of `sampling`. */

@@ -17,17 +17,20 @@
 struct nearest {
     const struct ldnq_layer_problem *problem;
     const struct ldnq_layer_solution *solution;
-    double *weight; /* (G, M, K) W; with blocks its columns are in the order of blocks.order */
-    int8_t *codes;  /* (G, M, K) in the same order; NULL without blocks */
+    /* W, (G, M, K) where rows share a scale; else a row of each thread, with blocks in the order of
+     * blocks.order. */
+    double *weight;
+    int8_t *codes; /* (threads, K) in the same order; NULL without blocks */
     struct ldnq_blocks blocks;
     struct ldnq_span *spans; /* one per piece */
 };
 
-static struct ldnq_span make_row_span(const struct nearest *nearest, size_t row, size_t rows)
+static struct ldnq_span make_row_span(const struct nearest *nearest, const double *weight,
+                                      size_t row, size_t rows)
 {
     const size_t k = nearest->problem->cols;
     return (struct ldnq_span){
-        .v = nearest->weight + row * k,
+        .v = weight,
         .v_stride = k,
         .rows = rows,
         .length = k,
@@ -37,12 +40,12 @@ static struct ldnq_span make_row_span(const struct nearest *nearest, size_t row,
 }
 
 /* Gathers each block's columns, projects them, and scatters the codes back. */
-static void project_row_blocks(const struct nearest *nearest, size_t row)
+static void project_row_blocks(const struct nearest *nearest, size_t row, size_t thread)
 {
     const struct ldnq_layer_problem *problem = nearest->problem;
     const size_t k = problem->cols, block_count = problem->block_count;
-    double *weight = nearest->weight + row * k;
-    int8_t *gathered = nearest->codes + row * k, *codes = nearest->solution->codes + row * k;
+    double *weight = nearest->weight + thread * k;
+    int8_t *gathered = nearest->codes + thread * k, *codes = nearest->solution->codes + row * k;
     for (size_t i = 0; i < k; i++)
         weight[i] = (double)problem->weight[row * k + nearest->blocks.order[i]];
     for (size_t s = 0; s < block_count; s++) {
@@ -61,25 +64,35 @@ static void project_row_blocks(const struct nearest *nearest, size_t row)
         codes[nearest->blocks.order[i]] = gathered[i];
 }
 
+/* Loads rows of the weight. */
+static void load_weight_rows(const struct ldnq_layer_problem *problem, size_t row, size_t rows,
+                             double *weight)
+{
+    const float *from = problem->weight + row * problem->cols;
+    for (size_t i = 0; i < rows * problem->cols; i++)
+        weight[i] = (double)from[i];
+}
+
 static void project_piece_rows(void *ctx, size_t chunk, size_t thread)
 {
-    (void)thread;
     const struct nearest *nearest = ctx;
     const struct ldnq_layer_problem *problem = nearest->problem;
     const struct ldnq_piece piece = ldnq_piece_at(problem, chunk);
     if (problem->block_index) {
         for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
-            project_row_blocks(nearest, row);
+            project_row_blocks(nearest, row, thread);
         return;
     }
-    const size_t first = piece.offset * problem->cols, count = piece.rows * problem->cols;
-    for (size_t i = first; i < first + count; i++)
-        nearest->weight[i] = (double)problem->weight[i];
-    nearest->spans[chunk] = make_row_span(nearest, piece.offset, piece.rows);
-    if (problem->granularity == LDNQ_PER_TENSOR)
+    if (problem->granularity == LDNQ_PER_TENSOR) {
+        double *weight = nearest->weight + piece.offset * problem->cols;
+        load_weight_rows(problem, piece.offset, piece.rows, weight);
+        nearest->spans[chunk] = make_row_span(nearest, weight, piece.offset, piece.rows);
         return;
+    }
+    double *weight = nearest->weight + thread * problem->cols;
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++) {
-        struct ldnq_span span = make_row_span(nearest, row, 1);
+        load_weight_rows(problem, row, 1, weight);
+        struct ldnq_span span = make_row_span(nearest, weight, row, 1);
         nearest->solution->scales[row] = ldnq_project(problem->codebook, NULL, &span, 1, 0);
     }
 }
@@ -89,13 +102,15 @@ static enum ldnq_status allocate_and_project(struct nearest *nearest, struct ldn
 {
     const struct ldnq_layer_problem *problem = nearest->problem;
     const size_t rows = problem->groups * problem->rows, pieces = ldnq_piece_count(problem);
-    nearest->weight = ldnq_arena_alloc(arena, rows * problem->cols, sizeof(double), err);
+    const size_t threads = ldnq_pool_threads(pool);
+    const size_t loaded = problem->granularity == LDNQ_PER_TENSOR ? rows : threads;
+    nearest->weight = ldnq_arena_alloc(arena, loaded * problem->cols, sizeof(double), err);
     nearest->spans = ldnq_arena_alloc(arena, pieces, sizeof *nearest->spans, err);
     if (!nearest->weight || !nearest->spans)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_blocks_init(problem, &nearest->blocks, arena, err));
     if (problem->block_index) {
-        nearest->codes = ldnq_arena_alloc(arena, rows * problem->cols, sizeof(int8_t), err);
+        nearest->codes = ldnq_arena_alloc(arena, threads * problem->cols, sizeof(int8_t), err);
         if (!nearest->codes)
             return LDNQ_NOMEM;
     }

@@ -201,6 +201,7 @@ enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
 /* The sizes of a layer's problem. */
 struct ldnq_problem_sizes {
     size_t groups, rows, cols, threads;
+    size_t positions; /* of a matrix of low rank; 0: the layer has a Gram matrix */
     bool has_blocks;
 };
 

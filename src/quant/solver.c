@@ -127,11 +127,28 @@ const struct ldnq_solver *ldnq_solver_find(const char *name)
 /* A descent in blocks has one more product; a beam search has branches in each thread. */
 #define BLOCK_WEIGHT_BYTES 8.0
 #define THREAD_COLUMN_BYTES 1500.0
+/* Without a Gram matrix: mirrored weights, and codes of starts and trials; values, responses and
+ * corners of columns; errors and outputs of rows. */
+#define LOW_RANK_WEIGHT_BYTES 7.0
+#define LOW_RANK_COLUMN_BYTES 8.0
+#define LOW_RANK_ROW_BYTES 8.0
+
+static double count_low_rank_bytes(const struct ldnq_problem_sizes *sizes)
+{
+    const double k = (double)sizes->cols, rows = (double)sizes->rows;
+    const double positions = (double)sizes->positions;
+    return LOW_RANK_WEIGHT_BYTES * rows * k +
+           (LOW_RANK_COLUMN_BYTES * k + LOW_RANK_ROW_BYTES * rows) * positions +
+           sizeof(double) * positions * positions +
+           THREAD_COLUMN_BYTES * (double)sizes->threads * k;
+}
 
 double ldnq_solver_count_bytes(const struct ldnq_solver *solver,
                                const struct ldnq_problem_sizes *sizes)
 {
     const double k = (double)sizes->cols, groups = (double)sizes->groups;
+    if (sizes->positions && solver->takes_low_rank)
+        return count_low_rank_bytes(sizes);
     const double weights = groups * (double)sizes->rows * k;
     const double per_weight =
         solver->weight_bytes + (sizes->has_blocks && solver->needs_gram ? BLOCK_WEIGHT_BYTES : 0);
