@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/size.h"
 #include "compare/changed_samples.h"
+#include "compare/isolated_body.h"
 #include "compare/isolated_run.h"
 #include "metric/batch_check.h"
 #include "metric/error_bound.h"
@@ -19,7 +20,7 @@
  * the graphs. */
 struct measured_layer {
     const struct ldnq_matched_layer *match;
-    size_t index_a;            /* index of the layer's node */
+    size_t index_a;            /* index of the layer's node, or of the one that runs its body */
     size_t output_a, output_b; /* index of the node that computes the compared value, per model */
     struct ldnq_isolated_run isolated_run;
     struct ldnq_distance isolated, accumulated;
@@ -34,6 +35,8 @@ struct measurement {
     struct ldnq_exec *isolated; /* runs single layers of B */
     struct measured_layer *layers;
     size_t count;
+    struct measured_layer *body_layers; /* by the nodes that run their bodies; isolated alone */
+    size_t body_count;
     size_t *input_of_b;            /* by input of B: the input of A with its samples */
     struct ldnq_tensor **inputs_b; /* B's inputs of the current batch */
     size_t *output_of_a;           /* by output of A: the output of B, or LDNQ_NO_NODE */
@@ -90,11 +93,19 @@ static enum ldnq_status list_layers(struct measurement *m, struct ldnq_error *er
 {
     const struct ldnq_matched_layers *layers = m->options->layers;
     m->layers = ldnq_arena_alloc(m->arena, layers->count, sizeof *m->layers, err);
-    if (!m->layers)
+    m->body_layers = ldnq_arena_alloc(m->arena, layers->count, sizeof *m->body_layers, err);
+    if (!m->layers || !m->body_layers)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < layers->count; i++) {
         const struct ldnq_matched_layer *match = &layers->items[i];
-        if (match->b == LDNQ_NO_NODE || match->own_layer_a->body)
+        if (match->own_layer_a->body) {
+            if (ldnq_isolated_body_is_possible(match, m->options->pairs))
+                m->body_layers[m->body_count++] =
+                    (struct measured_layer){ .match = match,
+                                             .index_a = match->own_layer_a->node_index };
+            continue;
+        }
+        if (match->b == LDNQ_NO_NODE)
             continue;
         struct measured_layer *layer = &m->layers[m->count++];
         *layer = (struct measured_layer){
@@ -205,6 +216,20 @@ static enum ldnq_status measure_layer(struct measurement *m, struct measured_lay
     return add_distance(m, layer, &layer->isolated, isolated, t, err);
 }
 
+/* Measures the layers of bodies that nodes before `end` run. Values between two nodes are live at
+ * one time alone. */
+static enum ldnq_status measure_body_layers(struct measurement *m, size_t *done, size_t end,
+                                            struct ldnq_error *err)
+{
+    for (; *done < m->body_count && m->body_layers[*done].index_a < end; (*done)++) {
+        struct measured_layer *layer = &m->body_layers[*done];
+        LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, layer->index_a, err));
+        LDNQ_TRY(ldnq_isolated_body_add(layer->match, m->options->pairs, m->a, m->options->pool,
+                                        &layer->isolated, err));
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor *const *inputs,
                                       size_t samples, struct ldnq_error *err)
 {
@@ -214,8 +239,14 @@ static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor 
     LDNQ_TRY(ldnq_exec_bind_inputs(m->a, inputs, err));
     LDNQ_TRY(ldnq_exec_bind_inputs(m->b, m->inputs_b, err));
 
-    for (size_t i = 0; i < m->count; i++)
+    size_t bodies = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        const struct measured_layer *layer = &m->layers[i];
+        LDNQ_TRY(measure_body_layers(m, &bodies, ldnq_size_max(layer->index_a, layer->output_a + 1),
+                                     err));
         LDNQ_TRY(measure_layer(m, &m->layers[i], err));
+    }
+    LDNQ_TRY(measure_body_layers(m, &bodies, SIZE_MAX, err));
 
     LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, m->graph_a->node_count, err));
     LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, m->graph_b->node_count, err));
@@ -351,6 +382,11 @@ static enum ldnq_status store_errors_in_diff(struct measurement *m, struct ldnq_
         struct ldnq_diff_layer *shown = &diff->layers[layer->match - m->options->layers->items];
         shown->isolated = summarize_distance(&layer->isolated);
         shown->accumulated = summarize_distance(&layer->accumulated);
+    }
+    for (size_t i = 0; i < m->body_count; i++) {
+        const struct measured_layer *layer = &m->body_layers[i];
+        diff->layers[layer->match - m->options->layers->items].isolated =
+            summarize_distance(&layer->isolated);
     }
     diff->output_count = m->graph_a->output_count;
     diff->outputs = ldnq_arena_alloc(m->arena, diff->output_count, sizeof *diff->outputs, err);

@@ -90,7 +90,8 @@ static enum ldnq_status add_changed_input(struct output_estimator *estimator, si
 {
     const struct ldnq_graph *reference = estimator->inputs->reference;
     if (node_index >= reference->node_count || estimator->inputs->graph->nodes[node_index] != node)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: a layer is in a body", reference->file);
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: a layer is in a body, which has no gradients",
+                         reference->file);
     return add_changed_value(estimator, reference->nodes[node_index]->inputs[input]->index, owner,
                              err);
 }
@@ -394,9 +395,12 @@ enum ldnq_status ldnq_estimate_output_error(const struct ldnq_estimate_inputs *i
     estimate->seconds = ldnq_now() - start;
     estimate->deviation = sqrt(fmax(0, estimator.squares - estimate->error * estimate->error) /
                                (double)inputs->draws);
-    if (status == LDNQ_UNSUPPORTED)
+    if (status == LDNQ_UNSUPPORTED) {
         clear_estimate(estimate, layers);
-    else if (status != LDNQ_OK)
+        if (inputs->options->estimate_draws != LDNQ_ESTIMATE_AUTO)
+            ldnq_sink_warn(inputs->options->sink, "the output's error is not estimated: %s",
+                           ldnq_message_strip(reason.message, inputs->reference->file));
+    } else if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
     return LDNQ_OK;
 }

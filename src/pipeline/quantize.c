@@ -234,9 +234,7 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
         .powers = powers,
         .samples = measured.samples,
         .options = options,
-        .draws = is_measured && !ldnq_has_body_layers(&result->network)
-                     ? ldnq_estimate_choose_draws(options, result)
-                     : 0,
+        .draws = is_measured ? ldnq_estimate_choose_draws(options, result) : 0,
     };
     LDNQ_TRY(ldnq_estimate_output_error(&inputs, quantizer->arena, &result->output_estimate, err));
     return compute_bound(quantizer, err);

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import support
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from support import info, save, weights
 
 node, RNG = helper.make_node, np.random.default_rng(0)
@@ -80,7 +80,7 @@ def looped(kind="Loop"):
 def recordings(folder, rates):
     for i in range(40):
         place = folder / "calib" / f"test_data_set_{i}"
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         x = RNG.normal(size=(1, 64)).astype(np.float32)
         sr = np.int64(rates[i % len(rates)])
         (place / "input_0.pb").write_bytes(tensor("x", x).SerializeToString())
@@ -181,7 +181,28 @@ def test_inspect_and_diff_should_list_the_layers_of_branches(tmp_path):
         assert layer["other"] == layer["node"] and layer["weight_error"]["sqnr_db"] > 38
         measured = layer["accumulated"]["sqnr_db"]
         assert measured > 38 if layer["node"] == "head" else measured is None
+        assert layer["isolated"]["sqnr_db"] > 38
     assert said["bound_reason"] == "a layer is in a body"
+
+
+def test_the_isolated_error_should_be_that_of_the_runs_that_take_the_branch(tmp_path):
+    source, out = save(detector(), tmp_path / "m.onnx"), tmp_path / "q.onnx"
+    quantize(source, out, recordings(tmp_path, [16000, 8000]))
+    calib = recordings(tmp_path, [16000])
+    said = {layer["node"]: layer["isolated"]
+            for layer in support.answer("diff", source, out, "--data", calib)["layers"]}
+    assert all(said[f"If_0/else_branch/{name}"]["sqnr_db"] is None for name in ("conv", "mm", "fc"))
+    # The first layer's input is the model's: numpy computes both outputs.
+    x = np.concatenate([numpy_helper.to_array(onnx.load_tensor(path))
+                        for path in calib.glob("*/input_0.pb")])
+    arrays = {t.name: numpy_helper.to_array(t) for t in onnx.load(out).graph.initializer}
+    codes, scales, bias = (arrays[f"If_0/then_branch/{name}"]
+                           for name in ("cw16k_quantized", "cw16k_scale", "cb16k_corrected"))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (2, 2))), 5, 1)[:, ::4]
+    exact = windows @ weights(16, 1, 5, seed=64)[:, 0].T + weights(16, seed=65)
+    found = windows @ (codes * scales.reshape(-1, 1, 1))[:, 0].T + bias
+    sqnr = 10 * np.log10(np.sum(exact**2) / np.sum((exact - found)**2))
+    assert said["If_0/then_branch/conv"]["sqnr_db"] == pytest.approx(sqnr, abs=.01)
 
 
 # ---- Loop and Scan
@@ -193,6 +214,9 @@ def test_a_layer_in_a_loop_should_be_dequantized_outside_of_it(kind, tmp_path):
     np.save(tmp_path / "x.npy", RNG.normal(size=(40, 24)).astype(np.float32))
     said = quantize(source, out, tmp_path / "x.npy")
     positions = {layer["node"]: layer["positions"] for layer in said["layers"]}
+    isolated = {layer["node"]: layer["isolated"]["sqnr_db"] for layer in support.answer(
+        "diff", source, out, "--data", tmp_path / "x.npy")["layers"]}
+    assert isolated["loop/body/rec"] > 38
     assert positions["loop/body/rec"] == 4 * positions["in"]
     assert not said["not_quantized"] and said["accuracy"]["sqnr"] > 35
     body = bodies(out)["body"]
@@ -257,6 +281,15 @@ def test_a_table_in_a_body_should_be_looked_up_in_codes(codebook, options, tmp_p
     assert [table["type"] for table in tables] == [codebook]
     paired = {layer["node"]: layer for layer in support.answer("diff", source, out)["layers"]}
     assert paired["loop/body/lookup"]["weight_error"]["sqnr_db"] > (38 if codebook == "int8" else 15)
+
+
+def test_an_estimate_that_was_asked_for_should_say_why_it_is_not_made(tmp_path):
+    source = save(looped(), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", RNG.normal(size=(40, 24)).astype(np.float32))
+    for options, said in ((("--estimate", 4), 1), ((), 0)):
+        answer = quantize(source, tmp_path / "q.onnx", tmp_path / "x.npy", *options)
+        assert answer["output_estimate"]["error"] is None
+        assert sum("not estimated: a layer is in a body" in w for w in answer["warnings"]) == said
 
 
 def test_a_table_in_a_body_should_need_no_samples(tmp_path):
