@@ -3,12 +3,14 @@
 says to the other. Both come from tests/report/example_page, whose diffs are made by hand:
 names that are markup or no text, missing values, up to 300 layers."""
 
+import itertools
 import json
 import re
 import subprocess
 
 import browser
 import jsonschema
+import numpy as np
 import pytest
 from support import BUILD, DIGITS, ROOT, succeed
 
@@ -294,6 +296,34 @@ def test_costly_layers_say_what_a_step_up_costs_and_gains(show):
 def test_bands_are_explained_to_the_end(show):
     notes = text_of(show("full"), "#verdict")
     assert "low from 10 dB (below 32 %), noise below." in " ".join(notes.split())
+
+
+def apart(colour, other):
+    """The distance of two colours for common eyes and for eyes without red or green cones
+    (Vienot, Brettel, Mollon, "Digital video colourmaps for checking the legibility of displays by
+    dichromats", 1999), in CIELAB; 2 is just seen."""
+    without_red = [[.1124, .8876, 0], [.1124, .8876, 0], [.0040, -.0040, 1]]
+    without_green = [[.2928, .7072, 0], [.2928, .7072, 0], [-.0223, .0223, 1]]
+    to_xyz = np.array([[.4124, .3576, .1805], [.2126, .7152, .0722], [.0193, .1192, .9505]])
+
+    def lab(rgb, eyes):
+        linear = eyes @ np.where(rgb <= .04045, rgb / 12.92, ((rgb + .055) / 1.055) ** 2.4)
+        x, y, z = np.cbrt(to_xyz @ linear / to_xyz.sum(1))
+        return np.array([116 * y, 500 * (x - y), 200 * (y - z)])
+
+    both = [np.frombuffer(bytes.fromhex(text), np.uint8) / 255 for text in (colour, other)]
+    return min(np.linalg.norm(lab(both[0], np.array(eyes)) - lab(both[1], np.array(eyes)))
+               for eyes in (np.eye(3), without_red, without_green))
+
+
+def test_bands_have_colours_that_all_can_tell_apart():
+    style = (ROOT / "src" / "report" / "page.css").read_text()
+    schemes = style.split("prefers-color-scheme: dark", 1)
+    for scheme in schemes:
+        colours = re.findall(r"--(exact|high|fair|low|noise|unknown): #([0-9a-f]{6})", scheme)
+        assert len(colours) == 6
+        for (band, colour), (other, its) in itertools.combinations(colours, 2):
+            assert apart(colour, its) > 15, (band, other)
 
 
 def test_six_columns_are_shown_and_the_others_by_choice(show):
