@@ -20,6 +20,7 @@
 /* Rows that are computed together where rows are interleaved (inner > 1), and elements of
  * a row that are computed together where they are not. */
 #define TILE ((size_t)128)
+#define SHORT ((size_t)16)
 
 struct softmax {
     const float *x;
@@ -69,10 +70,38 @@ static void compute_logsoftmax_row(const float *x, float *y, size_t count)
         y[i] = x[i] - max - shift;
 }
 
+/* Rows shorter than a vector: the exponentials of as many as fit in a tile are computed at once.
+ * The bits are those of ldnq_compute_softmax_row. */
+static void compute_short_rows(const float *x, float *y, size_t rows, size_t size)
+{
+    float shifted[TILE];
+    for (size_t row = 0; row < rows; row++) {
+        const float *from = x + row * size;
+        float max = -INFINITY;
+        for (size_t i = 0; i < size; i++)
+            max = from[i] > max ? from[i] : max;
+        for (size_t i = 0; i < size; i++)
+            shifted[row * size + i] = from[i] - max;
+    }
+    write_exponentials(shifted, y, rows * size, 0.0f);
+    for (size_t row = 0; row < rows; row++) {
+        const float factor = (float)(1.0 / ldnq_sum_floats(y + row * size, size));
+        for (size_t i = 0; i < size; i++)
+            y[row * size + i] *= factor;
+    }
+}
+
 static void compute_contiguous_rows(const void *ctx, size_t first, size_t last)
 {
     const struct softmax *softmax = ctx;
     size_t size = softmax->at.size;
+    if (!softmax->logarithm && size > 0 && size <= SHORT) {
+        const size_t step = TILE / size;
+        for (size_t row = first; row < last; row += step)
+            compute_short_rows(softmax->x + row * size, softmax->y + row * size,
+                               ldnq_size_min(step, last - row), size);
+        return;
+    }
     for (size_t row = first; row < last; row++)
         (softmax->logarithm ? compute_logsoftmax_row : ldnq_compute_softmax_row)(
             softmax->x + row * size, softmax->y + row * size, size);
