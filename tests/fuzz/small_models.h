@@ -6,10 +6,13 @@
 
 /* A function in the form of onnx/function_text.h, and its tensors: "name:f2,3" has a type and a
  * shape, "name=l1,2" has these elements, and "name=f.5" is a scalar. Types are f (float), b (int8),
- * u (uint8), i (int32) and l (int64). What is no input of the function is an initializer. */
+ * u (uint8), i (int32), l (int64) and o (bool). What is no input of the function is an initializer.
+ * The nodes of type If, Loop and Scan have the body, whose inputs of other types begin with "seq".
+ */
 struct small_model {
     const char *text, *values;
     int opset;
+    const char *body; /* NULL: none */
 };
 
 static const struct small_model small_models[] = {
@@ -25,7 +28,7 @@ static const struct small_model small_models[] = {
       "  y = Gemm <transB = 1> (f, w2, b2)\n",
       "x:f1,2,4,4 pads=l0,0,1,1,0,0,1,1 w:f3,2,3,3 b:f3 scale:f3 shift:f3 mean:f3 variance:f3 "
       "w2:f4,3 b2:f4",
-      17 },
+      17, NULL },
     { "m (x) => (y)\n"
       "  c = Conv <group = 2> (x, w)\n"
       "  k = Clip (c, low, high)\n"
@@ -34,7 +37,7 @@ static const struct small_model small_models[] = {
       "  s = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (h)\n"
       "  a = Add (s, k)\n"
       "  y = PRelu (a, slope)\n",
-      "x:f1,2,4,4 w:f2,1,1,1 low=f0 high=f6 w2:f2,2,2,2 b2:f2 slope:f2,1,1", 17 },
+      "x:f1,2,4,4 w:f2,1,1,1 low=f0 high=f6 w2:f2,2,2,2 b2:f2 slope:f2,1,1", 17, NULL },
     /* Squeeze and excitation, sums over planes, resizing. */
     { "m (x) => (y)\n"
       "  c = Conv (x, w)\n"
@@ -46,7 +49,7 @@ static const struct small_model small_models[] = {
       "  r = Resize <mode = \"nearest\"> (i, , scales)\n"
       "  s = Sigmoid (r)\n"
       "  y = Mul (r, s)\n",
-      "x:f1,2,2,2 w:f2,2,1,1 w2:f2,2,1,1 scale:f2 shift:f2 scales=f1,1,2,2", 17 },
+      "x:f1,2,2,2 w:f2,2,1,1 w2:f2,2,1,1 scale:f2 shift:f2 scales=f1,1,2,2", 17, NULL },
     /* A transformer's products. */
     { "m (x) => (y)\n"
       "  n = LayerNormalization <axis = -1> (x, scale, shift)\n"
@@ -62,7 +65,7 @@ static const struct small_model small_models[] = {
       "  g = Gelu (o)\n"
       "  z = Sub (g, x)\n"
       "  y = RMSNormalization (z, scale)\n",
-      "x:f2,4 scale:f4 shift:f4 w:f4,4 b:f4 eight=f8 mask:l1", 23 },
+      "x:f2,4 scale:f4 shift:f4 w:f4,4 b:f4 eight=f8 mask:l1", 23, NULL },
     /* Weights on the left, behind moves, and read twice. */
     { "m (x) => (y, z)\n"
       "  t = Transpose (w)\n"
@@ -75,7 +78,7 @@ static const struct small_model small_models[] = {
       "  y = Squeeze (j, axes)\n"
       "  d = Dropout (x, ratio)\n"
       "  z = Expand (d, shape)\n",
-      "x:f4,1 w:f4,4 shape=l4,4 c:f4 sizes=l2,2 start=l0 end=l1 axes=l0 ratio=f.5", 17 },
+      "x:f4,1 w:f4,4 shape=l4,4 c:f4 sizes=l2,2 start=l0 end=l1 axes=l0 ratio=f.5", 17, NULL },
     /* Tables: looked up, in tuples, as matrices of experts. */
     { "m (i) => (y)\n"
       "  u = Unsqueeze (i, last)\n"
@@ -85,20 +88,20 @@ static const struct small_model small_models[] = {
       "  e = Gather <axis = 0> (experts, i)\n"
       "  v = Unsqueeze (s, middle)\n"
       "  y = MatMul (v, e)\n",
-      "i:l2 last=l-1 middle=l1 table:f4,4 experts:f2,4,4", 17 },
+      "i:l2 last=l-1 middle=l1 table:f4,4 experts:f2,4,4", 17, NULL },
     { "m (i) => (y, z)\n"
       "  a = GatherND (table, i)\n"
       "  y = Identity (a)\n"
       "  g = GatherElements (table, k)\n"
       "  z = ReduceSum <keepdims = 0> (g, axis)\n",
-      "i:l2,1 table:f4,4 k:l4,4 axis=l1", 13 },
+      "i:l2,1 table:f4,4 k:l4,4 axis=l1", 13, NULL },
     /* Tables as they are written: int8, and two codes in a byte with blocks. */
     { "m (i) => (y)\n"
       "  c = Gather <axis = 0> (codes, i)\n"
       "  f = Cast <to = 1> (c)\n"
       "  s = Gather <axis = 0> (scales, i)\n"
       "  y = Mul (f, s)\n",
-      "i:l2 codes:b4,4 scales:f4,1", 17 },
+      "i:l2 codes:b4,4 scales:f4,1", 17, NULL },
     { "m (i) => (y)\n"
       "  c = Gather <axis = 0> (codes, i)\n"
       "  f = Cast <to = 1> (c)\n"
@@ -111,7 +114,8 @@ static const struct small_model small_models[] = {
       "  s = Gather <axis = 0> (scales, i)\n"
       "  d = Mul (o, s)\n"
       "  y = Reshape (d, shape)\n",
-      "i:l2 codes:u4,2,2 scales:f4,2,1 sixteenth=f.0625 sixteen=f16 eight=f8 shape=l2,8", 17 },
+      "i:l2 codes:u4,2,2 scales:f4,2,1 sixteenth=f.0625 sixteen=f16 eight=f8 shape=l2,8", 17,
+      NULL },
     /* Sequences of pieces. */
     { "m (x) => (y, z)\n"
       "  s = SplitToSequence <axis = 0, keepdims = 0> (x)\n"
@@ -124,7 +128,36 @@ static const struct small_model small_models[] = {
       "  z = SequenceLength (t)\n"
       "  e = ConcatFromSequence <axis = 0> (s)\n"
       "  y = Concat <axis = 0> (d, b)\n",
-      "x:f2,4 zero=l0 two=l2,2 w:f4,2", 17 },
+      "x:f2,4 zero=l0 two=l2,2 w:f4,2", 17, NULL },
+    /* Bodies. */
+    { "m (x) => (y, n)\n"
+      "  s = SequenceEmpty ()\n"
+      "  p = SplitToSequence <axis = 0, keepdims = 0> (x)\n"
+      "  t = Loop (trips, always, s)\n"
+      "  y = ConcatFromSequence <axis = 0, new_axis = 1> (t)\n"
+      "  n = SequenceLength (t)\n",
+      "x:f2,4 trips=l2 always:o w:f4,4", 17,
+      "b (i, c, seq) => (d, after)\n"
+      "  d = Identity (c)\n"
+      "  a = SequenceAt (p, i)\n"
+      "  m = MatMul (a, w)\n"
+      "  after = SequenceInsert (seq, m)\n" },
+    { "m (x) => (y)\n"
+      "  a = Relu (x)\n"
+      "  y = If (always)\n",
+      "x:f2,4 always:o w:f4,4 codes:b4,4 scale=f.5", 17,
+      "b () => (r)\n"
+      "  d = DequantizeLinear (codes, scale)\n"
+      "  m = MatMul (a, w)\n"
+      "  r = MatMul (m, d)\n" },
+    { "m (x) => (h, y)\n"
+      "  z = ReduceSum <keepdims = 0> (x, axis)\n"
+      "  h, y = Scan <num_scan_inputs = 1> (z, x)\n",
+      "x:f2,4 axis=l0 w:f4,4 codes:b4,4 table:f4,4", 17,
+      "b (state, row) => (next, r)\n"
+      "  next = Add (state, row)\n"
+      "  u = Unsqueeze (next, axis)\n"
+      "  r = Gemm <transB = 1> (u, w, row)\n" },
     /* Recurrent networks. */
     { "m (x) => (y, h, g)\n"
       "  a, b, c = LSTM <hidden_size = 2> (x, w, r, bias)\n"
@@ -133,7 +166,8 @@ static const struct small_model small_models[] = {
       "  t = Squeeze (d, one)\n"
       "  y, e = RNN <hidden_size = 2, direction = \"forward\"> (t, w3, r3)\n"
       "  , g = LSTM <hidden_size = 2> (x, w, r, bias)\n",
-      "x:f2,1,3 w:f1,8,3 r:f1,8,2 bias:f1,16 one=l1 w2:f1,6,2 r2:f1,6,2 w3:f1,2,2 r3:f1,2,2", 17 },
+      "x:f2,1,3 w:f1,8,3 r:f1,8,2 bias:f1,16 one=l1 w2:f1,6,2 r2:f1,6,2 w3:f1,2,2 r3:f1,2,2", 17,
+      NULL },
     /* Quantized models in the form of pairs. */
     { "m (x) => (y)\n"
       "  q = QuantizeLinear (x, s, z)\n"
@@ -156,8 +190,8 @@ static const struct small_model small_models[] = {
       "  g = MatMul (f, t)\n"
       "  q4 = QuantizeLinear (g, s, z)\n"
       "  y = DequantizeLinear (q4, s, z)\n",
-      "x:f1,2,2,2 s=f.25 z:b high:b codes:b2,2,1,1 ws:f2 wz:b2 bias:i2 shape=l1,2 codes2:b4,2",
-      13 },
+      "x:f1,2,2,2 s=f.25 z:b high:b codes:b2,2,1,1 ws:f2 wz:b2 bias:i2 shape=l1,2 codes2:b4,2", 13,
+      NULL },
     { "m (x) => (y)\n"
       "  w = DequantizeLinear <axis = 0, block_size = 2> (codes, scales)\n"
       "  a = MatMul (x, w)\n"
@@ -167,7 +201,7 @@ static const struct small_model small_models[] = {
       "  u = Unsqueeze (t, i)\n"
       "  r = Add (d, t)\n"
       "  y = ReduceMax (r, i)\n",
-      "x:f1,4 codes:b4,4 scales:f2,4 s=f.25 i=l0", 21 },
+      "x:f1,4 codes:b4,4 scales:f2,4 s=f.25 i=l0", 21, NULL },
     /* Integer operators. */
     { "m (x) => (y, z)\n"
       "  q, s, o = DynamicQuantizeLinear (x)\n"
@@ -178,7 +212,7 @@ static const struct small_model small_models[] = {
       "  n = MatMulInteger (r, w2, o)\n"
       "  y = Identity (m)\n"
       "  z = Cast <to = 1> (n)\n",
-      "x:f1,2,2,2 w:b2,2,1,1 shape=l4,2 w2:b2,3", 13 },
+      "x:f1,2,2,2 w:b2,2,1,1 shape=l4,2 w2:b2,3", 13, NULL },
     { "m (x) => (y)\n"
       "  q = QuantizeLinear (x, s, z)\n"
       "  c = QLinearConv (q, s, z, w, ws, wz, s, z, bias)\n"
@@ -191,7 +225,7 @@ static const struct small_model small_models[] = {
       "  y = DequantizeLinear (k, s, z)\n",
       "x:f1,2,2,2 s=f.25 z:u w:b2,2,1,1 ws:f2 wz:b2 bias:i2 shape=l4,2 w2:b2,2 wzero:b bias2:i2 "
       "w3:b2,2",
-      13 },
+      13, NULL },
     /* What ONNX Runtime's optimizer writes. */
     { "m (x) => (y)\n"
       "  c = com.microsoft.FusedConv <activation = \"Relu\"> (x, w, b)\n"
@@ -202,7 +236,7 @@ static const struct small_model small_models[] = {
       "scales)\n"
       "  k = com.microsoft.BiasGelu (n, b)\n"
       "  y = com.microsoft.QuickGelu <alpha = 1.5> (k)\n",
-      "x:f1,2,2,2 w:f2,2,1,1 b:f2 shape=l4,2 w2:f2,2 codes:u2,1,8 scales:f2", 17 },
+      "x:f1,2,2,2 w:f2,2,1,1 b:f2 shape=l4,2 w2:f2,2 codes:u2,1,8 scales:f2", 17, NULL },
     { "m (i) => (y, p)\n"
       "  e, k = com.microsoft.EmbedLayerNormalization (i, i, words, places, kinds, scale, shift)\n"
       "  a = com.microsoft.Attention <num_heads = 2> (e, w, b, k)\n"
@@ -211,7 +245,7 @@ static const struct small_model small_models[] = {
       "length, total)\n"
       "  p = com.microsoft.FastGelu (t, shift)\n",
       "i:i1,2 words:f4,4 places:f4,4 kinds:f2,4 scale:f4 shift:f4 w:f4,12 b:f12 length:i1 total:i1",
-      17 },
+      17, NULL },
     /* Old forms, which a higher opset writes otherwise. */
     { "m (x) => (y)\n"
       "  s = Slice <axes = [2], starts = [0], ends = [2]> (x)\n"
@@ -228,7 +262,7 @@ static const struct small_model small_models[] = {
       "  a, b = Split <axis = 1, split = [1, 1]> (z)\n"
       "  v, i = TopK <k = 1> (a)\n"
       "  y = Add (v, b)\n",
-      "x:f1,2,3,2 w:f2,2,1,1 scale:f2 shift:f2 mean:f2 variance:f2 scales=f1,1,2,2", 9 },
+      "x:f1,2,3,2 w:f2,2,1,1 scale:f2 shift:f2 mean:f2 variance:f2 scales=f1,1,2,2", 9, NULL },
     { "m (x) => (y)\n"
       "  r = Resize <mode = \"linear\"> (x, scales)\n"
       "  s = Slice (r, start, end, axes)\n"
@@ -239,7 +273,8 @@ static const struct small_model small_models[] = {
       "  f = Flatten (d)\n"
       "  g = Gemm (f, w, b)\n"
       "  y = CumSum (g, one)\n",
-      "x:f1,2,2,2 scales=f1,1,2,2 start=l0 end=l1 axes=l1 half=f.5 zero:u w:f4,2 b:f2 one=l1", 11 },
+      "x:f1,2,2,2 scales=f1,1,2,2 start=l0 end=l1 axes=l1 half=f.5 zero:u w:f4,2 b:f2 one=l1", 11,
+      NULL },
 };
 
 #endif

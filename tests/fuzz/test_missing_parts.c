@@ -31,7 +31,7 @@ static void fill_constant(struct make *make, Onnx__TensorProto *tensor)
     char *data = ldnq_arena_alloc(make->arena, count, size, NULL);
     for (size_t i = 0; i < count; i++) {
         const float single = (float)(1 + i % 5) / 8;
-        const int64_t integer = (int64_t)(i % 2);
+        const int64_t integer = tensor->data_type == LDNQ_BOOL ? 1 : (int64_t)(i % 2);
         memcpy(data + i * size, tensor->data_type == LDNQ_FLOAT ? (const void *)&single : &integer,
                size);
     }
@@ -44,6 +44,8 @@ static int32_t read_type(char letter)
            : letter == 'b' ? LDNQ_INT8
            : letter == 'u' ? LDNQ_UINT8
            : letter == 'i' ? LDNQ_INT32
+           : letter == 'o' ? LDNQ_BOOL
+           : letter == 'o' ? LDNQ_BOOL
                            : LDNQ_INT64;
 }
 
@@ -110,14 +112,44 @@ static void add_value(struct make *make, const Onnx__FunctionProto *function, co
     make_append(make, &make->graph->initializer, &make->graph->n_initializer, tensor);
 }
 
+static Onnx__FunctionProto *parse(const struct make *make, const char *text, int opset)
+{
+    Onnx__NodeProto *call = ldnq_build_node(make->arena, "F", "", NULL, 0, NULL, 0, &err);
+    Onnx__FunctionProto *function;
+    assert_non_null(call);
+    assert_ok(ldnq_function_parse(make->arena, text, opset, call, &function, &err));
+    return function;
+}
+
+/* The types of a loop's own inputs, the iteration and the condition, are those of ONNX. */
+static void add_body(struct make *make, Onnx__NodeProto *node, const char *name,
+                     const struct small_model *model)
+{
+    const Onnx__FunctionProto *function = parse(make, model->body, model->opset);
+    const bool is_loop = strcmp(node->op_type, "Loop") == 0;
+    struct make body = *make;
+    body.graph = make_graph_attr(make, node, name)->g;
+    body.graph->node = function->node;
+    body.graph->n_node = function->n_node;
+    for (size_t i = 0; i < function->n_input; i++) {
+        make_input(&body, function->input[i], LDNQ_RANK_UNKNOWN, NULL);
+        Onnx__ValueInfoProto *info = body.graph->input[i];
+        if (strncmp(info->name, "seq", 3) == 0)
+            info->type = NULL;
+        else if (is_loop && i < 2)
+            info->type->tensor_type->elem_type = i == 0 ? LDNQ_INT64 : LDNQ_BOOL;
+    }
+    for (size_t i = 0; i < function->n_output; i++) {
+        make_output(&body, function->output[i]);
+        body.graph->output[i]->type = NULL;
+    }
+}
+
 static struct make make_model(const struct small_model *model)
 {
     struct make make = make_begin(model->opset);
-    Onnx__NodeProto *call = ldnq_build_node(make.arena, "F", "", NULL, 0, NULL, 0, &err);
-    Onnx__FunctionProto *function;
-    assert_non_null(call);
+    const Onnx__FunctionProto *function = parse(&make, model->text, model->opset);
     make_import(&make, "com.microsoft", 1);
-    assert_ok(ldnq_function_parse(make.arena, model->text, model->opset, call, &function, &err));
     for (const char *at = model->values; *at; at += strspn(at, " ")) {
         add_value(&make, function, at);
         at += strcspn(at, " ");
@@ -126,7 +158,27 @@ static struct make make_model(const struct small_model *model)
         make_output(&make, function->output[i]);
     make.graph->node = function->node;
     make.graph->n_node = function->n_node;
+    for (size_t n = 0; n < function->n_node; n++) {
+        Onnx__NodeProto *node = function->node[n];
+        const bool is_if = strcmp(node->op_type, "If") == 0;
+        if (is_if)
+            add_body(&make, node, "else_branch", model);
+        if (is_if || strcmp(node->op_type, "Loop") == 0 || strcmp(node->op_type, "Scan") == 0)
+            add_body(&make, node, is_if ? "then_branch" : "body", model);
+    }
     return make;
+}
+
+/* The graph, and then those of bodies; NULL after them. */
+static Onnx__GraphProto *find_graph(const struct make *make, size_t index)
+{
+    if (index == 0)
+        return make->graph;
+    for (size_t n = 0; n < make->graph->n_node; n++)
+        for (size_t a = 0; a < make->graph->node[n]->n_attribute; a++)
+            if (make->graph->node[n]->attribute[a]->g && --index == 0)
+                return make->graph->node[n]->attribute[a]->g;
+    return NULL;
 }
 
 /* ---- changes ---------------------------------------------------------------------------- */
@@ -202,15 +254,16 @@ static bool is_defined(const Onnx__GraphProto *graph, const char *name)
 
 /* Readers of an output that was left out lack an input, and the graph's output is another value,
  * so that the importer refuses neither. */
-static void leave_out_readers(Onnx__GraphProto *graph)
+static void leave_out_readers(const Onnx__GraphProto *outer, Onnx__GraphProto *graph)
 {
     for (size_t n = 0; n < graph->n_node; n++)
         for (size_t i = 0; i < graph->node[n]->n_input; i++)
-            if (!is_defined(graph, graph->node[n]->input[i]))
+            if (!is_defined(graph, graph->node[n]->input[i]) &&
+                !is_defined(outer, graph->node[n]->input[i]))
                 graph->node[n]->input[i] = empty;
     for (size_t i = 0; i < graph->n_output; i++)
         if (!is_defined(graph, graph->output[i]->name))
-            graph->output[i]->name = graph->input[0]->name;
+            graph->output[i]->name = outer->input[0]->name;
 }
 
 /* ---- jobs ------------------------------------------------------------------------------- */
@@ -220,7 +273,7 @@ static const char *const targets[] = { "weights", "ort",    "openvino", "tensorr
 #define TARGETS (sizeof targets / sizeof *targets)
 
 static struct ldnq_options *options[TARGETS];
-static char label[128]; /* of the case that runs */
+static char label[160]; /* of the case that runs */
 
 static int set_up(void **state)
 {
@@ -294,6 +347,31 @@ static void run_jobs(struct make *make, const struct ldnq_onnx *whole, size_t nu
     ldnq_onnx_destroy(onnx);
 }
 
+/* A change of a node in one of the model's graphs. */
+struct change {
+    size_t graph, node, index;
+};
+
+/* Returns false where there is no such change. */
+static bool check_change(const struct small_model *model, const struct ldnq_onnx *whole,
+                         const struct change *change, size_t number)
+{
+    struct make changed = make_model(model);
+    Onnx__NodeProto *node = find_graph(&changed, change->graph)->node[change->node];
+    snprintf(label, sizeof label, "%.40s: graph %zu, node %zu (%s), change %zu, target %s",
+             model->text, change->graph, change->node, node->op_type, change->index,
+             targets[number % TARGETS]);
+    const bool is_changed = change_node(node, change->index);
+    if (is_changed && getenv("FUZZ_VERBOSE"))
+        fprintf(stderr, "%s\n", label);
+    for (size_t g = 0; is_changed && find_graph(&changed, g); g++)
+        leave_out_readers(changed.graph, find_graph(&changed, g));
+    if (is_changed)
+        run_jobs(&changed, whole, number);
+    make_end(&changed);
+    return is_changed;
+}
+
 static void check_model(const struct small_model *model, size_t first)
 {
     struct ldnq_onnx *whole;
@@ -305,22 +383,11 @@ static void check_model(const struct small_model *model, size_t first)
     assert_ok(ldnq_inspect(whole, options[0], &result, &err));
     ldnq_result_destroy(result);
     size_t number = first;
-    for (size_t n = 0; n < make.graph->n_node; n++)
-        for (size_t change = 0;; change++) {
-            struct make changed = make_model(model);
-            Onnx__NodeProto *node = changed.graph->node[n];
-            const bool is_changed = change_node(node, change);
-            snprintf(label, sizeof label, "%.40s: node %zu (%s), change %zu, target %s",
-                     model->text, n, node->op_type, change, targets[number % TARGETS]);
-            if (is_changed && getenv("FUZZ_VERBOSE"))
-                fprintf(stderr, "%s\n", label);
-            leave_out_readers(changed.graph);
-            if (is_changed)
-                run_jobs(&changed, whole, number++);
-            make_end(&changed);
-            if (!is_changed)
-                break;
-        }
+    struct change change = { 0 };
+    for (; find_graph(&make, change.graph); change.graph++)
+        for (change.node = 0; change.node < find_graph(&make, change.graph)->n_node; change.node++)
+            for (change.index = 0; check_change(model, whole, &change, number); change.index++)
+                number++;
     ldnq_onnx_destroy(whole);
     make_end(&make);
 }
