@@ -47,7 +47,7 @@ struct bit_allocator {
 
 /* Passes of one sample that take as long as a draw: forward and backward, and the products of the
  * gradients with what each codebook changes. */
-#define PASSES_OF_DRAW 5.0
+#define PASSES_OF_DRAW 3.0
 
 static size_t count_draws(const struct ldnq_quantize_options *options)
 {

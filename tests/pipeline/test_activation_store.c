@@ -4,9 +4,11 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "base/size.h"
 #include "pipeline/activation_store.h"
 
 enum { BATCHES = 7, TENSORS = 3 };
@@ -69,6 +71,50 @@ static int restore(void **state)
     ldnq_alloc_fail_after(-1);
     unsetenv("TMPDIR");
     return tear_down(state);
+}
+
+/* ---- memory ------------------------------------------------------------------------ */
+
+static size_t read_resident_bytes(void)
+{
+    FILE *stream = fopen("/proc/self/statm", "r");
+    size_t all = 0, resident = 0;
+    assert_non_null(stream);
+    assert_int_equal(fscanf(stream, "%zu %zu", &all, &resident), 2);
+    fclose(stream);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+enum { MANY_BATCHES = 400, LAYERS = 6 };
+
+/* Batches of 90 KiB, and a little more after each layer: in a heap they would not fit into the
+ * holes of the layer before. */
+static void a_generation_should_take_the_place_of_the_one_before(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_activation_store *store;
+    size_t most = 0, largest = 0;
+    assert_ok(ldnq_activation_store_create(MANY_BATCHES, (size_t)1 << 30, &store, &err));
+    const size_t before = read_resident_bytes();
+    for (size_t layer = 0; layer < LAYERS; layer++) {
+        struct ldnq_tensor *tensor;
+        const struct ldnq_shape shape = { 1, { (int64_t)(90 + 7 * (layer % 3)) << 10 } };
+        assert_ok(ldnq_tensor_create(fixture->arena, LDNQ_UINT8, &shape, &tensor, &err));
+        largest = ldnq_size_max(largest, (size_t)shape.dim[0]);
+        for (size_t b = 0; b < MANY_BATCHES; b++) {
+            const struct ldnq_tensor *loaded;
+            size_t count;
+            assert_ok(ldnq_activation_store_load(store, b, &loaded, &count, &err));
+            assert_ok(ldnq_activation_store_save(store, b, &(const struct ldnq_tensor *){ tensor },
+                                                 1, &err));
+            ldnq_activation_store_release(store, b);
+            if (b % 50 == 0)
+                most = ldnq_size_max(most, read_resident_bytes());
+        }
+        ldnq_activation_store_advance(store);
+    }
+    ldnq_activation_store_destroy(store);
+    assert_true(most - before <= MANY_BATCHES * largest + ((size_t)4 << 20));
 }
 
 /* ---- what comes back ----------------------------------------------------------- */
@@ -309,6 +355,7 @@ static void what_cannot_be_read_back_should_fail_each_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_FOLDER(a_generation_should_take_the_place_of_the_one_before),
         WITH_FOLDER(all_should_come_back_to_the_bit_below_any_ceiling),
         WITH_FOLDER(a_ceiling_that_is_not_reached_should_spill_nothing),
         WITH_FOLDER(a_batch_that_was_not_saved_should_be_empty),
