@@ -45,21 +45,22 @@ struct gptq {
     size_t k;                             /* cols */
     size_t row_count, piece_count;        /* over all groups */
     struct ldnq_inverse inverse;
-    double *work;           /* (G, M, K) W, columns permuted as in inverse */
-    int8_t *codes;          /* (G, M, K) */
+    double *work;  /* (threads, PIECE_ROWS, K) W of a piece, columns permuted as in inverse */
+    int8_t *codes; /* (G, M, K) */
     double *before, *after; /* (G, M) objectives of the start and of `codes` */
 };
 
 /* ---- the pass over the columns ---------------------------------------------------- */
 
 /* Copies a piece of W to `work`, columns permuted. */
-static void load_weights(struct gptq *gptq, const struct ldnq_piece *piece)
+static void load_weights(const struct gptq *gptq, const struct ldnq_piece *piece, double *work)
 {
     const size_t k = gptq->k;
     const struct ldnq_column *columns = gptq->inverse.columns + piece->group * k;
-    for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
+    const float *weight = gptq->problem->weight + piece->offset * k;
+    for (size_t row = 0; row < piece->rows; row++)
         for (size_t i = 0; i < k; i++)
-            gptq->work[row * k + i] = (double)gptq->problem->weight[row * k + columns[i].col];
+            work[row * k + i] = (double)weight[row * k + columns[i].col];
 }
 
 LDNQ_MULTIVERSION
@@ -70,15 +71,14 @@ static void subtract_scaled(size_t n, double error, const double *x, double *wor
 }
 
 /* Rounds columns first .. first+count-1 of one row, the last first, and stores their
- * e in `errors`, for the columns before the block. */
+ * e in `errors`, for the columns before the block; `work` is the first of these columns. */
 static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_t row, size_t first,
-                        size_t count, double *errors)
+                        size_t count, double *work, double *errors)
 {
     const size_t k = gptq->k;
     const struct ldnq_column *columns = gptq->inverse.columns + piece->group * k + first;
     const double *factor = gptq->inverse.factor + piece->group * k * k;
     const float *scales = gptq->solution->scales;
-    double *work = gptq->work + row * k + first;
     for (size_t i = count; i-- > 0;) {
         const double *x = factor + (first + i) * k + first;
         const double scale = (double)scales[ldnq_scale_index(gptq->problem, row, columns[i].col)];
@@ -112,22 +112,23 @@ static double subtract_damping(const struct gptq *gptq, const struct ldnq_piece 
 
 static void round_piece(void *ctx, size_t chunk, size_t thread)
 {
-    (void)thread;
     struct gptq *gptq = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(gptq->problem, chunk);
     const size_t k = gptq->k;
+    double *work = gptq->work + thread * LDNQ_PIECE_ROWS * k;
     const double *factor = gptq->inverse.factor + piece.group * k * k;
     double errors[LDNQ_PIECE_ROWS * BLOCK];
-    load_weights(gptq, &piece);
+    load_weights(gptq, &piece, work);
     for (size_t r = 0; r < piece.rows; r++)
         gptq->after[piece.offset + r] = 0;
     for (size_t end = k; end > 0;) {
         const size_t count = ldnq_size_min(end, BLOCK), first = end - count;
         for (size_t r = 0; r < piece.rows; r++)
-            round_block(gptq, &piece, piece.offset + r, first, count, errors + r * BLOCK);
+            round_block(gptq, &piece, piece.offset + r, first, count, work + r * k + first,
+                        errors + r * BLOCK);
         if (first > 0)
             ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, first, count, -1, errors, BLOCK,
-                       factor + first * k, k, 1, gptq->work + piece.offset * k, k);
+                       factor + first * k, k, 1, work, k);
         end = first;
     }
     for (size_t r = 0; r < piece.rows; r++)
@@ -166,7 +167,8 @@ static bool allocate_gptq_arrays(struct gptq *gptq, struct ldnq_arena *arena,
     /* No product of sizes overflows: the caller holds arrays that large. */
 #define NEW(member, count)                                                                         \
     (gptq->member = ldnq_arena_alloc(arena, count, sizeof *gptq->member, err))
-    return NEW(work, gptq->problem->low_rank ? 0 : rows * k) && NEW(codes, rows * k) &&
+    const size_t piece_rows = ldnq_pool_threads(gptq->pool) * LDNQ_PIECE_ROWS;
+    return NEW(work, gptq->problem->low_rank ? 0 : piece_rows * k) && NEW(codes, rows * k) &&
            NEW(before, rows) && NEW(after, rows);
 #undef NEW
 }

@@ -41,7 +41,7 @@ static const struct ldnq_solver gptq = {
     .blocks = true,
     .takes_low_rank = true,
     .gram_matrices = 1,
-    .weight_bytes = 9,
+    .weight_bytes = 1,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_gptq,
 };
