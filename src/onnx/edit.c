@@ -27,6 +27,16 @@ enum ldnq_status ldnq_edit_unique_name(struct ldnq_model *model, const char *bas
     return ldnq_names_insert(&model->names, unique, &entry, err);
 }
 
+/* Where the weights of a model are in a file of their own, so are those that are added. */
+static void move_to_data_file(const struct ldnq_model *model, Onnx__TensorProto *proto)
+{
+    if (model->data_file_count == 0)
+        return;
+    proto->has_raw_data = 0;
+    proto->has_data_location = 1;
+    proto->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+}
+
 enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char *name,
                                            const struct ldnq_tensor *tensor, struct ldnq_error *err)
 {
@@ -34,6 +44,7 @@ enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char 
     Onnx__TensorProto *proto;
     struct ldnq_name *entry;
     LDNQ_TRY(ldnq_codec_encode(tensor, name, model->arena, &proto, err));
+    move_to_data_file(model, proto);
     ldnq_mapping_release_pages(proto->raw_data.data, proto->raw_data.len);
     LDNQ_TRY(ldnq_names_insert(&model->names, proto->name, &entry, err));
     LDNQ_TRY(ldnq_list_reserve(model->arena, &graph->initializer, graph->n_initializer,
