@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/mapping.h"
 #include "ir/half.h"
 
 static bool is_half(enum ldnq_dtype dtype)
@@ -20,12 +21,15 @@ static enum ldnq_status widen_tensor(struct ldnq_arena *arena, const struct ldnq
                                      struct ldnq_error *err)
 {
     const struct ldnq_tensor *half = *tensor;
+    const size_t count = ldnq_tensor_count(half);
     struct ldnq_tensor *wide;
     if (!is_half(half->dtype))
         return LDNQ_OK;
     LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &half->shape, &wide, err));
-    (half->dtype == LDNQ_FLOAT16 ? ldnq_halves_to_floats : ldnq_bfloats_to_floats)(
-        half->data, wide->data, ldnq_tensor_count(half));
+    (half->dtype == LDNQ_FLOAT16 ? ldnq_halves_to_floats
+                                 : ldnq_bfloats_to_floats)(half->data, wide->data, count);
+    ldnq_mapping_release_pages(half->data, count * sizeof(uint16_t));
+    ldnq_mapping_release_pages(wide->data, count * sizeof(float));
     *tensor = wide;
     return LDNQ_OK;
 }
