@@ -26,6 +26,7 @@
 #include "metric/batch_check.h"
 #include "onnx/edit.h"
 #include "passes/passes.h"
+#include "pipeline/memory_need.h"
 
 /* More samples would draw the same page. */
 #define PAGE_SAMPLES ((size_t)256)
@@ -208,10 +209,10 @@ static enum ldnq_status make_json_result(struct quantize_job *quantize, struct l
     return ldnq_result_print(result, root, filled, err);
 }
 
-/* The arenas hold a quarter of what the option allows; the rest is for values and matrices. */
 static void limit_memory(const struct quantize_job *quantize)
 {
-    const size_t most = ldnq_get_max_bytes(&quantize->options) / 8;
+    const size_t most = ldnq_limit_arena(ldnq_get_max_bytes(&quantize->options),
+                                         ldnq_model_bytes(quantize->loaded.model));
     ldnq_arena_limit_memory(quantize->job.arena, most);
     ldnq_model_limit_memory(quantize->loaded.model, most);
 }
@@ -406,7 +407,8 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_model_inline_functions(loaded->model, err));
     LDNQ_TRY(import_model(quantize, err));
     LDNQ_TRY(ldnq_layer_rules_check(job->options, loaded->graph, job->arena, err));
-    loaded->graph->releases_constants = summary->bytes_before > ldnq_get_max_bytes(options) / 4;
+    loaded->graph->releases_constants =
+        ldnq_is_larger_than_memory(ldnq_get_max_bytes(options), summary->bytes_before);
     warn_of_wider_types(quantize);
     const struct ldnq_target_check check = { .graph = loaded->graph,
                                              .target = quantize->emit.target,

@@ -242,8 +242,11 @@ void ldnq_compensation_add(struct ldnq_compensation *compensation,
         ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(slab.count, PART), fill_columns_task,
                       &slab);
         ldnq_statistics_add_slab(statistics, 0, slab.count, 0);
-        ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(compensation->geometry.rows, ROWS),
-                      add_row_block_task, &slab);
+        if (compensation->input.cols)
+            ldnq_input_error_add(&compensation->input, slab.columns, slab.difference, slab.count);
+        else
+            ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(compensation->geometry.rows, ROWS),
+                          add_row_block_task, &slab);
     }
 }
 
@@ -294,6 +297,8 @@ void ldnq_compensation_merge(struct ldnq_compensation *compensation,
                              const struct ldnq_compensation *other)
 {
     const size_t rows = compensation->geometry.groups * compensation->geometry.rows;
+    if (compensation->input.cols)
+        ldnq_input_error_merge(&compensation->input, &other->input);
     for (size_t i = 0; compensation->cross && i < rows * compensation->geometry.cols; i++)
         compensation->cross[i] += other->cross[i];
     for (size_t i = 0; i < rows; i++) {
@@ -302,9 +307,39 @@ void ldnq_compensation_merge(struct ldnq_compensation *compensation,
     }
 }
 
+/* ---- what the moments of the input say of the rows ---- */
+
+static void find_shift_of_row(void *ctx, size_t row, size_t thread)
+{
+    (void)thread;
+    const struct ldnq_compensation *c = ctx;
+    const float *weight = c->weight + row * c->geometry.cols;
+    double sum = 0;
+    for (size_t i = 0; i < c->geometry.cols; i++)
+        sum += (double)weight[i] * c->input.sum[i];
+    c->shift[row] = sum;
+}
+
+void ldnq_compensation_find_shifts(struct ldnq_compensation *compensation)
+{
+    ldnq_pool_run(compensation->pool, compensation->geometry.rows, find_shift_of_row, compensation);
+}
+
+enum ldnq_status ldnq_compensation_find_cross(struct ldnq_compensation *compensation,
+                                              struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer_geometry *geometry = &compensation->geometry;
+    LDNQ_TRY(ldnq_compensation_allocate_cross(compensation, arena, err));
+    return ldnq_multiply_rows(compensation->weight, geometry->rows, geometry->cols,
+                              compensation->input.cross, compensation->pool, compensation->cross,
+                              err);
+}
+
+/* ---- solving ---- */
+
 /* Factors C of a group into the lower triangle of `out`; false when it has no factor. */
-static bool factor_group_covariance(const struct ldnq_statistics *s, size_t group, bool centred,
-                                    double damping, double *out)
+bool ldnq_compensation_factor(const struct ldnq_statistics *s, size_t group, bool centred,
+                              double damping, double *out)
 {
     const size_t k = s->geometry.cols;
     const double all = (double)s->positions;
@@ -339,7 +374,7 @@ bool ldnq_compensation_solve(const struct ldnq_compensation *c, const struct ldn
                              size_t group, bool centred, double damping, double *factor,
                              double *change)
 {
-    if (!factor_group_covariance(s, group, centred, damping, factor))
+    if (!ldnq_compensation_factor(s, group, centred, damping, factor))
         return false;
     solve_rows(c, s, group, centred, 0, c->geometry.rows, factor, change);
     return true;
@@ -353,6 +388,7 @@ struct correction_task {
     double lambda, damping;
     float *weight, *bias; /* bias NULL: the layer has none */
     double *factor;       /* (K, K): of the one group, or one per thread */
+    double *z;            /* (K, K), where the moments of the input are used; else NULL */
     double *change;       /* one (rows of a chunk, K) per thread; (M, K) where it is known */
     bool is_known;
 };
@@ -387,13 +423,27 @@ static void correct_group(void *ctx, size_t group, size_t thread)
         add_scaled_correction(task, group, 0, m, change);
 }
 
+/* W Z of some rows; `widened` is scratch. */
+static void change_rows_by_input(const struct correction_task *task, size_t first, size_t count,
+                                 double *widened, double *change)
+{
+    const size_t k = task->compensation->geometry.cols;
+    const float *weight = task->compensation->weight + first * k;
+    for (size_t i = 0; i < count * k; i++)
+        widened[i] = (double)weight[i];
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, count, k, k, 1, widened, k, task->z, k, 0, change, k);
+}
+
 static void correct_row_block(void *ctx, size_t chunk, size_t thread)
 {
     const struct correction_task *task = ctx;
     const size_t k = task->compensation->geometry.cols, first = chunk * ROWS;
     const size_t count = ldnq_size_min(ROWS, task->compensation->geometry.rows - first);
     double *change = task->change + (task->is_known ? chunk : thread) * ROWS * k;
-    if (!task->is_known)
+    if (task->z)
+        change_rows_by_input(task, first, count, task->change + (2 * thread + 1) * ROWS * k,
+                             change = task->change + 2 * thread * ROWS * k);
+    else if (!task->is_known)
         solve_rows(task->compensation, task->statistics, 0, task->bias != NULL, first, count,
                    task->factor, change);
     add_scaled_correction(task, 0, first, count, change);
@@ -423,7 +473,8 @@ static enum ldnq_status correct_row_blocks(struct correction_task *task, struct 
     const struct ldnq_few_positions_options options = { task->bias != NULL, c->pool };
     bool found;
     task->is_known = ldnq_few_positions_are(c->few, positions);
-    const size_t slots = task->is_known ? blocks : ldnq_pool_threads(c->pool);
+    const size_t slots =
+        task->is_known ? blocks : ldnq_pool_threads(c->pool) * (c->input.cols ? 2 : 1);
     task->change = ldnq_arena_alloc(arena, slots * ROWS, k * sizeof *task->change, err);
     if (!task->change)
         return LDNQ_NOMEM;
@@ -432,10 +483,14 @@ static enum ldnq_status correct_row_blocks(struct correction_task *task, struct 
                                           &found, err));
     } else {
         task->factor = ldnq_arena_alloc(arena, k, k * sizeof *task->factor, err);
-        if (!task->factor)
+        task->z = c->input.cols ? ldnq_arena_alloc(arena, k, k * sizeof *task->z, err) : NULL;
+        if (!task->factor || (c->input.cols && !task->z))
             return LDNQ_NOMEM;
-        found = factor_group_covariance(task->statistics, 0, task->bias != NULL, task->damping,
-                                        task->factor);
+        found = c->input.cols
+                    ? ldnq_input_error_solve(&c->input, task->statistics, task->bias != NULL,
+                                             task->damping, task->factor, task->z)
+                    : ldnq_compensation_factor(task->statistics, 0, task->bias != NULL,
+                                               task->damping, task->factor);
     }
     if (found)
         ldnq_pool_run(c->pool, blocks, correct_row_block, task);

@@ -19,14 +19,17 @@
 #define LDNQ_PIPELINE_ERROR_COMPENSATION_H
 
 #include "pipeline/few_positions.h"
+#include "pipeline/input_error.h"
 #include "pipeline/statistics.h"
 
 struct ldnq_compensation {
     struct ldnq_layer_geometry geometry;
-    const float *weight;            /* weight of the float network */
-    double *cross;                  /* sums of W (y - y^) y^'; NULL: `few` has what they are of */
-    double *shift;                  /* sums of W (y - y^) */
-    double *power;                  /* sums of the square of W (y - y^) */
+    const float *weight; /* weight of the float network */
+    double *cross;       /* sums of W (y - y^) y^'; NULL: `few` or `input` has what they are of */
+    double *shift;       /* sums of W (y - y^) */
+    double *power;       /* sums of the square of W (y - y^) */
+    struct ldnq_input_error input;  /* moments of the input; cols 0: not used. Then power is 0 */
+    double total_power;             /* the sum of power over all rows, by `input`; else 0 */
     struct ldnq_few_positions *few; /* the positions themselves; NULL: not stored */
     struct ldnq_pool *pool;
     float *difference;                  /* y - y^ of a slab; one per thread with groups */
@@ -70,6 +73,16 @@ void ldnq_compensation_add_stored(struct ldnq_compensation *compensation,
 /* Adds the sums of `other`. */
 void ldnq_compensation_merge(struct ldnq_compensation *compensation,
                              const struct ldnq_compensation *other);
+
+/* Computes `shift` from the moments of the input, when all calls were added. */
+void ldnq_compensation_find_shifts(struct ldnq_compensation *compensation);
+/* Computes `cross` from the moments of the input. Errors: NOMEM. */
+enum ldnq_status ldnq_compensation_find_cross(struct ldnq_compensation *compensation,
+                                              struct ldnq_arena *arena, struct ldnq_error *err);
+
+/* Factors C of a group into the lower triangle of `factor` (K, K); false when it has no factor. */
+bool ldnq_compensation_factor(const struct ldnq_statistics *statistics, size_t group, bool centred,
+                              double damping, double *factor);
 
 /* Computes W* - W of a group at lambda = 1 into `change` (M, K), from statistics that are
  * not finished; `factor` (K, K) is scratch. False when the group's C can't be factored. */

@@ -480,14 +480,16 @@ static enum ldnq_status choose(struct choice_trial *trial,
                                struct ldnq_layer_choice *choice, struct ldnq_error *err)
 {
     struct ldnq_layer_moments *moments = &trial->fitting->moments;
-    const struct ldnq_compensation *c = &moments->held_out_compensation;
+    struct ldnq_compensation *c = &moments->held_out_compensation;
     float *weight, *bias;
     LDNQ_TRY(allocate_trial(trial, err));
     LDNQ_TRY(make_target(trial, strength, &weight, &bias, err));
-    for (size_t row = 0; ldnq_fitting_compensates(trial->fitting) &&
-                         row < ldnq_layer_rows(&trial->quantized->layer);
-         row++)
+    for (size_t row = 0; c->power && row < ldnq_layer_rows(&trial->quantized->layer); row++)
         trial->constant += c->power[row] / (double)moments->held_out_statistics.positions;
+    if (c->input.cols) {
+        trial->constant = c->total_power / (double)moments->held_out_statistics.positions;
+        LDNQ_TRY(ldnq_compensation_find_cross(c, trial->arena, err));
+    }
     ldnq_statistics_finish(&moments->statistics);
     ldnq_statistics_finish(&moments->held_out_statistics);
     enum ldnq_status status = try_rounding(trial, choice, err);

@@ -11,6 +11,7 @@
 
 #include "pipeline/layer_moments.h"
 #include "pipeline/quantizer.h"
+#include "pipeline/shared_input.h"
 #include "quant/quant.h"
 
 struct ldnq_layer_fitting {
@@ -23,6 +24,7 @@ struct ldnq_layer_fitting {
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];
     struct ldnq_layer_moments moments;  /* moments of the current layer */
+    struct ldnq_shared_input shared;    /* sums of its input, for the layers after it */
     struct ldnq_column_moments columns; /* used in place of moments if there are means */
     /* Work before each layer's batches and before its solution; the last is all (fit_work.c). */
     double *work;
@@ -60,6 +62,11 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
                                                  struct ldnq_layer_diagnostics *diagnostics,
                                                  float *weight, float *bias,
                                                  struct ldnq_arena *arena, struct ldnq_error *err);
+
+/* Runs the samples up to the current layer, which an earlier run has fitted, and stores the sums
+ * that layers after it need. */
+enum ldnq_status ldnq_fitting_skip_statistics(struct ldnq_layer_fitting *fitting,
+                                              struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* Computes the moments of the current layer from the means of its input. Errors: DATA (shapes
  * that do not fit the layer), NOMEM. */

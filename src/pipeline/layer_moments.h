@@ -34,6 +34,7 @@ struct ldnq_stored_call {
 struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_out_statistics;
     struct ldnq_compensation compensation, held_out_compensation;
+    double *weight_gram; /* (K, K) W' W, where the moments of the input are used; else NULL */
     struct ldnq_few_positions few; /* used by both parts where positions are few */
     /* Those of statistics and held_out_statistics; count 0 where they are not known, or where H is
      * the cheaper matrix. */
@@ -41,6 +42,7 @@ struct ldnq_layer_moments {
     /* Large layers with few positions have no other matrix: neither Gram nor cross moments. The
      * first call says whether they are; the calls are known in case that later ones have more. */
     bool takes_low_rank, may_be_low_rank, is_low_rank, has_bias;
+    bool uses_input;
     struct ldnq_low_rank_moments low_rank, held_out_low_rank;
     struct ldnq_stored_call *stored_calls; /* (expected_calls) */
     struct ldnq_arena *arena;              /* the layer's */
@@ -56,6 +58,8 @@ struct ldnq_layer_moments {
 struct ldnq_layer_moments_parts {
     bool compensates;    /* else there are only statistics */
     bool holds_out;      /* else all positions are fitted */
+    bool uses_input;     /* sums of the input take the place of those of rows (input_error.h) */
+    bool is_shared;      /* they are stored for other layers as well (shared_input.h) */
     size_t calls;        /* that will be added; 0: not known */
     bool takes_low_rank; /* whoever reads the moments can do without a Gram matrix */
     bool has_bias;
@@ -108,6 +112,11 @@ enum ldnq_status ldnq_layer_moments_end_leaf(struct ldnq_layer_moments *moments,
                                              struct ldnq_error *err);
 enum ldnq_status ldnq_layer_moments_finish_sums(struct ldnq_layer_moments *moments,
                                                 struct ldnq_error *err);
+
+/* Computes what follows from the moments of the input, when the sums are finished. Errors: NOMEM.
+ */
+enum ldnq_status ldnq_layer_moments_finish_calls(struct ldnq_layer_moments *moments,
+                                                 struct ldnq_error *err);
 
 /* Finds the positions of both parts, when all calls were added, and again after a merge. */
 enum ldnq_status ldnq_layer_moments_find_positions(struct ldnq_layer_moments *moments,

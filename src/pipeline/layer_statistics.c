@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "pipeline/checkpoint.h"
 #include "pipeline/holdout.h"
 #include "pipeline/layer_choice.h"
 
@@ -362,6 +363,43 @@ static bool has_large_matrices(const struct ldnq_layer *layer)
     return sizeof(double) * (double)layer->geometry.groups * cols * cols > LARGE_MATRIX;
 }
 
+static struct ldnq_input_readers find_readers(const struct ldnq_layer_fitting *fitting)
+{
+    return ldnq_find_input_readers(&fitting->quantizer->result->network, fitting->index,
+                                   fitting->runner.sample_count * fitting->runner.copies);
+}
+
+/* Sums over the input of the current layer, or takes over those of a layer before it. */
+static enum ldnq_status sum_input(struct ldnq_layer_fitting *fitting, const float *weight,
+                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
+    const struct ldnq_input_readers readers = find_readers(fitting);
+    struct ldnq_layer_moments *moments = &fitting->moments;
+    const bool compensates = ldnq_fitting_compensates(fitting);
+    struct ldnq_layer_moments_parts parts = {
+        .compensates = compensates,
+        .holds_out = compensates || chooses_fit(fitting),
+        .uses_input = compensates && readers.uses_input,
+        .calls = layer->body ? 0 : fitting->runner.batch_count,
+        .takes_low_rank = quantizer->options->solver->takes_low_rank && !layer->product,
+        .has_bias = layer->bias != NULL,
+    };
+    LDNQ_TRY(find_parts_of_leaves(&fitting->runner, &parts, arena, err));
+    LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
+                                     quantizer->options->pool, arena, err));
+    if (ldnq_shared_input_has(&fitting->shared, fitting->index, parts.holds_out)) {
+        ldnq_shared_input_read(&fitting->shared, moments);
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(ldnq_calib_runner_advance(
+        &fitting->runner, layer->node_index,
+        layer->body ? add_batch_statistics_of_body : add_batch_statistics, fitting, err));
+    LDNQ_TRY(ldnq_layer_moments_finish_sums(moments, err));
+    return ldnq_shared_input_store(&fitting->shared, &readers, moments, err);
+}
+
 /* Steps 1 and 2 on the samples. */
 enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitting,
                                                  struct ldnq_layer_diagnostics *diagnostics,
@@ -371,28 +409,17 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
     struct ldnq_layer_moments *moments = &fitting->moments;
-    const bool compensates = ldnq_fitting_compensates(fitting);
-    struct ldnq_layer_moments_parts parts = {
-        .compensates = compensates,
-        .holds_out = compensates || chooses_fit(fitting),
-        .calls = layer->body ? 0 : fitting->runner.batch_count,
-        .takes_low_rank = quantizer->options->solver->takes_low_rank && !layer->product,
-        .has_bias = layer->bias != NULL,
-    };
-    LDNQ_TRY(find_parts_of_leaves(&fitting->runner, &parts, arena, err));
-    LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
-                                     quantizer->options->pool, arena, err));
-    LDNQ_TRY(ldnq_calib_runner_advance(
-        &fitting->runner, layer->node_index,
-        layer->body ? add_batch_statistics_of_body : add_batch_statistics, fitting, err));
-    LDNQ_TRY(ldnq_layer_moments_finish_sums(moments, err));
+    LDNQ_TRY(sum_input(fitting, weight, arena, err));
+    if (fitting->shared.readers.end == fitting->index + 1)
+        ldnq_shared_input_release(&fitting->shared);
     if (quantizer->options->max_bytes > 0 && has_large_matrices(layer))
         ldnq_heap_return_freed(); /* what the batches needed makes room for the solver */
+    LDNQ_TRY(ldnq_layer_moments_finish_calls(moments, err));
     if (!layer->product)
         LDNQ_TRY(ldnq_layer_moments_find_positions(moments, err));
-    if (parts.holds_out && moments->statistics.positions > 0)
+    if (moments->held_out_arena && moments->statistics.positions > 0)
         LDNQ_TRY(choose_by_held_out_part(fitting, diagnostics, weight, bias, err));
-    if (compensates && diagnostics->lambda > 0)
+    if (ldnq_fitting_compensates(fitting) && diagnostics->lambda > 0)
         LDNQ_TRY(ldnq_compensation_apply(&moments->compensation, &moments->statistics,
                                          diagnostics->lambda, diagnostics->damping, weight,
                                          layer->bias ? bias : NULL, err));
@@ -403,4 +430,43 @@ enum ldnq_status ldnq_fitting_collect_statistics(struct ldnq_layer_fitting *fitt
     if (layer->product)
         round_unmet_matrices(fitting);
     return LDNQ_OK;
+}
+
+/* ---- a layer that is known ---------------------------------------------------------------- */
+
+static enum ldnq_status skip_batch(void *ctx, const struct ldnq_exec *exec, size_t batch,
+                                   struct ldnq_error *err)
+{
+    (void)exec;
+    return ldnq_fitting_report_batch(ctx, batch, err);
+}
+
+/* Whether a layer after the current one reads the same input and is still to be fitted. */
+static bool is_input_needed(const struct ldnq_layer_fitting *fitting,
+                            const struct ldnq_input_readers *readers)
+{
+    const struct ldnq_checkpoint *checkpoint = fitting->quantizer->options->checkpoint;
+    for (size_t i = fitting->index + 1; readers->uses_input && i < readers->end; i++)
+        if (!ldnq_checkpoint_has_layer(checkpoint, i))
+            return true;
+    return false;
+}
+
+/* The runner takes the steps that it took when all these layers were fitted. */
+enum ldnq_status ldnq_fitting_skip_statistics(struct ldnq_layer_fitting *fitting,
+                                              struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
+    const struct ldnq_layer *layer = &network->layers[fitting->index].layer;
+    const struct ldnq_input_readers readers = find_readers(fitting);
+    if (readers.uses_input && fitting->index > readers.first)
+        return LDNQ_OK;
+    if (!is_input_needed(fitting, &readers))
+        return ldnq_calib_runner_advance(&fitting->runner, layer->node_index, skip_batch, fitting,
+                                         err);
+    float *weight = ldnq_arena_alloc(arena, ldnq_layer_elements(layer), sizeof *weight, err);
+    if (!weight)
+        return LDNQ_NOMEM;
+    ldnq_layer_read_weight(layer, weight);
+    return sum_input(fitting, weight, arena, err);
 }

@@ -10,6 +10,7 @@
 #include "pipeline/calib_runner.h"
 #include "pipeline/layer_fitting.h"
 #include "pipeline/select.h"
+#include "pipeline/shared_input.h"
 
 /* The program and its libraries, and the buffers and the stack of each thread. */
 #define PROGRAM_BYTES ((double)(18 << 20))
@@ -23,8 +24,9 @@
 struct memory_prediction {
     const struct ldnq_memory_input *input;
     struct ldnq_value_sizes values;
+    struct ldnq_quantized_network network; /* its layers alone */
     bool compensates, only_means;
-    double limit, networks, samples, batch;
+    double limit, stored, networks, samples, batch;
 };
 
 static size_t count_positions(const struct memory_prediction *prediction,
@@ -60,20 +62,24 @@ count_solver_bytes(const struct memory_prediction *prediction, const struct ldnq
 }
 
 /* The matrices of a layer. */
-static double count_matrix_bytes(const struct memory_prediction *prediction,
-                                 const struct ldnq_layer *layer)
+static double count_matrix_bytes(const struct memory_prediction *prediction, size_t index)
 {
+    const struct ldnq_layer *layer = &prediction->network.layers[index].layer;
     const struct ldnq_quantize_options *options = prediction->input->options;
     const double elements = (double)ldnq_layer_elements(layer);
     const double floats = LAYER_FLOATS * sizeof(float) * elements;
     if (prediction->only_means || ldnq_layer_is_table(layer))
         return floats;
     const struct ldnq_layer_moments_solvers solvers = count_solver_bytes(prediction, layer);
+    const struct ldnq_input_readers readers = ldnq_find_input_readers(
+        &prediction->network, index, (size_t)fmin(prediction->samples, 1e15));
     const struct ldnq_layer_moments_parts parts = {
         .compensates = prediction->compensates,
         .holds_out = prediction->compensates || solvers.quick > 0,
         .takes_low_rank = prediction->compensates && options->solver &&
                           options->solver->takes_low_rank && !layer->product,
+        .uses_input = prediction->compensates && readers.uses_input,
+        .is_shared = readers.end > index + 1,
     };
     return floats + ldnq_layer_moments_count_bytes(&layer->geometry, &parts, &solvers,
                                                    count_positions(prediction, layer),
@@ -103,13 +109,13 @@ static void find_peak(const struct memory_prediction *prediction,
     size_t first = 0;
     for (size_t i = 0; i < selection->count; i++) {
         const struct ldnq_layer *layer = &selection->layers[i];
-        const double matrices = count_matrix_bytes(prediction, layer);
+        const double matrices = count_matrix_bytes(prediction, i);
         double values = 0, stored = 0;
         if (!prediction->only_means && !ldnq_layer_is_table(layer)) {
             values = count_batch_bytes(prediction, first, layer->node_index);
-            stored =
-                fmin(prediction->limit, prediction->networks * prediction->samples *
-                                            fmax(first ? live[first] : 0, live[layer->node_index]));
+            stored = fmin(prediction->stored,
+                          prediction->networks * prediction->samples *
+                              fmax(first ? live[first] : 0, live[layer->node_index]));
             first = layer->node_index;
         }
         if (matrices + values + stored <= most)
@@ -122,6 +128,30 @@ static void find_peak(const struct memory_prediction *prediction,
     }
 }
 
+static enum ldnq_status list_layers(struct memory_prediction *prediction,
+                                    const struct ldnq_selection *selection,
+                                    struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    struct ldnq_quantized_network *network = &prediction->network;
+    network->count = selection->count;
+    network->layers = ldnq_arena_alloc(arena, network->count, sizeof *network->layers, err);
+    if (!network->layers)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < network->count; i++)
+        network->layers[i].layer = selection->layers[i];
+    return LDNQ_OK;
+}
+
+bool ldnq_is_larger_than_memory(size_t max_bytes, size_t model_bytes)
+{
+    return model_bytes > max_bytes / 4;
+}
+
+size_t ldnq_limit_arena(size_t max_bytes, size_t model_bytes)
+{
+    return max_bytes / (ldnq_is_larger_than_memory(max_bytes, model_bytes) ? 32 : 8);
+}
+
 /* What stays over the whole run. Weights beyond parts of the limit are in files. */
 static double count_model_bytes(const struct memory_prediction *prediction,
                                 const struct ldnq_selection *selection)
@@ -130,9 +160,10 @@ static double count_model_bytes(const struct memory_prediction *prediction,
     double weights = 0;
     for (size_t i = 0; i < selection->count; i++)
         weights += (double)ldnq_layer_elements(&selection->layers[i]) * (sizeof(float) + 1);
+    const double arenas =
+        2 * (double)ldnq_limit_arena((size_t)prediction->limit, input->model_bytes);
     return (double)(input->model_bytes - input->mapped_bytes) +
-           fmin((double)input->mapped_bytes, prediction->limit / 4) +
-           fmin(weights, prediction->limit / 4);
+           fmin((double)input->mapped_bytes, arenas) + fmin(weights, arenas);
 }
 
 /* Whole networks run over a batch to find ranges and means, and two to measure the accuracy; the
@@ -160,8 +191,12 @@ enum ldnq_status ldnq_memory_need_predict(const struct ldnq_memory_input *input,
     };
     struct ldnq_selection selection;
     double macs = 0;
+    prediction.stored = (double)ldnq_limit_stored_values(
+        (size_t)prediction.limit,
+        ldnq_is_larger_than_memory((size_t)prediction.limit, input->model_bytes));
     LDNQ_TRY(ldnq_select_layers(input->graph, options, arena, &selection, err));
     LDNQ_TRY(ldnq_find_value_sizes(input->graph, arena, &prediction.values, err));
+    LDNQ_TRY(list_layers(&prediction, &selection, arena, err));
     for (size_t i = 0; i < selection.count; i++)
         macs += ldnq_layer_macs_per_sample(&selection.layers[i]);
     const size_t count = ldnq_size_min(ldnq_samples_count(input->samples),

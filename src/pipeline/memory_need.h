@@ -26,6 +26,18 @@ struct ldnq_memory_input {
     const struct ldnq_samples *samples; /* that the layers are fitted to */
 };
 
+/* Whether a model is so large that its weights leave the memory after each use. */
+bool ldnq_is_larger_than_memory(size_t max_bytes, size_t model_bytes);
+/* The bytes of live values that are kept in memory between two layers. Those of a large network are
+ * in files, as its matrices are large. */
+static inline size_t ldnq_limit_stored_values(size_t max_bytes, bool is_larger_than_memory)
+{
+    return is_larger_than_memory ? max_bytes / 8 : max_bytes;
+}
+/* The bytes that the job's arena, and that of the model, have in memory; the rest is in files. The
+ * large part of max_bytes is for values and matrices. */
+size_t ldnq_limit_arena(size_t max_bytes, size_t model_bytes);
+
 /* Errors: those of ldnq_select_layers. */
 enum ldnq_status ldnq_memory_need_predict(const struct ldnq_memory_input *input,
                                           struct ldnq_arena *arena, struct ldnq_memory_need *need,

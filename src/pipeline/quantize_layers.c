@@ -28,6 +28,7 @@
 #include "base/size.h"
 #include "pipeline/checkpoint.h"
 #include "pipeline/layer_choice.h"
+#include "pipeline/memory_need.h"
 #include "pipeline/select.h"
 #include "quant/problem.h"
 
@@ -271,14 +272,6 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     return ldnq_fitting_finish_layer(fitting, &solution, start, err);
 }
 
-static enum ldnq_status skip_statistics(void *ctx, const struct ldnq_exec *exec, size_t batch,
-                                        struct ldnq_error *err)
-{
-    (void)exec;
-    struct ldnq_layer_fitting *fitting = ctx;
-    return ldnq_fitting_report_batch(fitting, batch, err);
-}
-
 /* The same for a layer that an earlier run has fitted. The runner takes the steps that it takes
  * for a layer that is fitted, and none where no layer is left to fit, or a cascade starts again
  * from the network's inputs. */
@@ -296,8 +289,7 @@ static enum ldnq_status replay_layer(struct ldnq_layer_fitting *fitting, struct 
     *diagnostics = (struct ldnq_layer_diagnostics){ .cascade_start = NAN, .cascade_error = NAN };
     if (!quantizer->means && options->cascade == 0 && !ldnq_layer_is_table(&quantized->layer) &&
         !ldnq_checkpoint_has_all_layers(options->checkpoint))
-        LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, quantized->layer.node_index,
-                                           skip_statistics, fitting, err));
+        LDNQ_TRY(ldnq_fitting_skip_statistics(fitting, arena, err));
     LDNQ_TRY(ldnq_fitting_share_or_set_blocks(fitting, quantized, err));
     if (quantized->shared)
         quantized->codebook = quantized->shared->codebook;
@@ -349,7 +341,8 @@ static enum ldnq_status fit_layers(struct ldnq_layer_fitting *fitting, struct ld
     struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_quantize_options *options = quantizer->options;
     struct ldnq_quantization *result = quantizer->result;
-    const size_t max_bytes = ldnq_get_max_bytes(options);
+    const size_t max_bytes =
+        ldnq_limit_stored_values(ldnq_get_max_bytes(options), quantizer->graph->releases_constants);
     const bool compensates = options->lambda != 0 && options->cascade == 0;
     LDNQ_TRY(ldnq_checkpoint_begin_fit(options->checkpoint, quantizer, err));
     LDNQ_TRY(ldnq_fitting_allocate_call(fitting, err));
@@ -480,6 +473,7 @@ static enum ldnq_status fit_or_round_layers(struct ldnq_quantizer *quantizer,
         const enum ldnq_status status = fit_layers(&fitting, err);
         ldnq_calib_runner_finish(&fitting.runner);
         ldnq_calib_runner_finish(&fitting.reference);
+        ldnq_shared_input_release(&fitting.shared);
         if (status != LDNQ_NUMERIC || !may_round_layers_before(&fitting) ||
             !has_finite_float_input(quantizer, fitting.index))
             return status;

@@ -64,12 +64,20 @@ static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float di
     infer(pair, 1, &pair->exact);
 }
 
+static void moments_make_as(struct ldnq_layer_moments *m, const struct pair *pair,
+                            struct ldnq_pool *pool, bool uses_input)
+{
+    const struct ldnq_layer_moments_parts parts = { .compensates = true,
+                                                    .holds_out = true,
+                                                    .uses_input = uses_input };
+    assert_ok(ldnq_layer_moments_init(m, &pair->geometry, pair->weight, parts, pool,
+                                      pair->graph->arena, &err));
+}
+
 static void moments_make(struct ldnq_layer_moments *m, const struct pair *pair,
                          struct ldnq_pool *pool)
 {
-    const struct ldnq_layer_moments_parts parts = { .compensates = true, .holds_out = true };
-    assert_ok(ldnq_layer_moments_init(m, &pair->geometry, pair->weight, parts, pool,
-                                      pair->graph->arena, &err));
+    moments_make_as(m, pair, pool, false);
 }
 
 static void add(struct ldnq_layer_moments *m, bool holds_out, const struct pair *pair)
@@ -151,15 +159,20 @@ static void assert_solves(const struct plain *p, const double *step)
 static void the_target_should_be_that_of_plain_loops(void **state)
 {
     (void)state;
-    for (int64_t groups = 1; groups <= 3; groups += 2) {
+    static const struct {
+        int64_t groups;
+        bool uses_input;
+    } cases[] = { { 1, false }, { 1, true }, { 3, false } };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct pair pair;
         struct ldnq_layer_moments m;
-        pair_make(&pair, groups, SAMPLES, 0.3f, 11);
-        moments_make(&m, &pair, NULL);
+        pair_make(&pair, cases[c].groups, SAMPLES, 0.3f, 11);
+        moments_make_as(&m, &pair, NULL, cases[c].uses_input);
         const size_t rows = pair.geometry.groups * pair.geometry.rows, k = pair.geometry.cols;
         float *weight = room(&pair, rows * k, 4), *bias = room(&pair, rows, 4);
         double *step = room(&pair, pair.geometry.rows * k, 8);
         add(&m, false, &pair);
+        assert_ok(ldnq_layer_moments_finish_calls(&m, &err));
         ldnq_layer_moments_merge(&m);
         memcpy(weight, pair.weight, rows * k * sizeof *weight);
         assert_ok(
@@ -220,6 +233,56 @@ static void the_remaining_held_out_error_should_be_reported(void **state)
     assert_true(strength_of(3, NULL).remaining_error > 0.5 &&
                 strength_of(3, NULL).remaining_error < 1);
     assert_true(isnan(strength_of(0, NULL).remaining_error));
+}
+
+/* Both parts have errors, of which half can be compensated. */
+static struct ldnq_compensation_strength strength_as(bool uses_input, bool centred,
+                                                     struct ldnq_pool *pool, double *power)
+{
+    struct pair fit, held;
+    struct ldnq_layer_moments m;
+    struct ldnq_compensation_strength strength;
+    pair_make(&fit, 1, SAMPLES, 0.3f, 21);
+    pair_make(&held, 1, SAMPLES, 0.15f, 31);
+    moments_make_as(&m, &fit, pool, uses_input);
+    add(&m, false, &fit);
+    add(&m, true, &held);
+    assert_ok(ldnq_layer_moments_finish_calls(&m, &err));
+    assert_ok(ldnq_layer_moments_choose_strength(&m, centred, &strength, &err));
+    const struct ldnq_compensation *c = &m.held_out_compensation;
+    *power = c->total_power;
+    for (size_t i = 0; c->power && i < 4; i++)
+        *power += c->power[i];
+    if (uses_input)
+        assert_ok(ldnq_compensation_find_cross(&m.held_out_compensation, fit.graph->arena, &err));
+    for (size_t i = 0; i < c->geometry.rows * c->geometry.cols; i++)
+        *power += fabs(c->cross[i]); /* so that both forms have the same */
+    ldnq_layer_moments_release(&m);
+    build_free(fit.graph);
+    build_free(held.graph);
+    return strength;
+}
+
+static void moments_of_the_input_should_say_what_those_of_rows_say(void **state)
+{
+    (void)state;
+    struct ldnq_pool *pool;
+    assert_ok(ldnq_pool_create(3, &pool, &err));
+    for (int centred = 0; centred < 2; centred++) {
+        double power, power_of_input, power_of_threads;
+        const struct ldnq_compensation_strength rows = strength_as(false, centred, NULL, &power);
+        const struct ldnq_compensation_strength input =
+            strength_as(true, centred, NULL, &power_of_input);
+        const struct ldnq_compensation_strength threads =
+            strength_as(true, centred, pool, &power_of_threads);
+        assert_true(rows.lambda > 0.1 && rows.lambda < 1);
+        assert_true(fabs(input.lambda - rows.lambda) < 1e-5);
+        assert_true(input.damping == rows.damping);
+        assert_true(fabs(input.remaining_error - rows.remaining_error) < 1e-5);
+        assert_true(fabs(power_of_input - power) < 1e-5 * power);
+        assert_true(threads.lambda == input.lambda && power_of_threads == power_of_input);
+    }
+    ldnq_pool_destroy(pool);
 }
 
 static void any_number_of_threads_should_give_the_same_lambda(void **state)
@@ -300,6 +363,7 @@ int main(void)
         cmocka_unit_test(the_target_should_be_that_of_plain_loops),
         cmocka_unit_test(lambda_should_have_the_least_held_out_error),
         cmocka_unit_test(the_remaining_held_out_error_should_be_reported),
+        cmocka_unit_test(moments_of_the_input_should_say_what_those_of_rows_say),
         cmocka_unit_test(any_number_of_threads_should_give_the_same_lambda),
         cmocka_unit_test(without_held_out_samples_nothing_should_be_compensated),
         cmocka_unit_test(an_input_without_error_should_cost_no_factorization),

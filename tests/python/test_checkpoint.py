@@ -57,6 +57,25 @@ def tables(folder):
     return [save(proto, folder / "m.onnx"), "--calib", folder / "ids.npz"]
 
 
+def same_input(folder):
+    """Two layers with the same input, so large that they share the sums over it: a run that goes on
+    between them makes the sums again."""
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.standard_normal(shape).astype(np.float32) / 8
+              for name, shape in [("w", (64, 64)), ("a", (64, 8200)), ("b", (64, 8200)),
+                                  ("c", (8, 8)), ("d", (8, 8))]}
+    arrays |= {"zero": np.array([0]), "eight": np.array([8]), "one": np.array([1])}
+    nodes = [small.node("MatMul", "x w", "h", name="first"),
+             small.node("MatMul", "h a", "p", name="gate"),
+             small.node("MatMul", "h b", "q", name="up"), small.node("Mul", "p q", "r"),
+             small.node("Slice", "r zero eight one", "s"),
+             small.node("MatMul", "s c", "t", name="third"), small.node("Relu", "t", "u"),
+             small.node("MatMul", "u d", "y", name="last")]
+    np.save(folder / "x.npy", rng.standard_normal((96, 64)).astype(np.float32))
+    return [save(small.chain(nodes, (64,), (8,), arrays), folder / "m.onnx"), "--calib",
+            folder / "x.npy"]
+
+
 def digits(folder):
     return DIGITS_LINE
 
@@ -116,6 +135,7 @@ def weights(*options):
     (three_products, weights("--weights", "int4", "--solver", "gptq", "--granularity", "block",
                              "--block-size", 16)),
     (three_products, ["--target", "ort", "--weights", "int4", "--solver", "beam"]),
+    (same_input, weights("--weights", "int4", "--solver", "gptq", "--max-mem", "1M")),
     (tables, weights("--weights", "int8", "--solver", "gptq")),
     (tables, weights("--weights", "int4", "--solver", "cd")),
     (shared_weight, weights("--weights", "ternary", "--solver", "best")),
