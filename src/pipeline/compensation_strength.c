@@ -207,7 +207,8 @@ double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry
     const double cross =
         parts->compensates && !is_low_rank ? sizeof(double) * groups * rows * k : 0;
     /* The trial of each damping of the compensation has a factor, a change and a product. */
-    const double trial = has_few ? rows * k : slots * (k * k + 2 * rows * k);
+    const double trial =
+        has_few ? (double)positions * ((double)positions + rows) : slots * (k * k + 2 * rows * k);
     /* The positions themselves, and their copies without means. */
     const double few =
         has_few && parts->compensates ? 2 * sizeof(float) * (double)positions * (k + rows) : 0;

@@ -389,8 +389,7 @@ struct correction_task {
     float *weight, *bias; /* bias NULL: the layer has none */
     double *factor;       /* (K, K): of the one group, or one per thread */
     double *z;            /* (K, K), where the moments of the input are used; else NULL */
-    double *change;       /* one (rows of a chunk, K) per thread; (M, K) where it is known */
-    bool is_known;
+    double *change;       /* (rows of a chunk, K) per thread, twice with `z` */
 };
 
 /* `change`: that of the rows first .. first+count-1 of the group. */
@@ -439,14 +438,18 @@ static void correct_row_block(void *ctx, size_t chunk, size_t thread)
     const struct correction_task *task = ctx;
     const size_t k = task->compensation->geometry.cols, first = chunk * ROWS;
     const size_t count = ldnq_size_min(ROWS, task->compensation->geometry.rows - first);
-    double *change = task->change + (task->is_known ? chunk : thread) * ROWS * k;
+    double *change = task->change + thread * (task->z ? 2 : 1) * ROWS * k;
     if (task->z)
-        change_rows_by_input(task, first, count, task->change + (2 * thread + 1) * ROWS * k,
-                             change = task->change + 2 * thread * ROWS * k);
-    else if (!task->is_known)
+        change_rows_by_input(task, first, count, change + ROWS * k, change);
+    else
         solve_rows(task->compensation, task->statistics, 0, task->bias != NULL, first, count,
                    task->factor, change);
     add_scaled_correction(task, 0, first, count, change);
+}
+
+static void add_row_change(void *ctx, size_t first, size_t count, const double *change)
+{
+    add_scaled_correction(ctx, 0, first, count, change);
 }
 
 static enum ldnq_status correct_groups(struct correction_task *task, struct ldnq_arena *arena,
@@ -471,27 +474,20 @@ static enum ldnq_status correct_row_blocks(struct correction_task *task, struct 
     const size_t k = c->geometry.cols, blocks = ldnq_size_ceil_div(c->geometry.rows, ROWS);
     const size_t positions = task->statistics->positions;
     const struct ldnq_few_positions_options options = { task->bias != NULL, c->pool };
-    bool found;
-    task->is_known = ldnq_few_positions_are(c->few, positions);
-    const size_t slots =
-        task->is_known ? blocks : ldnq_pool_threads(c->pool) * (c->input.cols ? 2 : 1);
+    const size_t slots = ldnq_pool_threads(c->pool) * (c->input.cols ? 2 : 1);
+    const struct ldnq_change_reader reader = { add_row_change, task };
+    if (ldnq_few_positions_are(c->few, positions))
+        return ldnq_few_positions_solve(c->few, positions, &options, task->damping, &reader, err);
     task->change = ldnq_arena_alloc(arena, slots * ROWS, k * sizeof *task->change, err);
-    if (!task->change)
+    task->factor = ldnq_arena_alloc(arena, k, k * sizeof *task->factor, err);
+    task->z = c->input.cols ? ldnq_arena_alloc(arena, k, k * sizeof *task->z, err) : NULL;
+    if (!task->change || !task->factor || (c->input.cols && !task->z))
         return LDNQ_NOMEM;
-    if (task->is_known) {
-        LDNQ_TRY(ldnq_few_positions_solve(c->few, positions, &options, task->damping, task->change,
-                                          &found, err));
-    } else {
-        task->factor = ldnq_arena_alloc(arena, k, k * sizeof *task->factor, err);
-        task->z = c->input.cols ? ldnq_arena_alloc(arena, k, k * sizeof *task->z, err) : NULL;
-        if (!task->factor || (c->input.cols && !task->z))
-            return LDNQ_NOMEM;
-        found = c->input.cols
-                    ? ldnq_input_error_solve(&c->input, task->statistics, task->bias != NULL,
-                                             task->damping, task->factor, task->z)
-                    : ldnq_compensation_factor(task->statistics, 0, task->bias != NULL,
-                                               task->damping, task->factor);
-    }
+    const bool found = c->input.cols
+                           ? ldnq_input_error_solve(&c->input, task->statistics, task->bias != NULL,
+                                                    task->damping, task->factor, task->z)
+                           : ldnq_compensation_factor(task->statistics, 0, task->bias != NULL,
+                                                      task->damping, task->factor);
     if (found)
         ldnq_pool_run(c->pool, blocks, correct_row_block, task);
     return LDNQ_OK;

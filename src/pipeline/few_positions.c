@@ -257,7 +257,8 @@ enum ldnq_status ldnq_few_positions_measure(const struct ldnq_few_positions *few
 struct change_task {
     const struct position_system *system;
     const double *factor, *columns; /* Y in double */
-    double *solved, *change;        /* one (ROWS, fitted) per thread; (M, K) */
+    double *solved, *change;        /* (ROWS, fitted) and (ROWS, K), one per thread */
+    const struct ldnq_change_reader *reader;
 };
 
 static void solve_row_block(void *ctx, size_t chunk, size_t thread)
@@ -266,48 +267,47 @@ static void solve_row_block(void *ctx, size_t chunk, size_t thread)
     const struct position_system *s = task->system;
     const size_t n = s->fitted, m = s->rows, k = s->cols, first = chunk * ROWS;
     const size_t rows = ldnq_size_min(ROWS, m - first);
-    double *solved = task->solved + thread * ROWS * n;
+    double *solved = task->solved + thread * ROWS * n, *change = task->change + thread * ROWS * k;
     for (size_t r = 0; r < rows; r++)
         for (size_t p = 0; p < n; p++)
             solved[r * n + p] = s->differences[p * m + first + r] / (double)n;
     ldnq_cholesky_solve(n, task->factor, rows, solved);
-    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, k, n, 1, solved, n, task->columns, k, 0,
-               task->change + first * k, k);
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, k, n, 1, solved, n, task->columns, k, 0, change, k);
+    task->reader->add(task->reader->ctx, first, rows, change);
 }
 
 static enum ldnq_status solve_system(const struct position_system *system, double damping,
                                      struct ldnq_pool *pool, struct ldnq_arena *arena,
-                                     double *change, bool *found, struct ldnq_error *err)
+                                     const struct ldnq_change_reader *reader,
+                                     struct ldnq_error *err)
 {
-    const size_t n = system->fitted, k = system->cols;
+    const size_t n = system->fitted, k = system->cols, threads = ldnq_pool_threads(pool);
     double *factor = ldnq_arena_alloc(arena, n * n, sizeof *factor, err);
     double *columns = ldnq_arena_alloc(arena, n * k, sizeof *columns, err);
-    double *solved =
-        ldnq_arena_alloc(arena, ldnq_pool_threads(pool) * ROWS, n * sizeof *solved, err);
-    if (!factor || !columns || !solved)
+    double *solved = ldnq_arena_alloc(arena, threads * ROWS, n * sizeof *solved, err);
+    double *change = ldnq_arena_alloc(arena, threads * ROWS, k * sizeof *change, err);
+    if (!factor || !columns || !solved || !change)
         return LDNQ_NOMEM;
-    *found = factor_system(system, damping, factor);
-    if (!*found)
+    if (!factor_system(system, damping, factor))
         return LDNQ_OK;
     for (size_t i = 0; i < n * k; i++)
         columns[i] = (double)system->columns[i];
-    struct change_task task = { system, factor, columns, solved, change };
+    struct change_task task = { system, factor, columns, solved, change, reader };
     ldnq_pool_run(pool, ldnq_size_ceil_div(system->rows, ROWS), solve_row_block, &task);
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_few_positions_solve(const struct ldnq_few_positions *few, size_t positions,
                                           const struct ldnq_few_positions_options *options,
-                                          double damping, double *change, bool *found,
+                                          double damping, const struct ldnq_change_reader *reader,
                                           struct ldnq_error *err)
 {
     struct position_system system;
     struct ldnq_arena *arena;
-    *found = false;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     enum ldnq_status status = make_system(few, positions, positions, options, arena, &system, err);
     if (status == LDNQ_OK)
-        status = solve_system(&system, damping, options->pool, arena, change, found, err);
+        status = solve_system(&system, damping, options->pool, arena, reader, err);
     ldnq_arena_destroy(arena);
     return status;
 }

@@ -78,11 +78,18 @@ enum ldnq_status ldnq_few_positions_measure(const struct ldnq_few_positions *few
                                             struct ldnq_held_out_effect *effects,
                                             struct ldnq_error *err);
 
-/* Computes the change (M, K) at lambda = 1 from the first `positions` of ldnq_few_positions_are;
- * `found` is false when the system can't be factored. */
+/* `add` is called in the pool's threads with the change (count, K) of rows first .. first+count-1.
+ */
+struct ldnq_change_reader {
+    void (*add)(void *ctx, size_t first, size_t count, const double *change);
+    void *ctx;
+};
+
+/* Computes the change at lambda = 1 from the first `positions` of ldnq_few_positions_are, a block
+ * of rows after the other; none when the system can't be factored. */
 enum ldnq_status ldnq_few_positions_solve(const struct ldnq_few_positions *few, size_t positions,
                                           const struct ldnq_few_positions_options *options,
-                                          double damping, double *change, bool *found,
+                                          double damping, const struct ldnq_change_reader *reader,
                                           struct ldnq_error *err);
 
 #endif

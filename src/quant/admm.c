@@ -27,6 +27,7 @@
 #include "base/pool.h"
 #include "linalg/blas.h"
 #include "linalg/cholesky.h"
+#include "quant/low_rank_penalty.h"
 #include "quant/problem.h"
 #include "quant/project.h"
 
@@ -72,7 +73,9 @@ struct admm {
     struct penalty_schedule schedule;
     double rho, ratio; /* ratio: the previous rho divided by this one */
     bool judging;
-    const double *centred; /* (G, K, K) C */
+    const double *centred; /* (G, K, K) C; NULL where it is of low rank */
+    const double *powers;  /* (K) then its diagonal */
+    struct ldnq_low_rank_penalty low_rank;
     double *diagonal;      /* (G, K) D */
     double *factor;        /* (G, K, K) Cholesky of C + rho D */
     bool *indefinite;      /* (G) */
@@ -97,17 +100,36 @@ static struct penalty_schedule choose_penalty_schedule(size_t k)
 
 /* ---- the matrices of a group ------------------------------------------------------ */
 
+static double get_power(const struct admm *admm, size_t group, size_t col)
+{
+    return admm->centred ? admm->centred[(group * admm->k + col) * admm->k + col]
+                         : admm->powers[col];
+}
+
 /* Computes D of a group: C's diagonal, but at least `least` times its mean. */
 static void load_diagonal(struct admm *admm, size_t group, double least)
 {
     const size_t k = admm->k;
-    const double *c = admm->centred + group * k * k;
     double *d = admm->diagonal + group * k, sum = 0;
     for (size_t i = 0; i < k; i++)
-        sum += c[i * k + i] > 0 ? c[i * k + i] : 0;
+        sum += fmax(get_power(admm, group, i), 0);
     least = sum > 0 ? least * sum / (double)k : 1;
     for (size_t i = 0; i < k; i++)
-        d[i] = c[i * k + i] > least ? c[i * k + i] : least;
+        d[i] = fmax(get_power(admm, group, i), least);
+}
+
+/* Writes C times rows of a group to `product`. */
+static void multiply_by_centred(const struct admm *admm, size_t group, size_t rows, const double *x,
+                                double *product, size_t thread)
+{
+    const size_t k = admm->k;
+    if (rows == 0 || k == 0)
+        return;
+    if (!admm->centred)
+        ldnq_low_rank_penalty_multiply(&admm->low_rank, rows, x, product, thread);
+    else
+        ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, k, k, 1, x, k, admm->centred + group * k * k, k, 0,
+                   product, k);
 }
 
 static void factor_penalized_gram(void *ctx, size_t group, size_t thread)
@@ -116,6 +138,11 @@ static void factor_penalized_gram(void *ctx, size_t group, size_t thread)
     struct admm *admm = ctx;
     const size_t k = admm->k;
     double *factor = admm->factor + group * k * k;
+    if (!admm->centred) {
+        admm->indefinite[group] =
+            !ldnq_low_rank_penalty_factor(&admm->low_rank, admm->rho, admm->diagonal);
+        return;
+    }
     memcpy(factor, admm->centred + group * k * k, k * k * sizeof *factor);
     for (size_t i = 0; i < k; i++)
         factor[i * k + i] += admm->rho * admm->diagonal[group * k + i];
@@ -171,7 +198,7 @@ static size_t list_active_rows(const struct admm *admm, const struct ldnq_piece 
 }
 
 static void update_x(struct admm *admm, const struct ldnq_piece *piece, const size_t *rows,
-                     size_t n)
+                     size_t n, size_t thread)
 {
     const size_t k = admm->k;
     const double *d = admm->diagonal + piece->group * k;
@@ -185,7 +212,10 @@ static void update_x(struct admm *admm, const struct ldnq_piece *piece, const si
                            admm->rho * d[i] * (scale * admm->codes[at + i] - admm->dual[at + i]);
         }
     }
-    ldnq_cholesky_solve(k, admm->factor + piece->group * k * k, n, x);
+    if (admm->centred)
+        ldnq_cholesky_solve(k, admm->factor + piece->group * k * k, n, x);
+    else if (n > 0)
+        ldnq_low_rank_penalty_solve(&admm->low_rank, n, x, thread);
     for (size_t r = 0; r < n; r++) {
         memcpy(admm->last + rows[r] * k, admm->codes + rows[r] * k, k);
         for (size_t i = 0; i < k; i++)
@@ -213,12 +243,11 @@ static void project_row(struct admm *admm, const double *v, const double *d, siz
 /* The X step, and per channel the Q step. */
 static void update_x_of_piece(void *ctx, size_t chunk, size_t thread)
 {
-    (void)thread;
     struct admm *admm = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(admm->problem, chunk);
     size_t rows[LDNQ_PIECE_ROWS];
     const size_t n = list_active_rows(admm, &piece, rows);
-    update_x(admm, &piece, rows, n);
+    update_x(admm, &piece, rows, n, thread);
     for (size_t r = 0; admm->is_per_channel && r < n; r++)
         for (int round = 0; round < PROJECTION_ROUNDS; round++) {
             struct admm_row *row = &admm->rows[rows[r]];
@@ -242,16 +271,14 @@ static void project_piece(void *ctx, size_t chunk, size_t thread)
 
 /* Computes q'Cw and q'Cq of the iterate, in the memory of V. */
 static void compute_error_terms(struct admm *admm, const struct ldnq_piece *piece,
-                                const size_t *rows, size_t n)
+                                const size_t *rows, size_t n, size_t thread)
 {
     const size_t k = admm->k;
     double *q = admm->x + piece->offset * k, *cq = admm->work + piece->offset * k;
     for (size_t r = 0; r < n; r++)
         for (size_t i = 0; i < k; i++)
             q[r * k + i] = admm->codes[rows[r] * k + i];
-    if (n > 0 && k > 0)
-        ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1, q, k, admm->centred + piece->group * k * k,
-                   k, 0, cq, k);
+    multiply_by_centred(admm, piece->group, n, q, cq, thread);
     for (size_t r = 0; r < n; r++) {
         struct admm_row *row = &admm->rows[rows[r]];
         row->qw = dot_product(q + r * k, admm->target + rows[r] * k, k);
@@ -262,7 +289,6 @@ static void compute_error_terms(struct admm *admm, const struct ldnq_piece *piec
 /* The U step and the row's state of convergence; then V's memory is free for judging. */
 static void update_dual_variables_of_piece(void *ctx, size_t chunk, size_t thread)
 {
-    (void)thread;
     struct admm *admm = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(admm->problem, chunk);
     const size_t k = admm->k;
@@ -286,7 +312,7 @@ static void update_dual_variables_of_piece(void *ctx, size_t chunk, size_t threa
         row->iterations++;
     }
     if (admm->judging)
-        compute_error_terms(admm, &piece, rows, n);
+        compute_error_terms(admm, &piece, rows, n, thread);
 }
 
 /* ---- the best iterate --------------------------------------------------------------- */
@@ -404,7 +430,6 @@ static enum ldnq_status run_admm_iterations(struct admm *admm, struct ldnq_error
 /* Computes C W, w'Cw, and q'Cw and q'Cq of the start. */
 static void load_piece_and_error_terms(void *ctx, size_t chunk, size_t thread)
 {
-    (void)thread;
     struct admm *admm = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(admm->problem, chunk);
     const size_t k = admm->k, at = piece.offset * k;
@@ -412,12 +437,10 @@ static void load_piece_and_error_terms(void *ctx, size_t chunk, size_t thread)
     const size_t n = list_active_rows(admm, &piece, rows);
     for (size_t i = at; i < at + piece.rows * k; i++)
         admm->x[i] = (double)admm->problem->weight[i];
-    if (k > 0)
-        ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1, admm->x + at, k,
-                   admm->centred + piece.group * k * k, k, 0, admm->target + at, k);
+    multiply_by_centred(admm, piece.group, n, admm->x + at, admm->target + at, thread);
     for (size_t r = 0; r < n; r++)
         admm->rows[rows[r]].ww = dot_product(admm->x + at + r * k, admm->target + at + r * k, k);
-    compute_error_terms(admm, &piece, rows, n);
+    compute_error_terms(admm, &piece, rows, n, thread);
 }
 
 /* Makes the start the first iterate, which is the best so far, with its best scale. */
@@ -455,9 +478,9 @@ static bool allocate_admm_arrays(struct admm *admm, struct ldnq_arena *arena,
     const size_t g = admm->problem->groups, k = admm->k, all = admm->row_count * k;
     /* No product of sizes overflows: the caller holds arrays that large. */
 #define NEW(member, n) (admm->member = ldnq_arena_alloc(arena, n, sizeof *admm->member, err))
-    return NEW(diagonal, g * k) && NEW(factor, g * k * k) && NEW(indefinite, g) &&
-           NEW(target, all) && NEW(x, all) && NEW(work, all) && NEW(dual, all) && NEW(codes, all) &&
-           NEW(last, all) && NEW(rows, admm->row_count);
+    return NEW(diagonal, g * k) && NEW(factor, admm->centred ? g * k * k : 0) &&
+           NEW(indefinite, g) && NEW(target, all) && NEW(x, all) && NEW(work, all) &&
+           NEW(dual, all) && NEW(codes, all) && NEW(last, all) && NEW(rows, admm->row_count);
 #undef NEW
 }
 
@@ -479,6 +502,10 @@ enum ldnq_status ldnq_improve_by_admm(struct ldnq_solver_task *task, struct ldnq
     struct ldnq_layer_problem reduced;
     LDNQ_TRY(ldnq_problem_eliminate_bias(problem, &reduced, task->arena, err));
     admm.centred = reduced.gram;
+    admm.powers = reduced.diagonal;
+    if (problem->low_rank)
+        LDNQ_TRY(ldnq_low_rank_penalty_init(&admm.low_rank, problem, ldnq_pool_threads(task->pool),
+                                            task->arena, err));
     if (!allocate_admm_arrays(&admm, task->arena, err))
         return LDNQ_NOMEM;
     load_starting_codes(&admm);

@@ -89,6 +89,7 @@ static const struct ldnq_solver admm = {
     .summary = "preconditioned ADMM with a growing penalty, the best iterate per channel",
     .fits_bias = true,
     .needs_gram = true,
+    .takes_low_rank = true,
     .gram_matrices = 2,
     .weight_bytes = 34,
     .start = ldnq_start_from_projection,
@@ -100,6 +101,7 @@ static const struct ldnq_solver best = {
     .summary = "admm and beam, then beam from their scales; the best per channel",
     .fits_bias = true,
     .needs_gram = true,
+    .takes_low_rank = true,
     .blocks = true,
     .gram_matrices = 3.5,
     .weight_bytes = 43,
@@ -127,18 +129,23 @@ const struct ldnq_solver *ldnq_solver_find(const char *name)
 /* A descent in blocks has one more product; a beam search has branches in each thread. */
 #define BLOCK_WEIGHT_BYTES 8.0
 #define THREAD_COLUMN_BYTES 1500.0
-/* Without a Gram matrix: mirrored weights, and codes of starts and trials; values, responses and
- * corners of columns; errors and outputs of rows. */
+/* Without a Gram matrix: mirrored weights, and codes of starts and trials, beside what ADMM has;
+ * values, responses and corners of columns, or ADMM's two of them in doubles; errors and outputs of
+ * rows. */
 #define LOW_RANK_WEIGHT_BYTES 7.0
+#define LOW_RANK_ADMM_BYTES 34.0
 #define LOW_RANK_COLUMN_BYTES 8.0
 #define LOW_RANK_ROW_BYTES 8.0
 
-static double count_low_rank_bytes(const struct ldnq_problem_sizes *sizes)
+static double count_low_rank_bytes(const struct ldnq_solver *solver,
+                                   const struct ldnq_problem_sizes *sizes)
 {
+    const bool has_admm = solver == &admm || solver == &best;
     const double k = (double)sizes->cols, rows = (double)sizes->rows;
     const double positions = (double)sizes->positions;
-    return LOW_RANK_WEIGHT_BYTES * rows * k +
-           (LOW_RANK_COLUMN_BYTES * k + LOW_RANK_ROW_BYTES * rows) * positions +
+    return (LOW_RANK_WEIGHT_BYTES + (has_admm ? LOW_RANK_ADMM_BYTES : 0)) * rows * k +
+           ((has_admm ? 3 : 1) * LOW_RANK_COLUMN_BYTES * k + LOW_RANK_ROW_BYTES * rows) *
+               positions +
            sizeof(double) * positions * positions +
            THREAD_COLUMN_BYTES * (double)sizes->threads * k;
 }
@@ -148,7 +155,7 @@ double ldnq_solver_count_bytes(const struct ldnq_solver *solver,
 {
     const double k = (double)sizes->cols, groups = (double)sizes->groups;
     if (sizes->positions && solver->takes_low_rank)
-        return count_low_rank_bytes(sizes);
+        return count_low_rank_bytes(solver, sizes);
     const double weights = groups * (double)sizes->rows * k;
     const double per_weight =
         solver->weight_bytes + (sizes->has_blocks && solver->needs_gram ? BLOCK_WEIGHT_BYTES : 0);

@@ -109,11 +109,20 @@ static void solvers_should_find_as_good_codes(void **state)
         enum ldnq_granularity granularity;
         bool has_zeros;
     } cases[] = {
-        { "gptq", "int4", LDNQ_PER_CHANNEL, false }, { "gptq", "int8", LDNQ_PER_BLOCK, false },
-        { "gptq", "int4", LDNQ_PER_TENSOR, true },   { "cd", "int4", LDNQ_PER_CHANNEL, false },
-        { "cd", "int3", LDNQ_PER_BLOCK, false },     { "cd", "int4", LDNQ_PER_TENSOR, false },
-        { "cd", "pot5", LDNQ_PER_CHANNEL, true },    { "beam", "int4", LDNQ_PER_CHANNEL, false },
-        { "beam", "int4", LDNQ_PER_BLOCK, true },    { "beam", "ternary", LDNQ_PER_CHANNEL, false },
+        { "gptq", "int4", LDNQ_PER_CHANNEL, false },
+        { "gptq", "int8", LDNQ_PER_BLOCK, false },
+        { "gptq", "int4", LDNQ_PER_TENSOR, true },
+        { "cd", "int4", LDNQ_PER_CHANNEL, false },
+        { "cd", "int3", LDNQ_PER_BLOCK, false },
+        { "cd", "int4", LDNQ_PER_TENSOR, false },
+        { "cd", "pot5", LDNQ_PER_CHANNEL, true },
+        { "beam", "int4", LDNQ_PER_CHANNEL, false },
+        { "beam", "int4", LDNQ_PER_BLOCK, true },
+        { "beam", "ternary", LDNQ_PER_CHANNEL, false },
+        { "admm", "ternary", LDNQ_PER_CHANNEL, false },
+        { "admm", "int4", LDNQ_PER_TENSOR, true },
+        { "best", "ternary", LDNQ_PER_CHANNEL, true },
+        { "best", "int3", LDNQ_PER_BLOCK, false },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct twin twin = make_twin(70, 150, 37, cases[i].codebook, cases[i].granularity, i % 2);
