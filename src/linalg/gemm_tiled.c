@@ -19,6 +19,8 @@
 /* Floats of a cache line, and how many lines of each column of a transposed B to prefetch. */
 #define LINE ((size_t)16)
 #define LINES_AHEAD ((size_t)4)
+/* Columns of a transposed B that are read side by side. */
+#define STREAMS ((size_t)16)
 
 /* A few rows of C and one panel of B. The panel is `width` wide, of which C has `columns`. */
 struct gemm_tile {
@@ -127,13 +129,14 @@ pack_transposed_columns(const float *b, size_t step, size_t k, size_t columns, s
                         float *panel)
 {
     const size_t whole = columns & ~(size_t)3, rows = k & ~(size_t)3;
-    for (size_t at = 0; at < rows; at += LINE)
-        for (size_t j = 0; j < whole; j += 4) {
-            for (size_t i = j; i < j + 4; i++)
-                __builtin_prefetch(b + i * step + at + LINES_AHEAD * LINE);
-            for (size_t i = at; i < ldnq_size_min(at + LINE, rows); i += 4)
-                pack_square(b + j * step + i, step, width, panel + i * width + j);
-        }
+    for (size_t first = 0; first < whole; first += STREAMS)
+        for (size_t at = 0; at < rows; at += LINE)
+            for (size_t j = first; j < ldnq_size_min(first + STREAMS, whole); j += 4) {
+                for (size_t i = j; i < j + 4; i++)
+                    __builtin_prefetch(b + i * step + at + LINES_AHEAD * LINE);
+                for (size_t i = at; i < ldnq_size_min(at + LINE, rows); i += 4)
+                    pack_square(b + j * step + i, step, width, panel + i * width + j);
+            }
     pack_elements(b, 1, step, rows, k, 0, whole, width, panel);
     pack_elements(b, 1, step, 0, k, whole, columns, width, panel);
 }
