@@ -294,6 +294,20 @@ void ldnq_activation_store_advance(struct ldnq_activation_store *store)
     store->current = !store->current;
 }
 
+bool ldnq_activation_store_fits(const struct ldnq_activation_store *store, size_t bytes)
+{
+    return bytes <= store->max_bytes;
+}
+
+size_t ldnq_activation_store_count_bytes(const struct ldnq_activation_store *store)
+{
+    const struct stored_generation *generation = &store->generations[store->current];
+    size_t bytes = 0;
+    for (size_t i = 0; i < store->batch_count; i++)
+        bytes += generation->batches[i].bytes;
+    return bytes;
+}
+
 size_t ldnq_activation_store_spilled_bytes(const struct ldnq_activation_store *store)
 {
     return store->spilled;

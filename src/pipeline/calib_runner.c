@@ -8,6 +8,11 @@
 #include "pipeline/holdout.h"
 #include "pipeline/sum_tree.h"
 
+/* Advances in a row that start from the same values, and how many times as large those must be that
+ * are computed again. */
+#define MOST_RERUNS ((size_t)2)
+#define LEAST_GROWTH ((size_t)2)
+
 /* The largest batch that blocks are made of and whose values are small: networks of large values
  * then take the same memory for few samples, whose blocks are small, as for many. */
 size_t ldnq_calib_runner_choose_batch(const struct ldnq_graph *graph,
@@ -140,11 +145,29 @@ static enum ldnq_status store_batch_and_reset(struct ldnq_calib_runner *runner, 
                                               size_t node_index, struct ldnq_error *err)
 {
     /* Before the first node nothing is stored: the samples are read again. */
-    if (node_index > 0)
+    if (node_index > 0 && !runner->reruns)
         LDNQ_TRY(store_live_values(runner, batch, runner->next_live_count, err));
     ldnq_exec_reset(runner->exec);
-    ldnq_activation_store_release(runner->store, batch);
+    if (!runner->reruns)
+        ldnq_activation_store_release(runner->store, batch);
     return LDNQ_OK;
+}
+
+/* Whether the next advance starts from the values that are stored now: those of this batch would be
+ * written to a file, and computing them again from fewer values takes less time. */
+static bool should_rerun(const struct ldnq_calib_runner *runner)
+{
+    const size_t stored = ldnq_activation_store_count_bytes(runner->store);
+    size_t bytes = 0, all;
+    for (size_t i = 0; i < runner->next_live_count; i++) {
+        size_t size = 0;
+        ldnq_tensor_bytes(ldnq_exec_find_value(runner->exec, runner->next_live[i]), &size);
+        bytes += size;
+    }
+    return runner->node_index > 0 && runner->rerun_count < MOST_RERUNS &&
+           ldnq_size_mul(bytes, runner->end_batch - runner->first_batch, &all) &&
+           !ldnq_activation_store_fits(runner->store, all) &&
+           ldnq_activation_store_fits(runner->store, stored) && stored <= all / LEAST_GROWTH;
 }
 
 static enum ldnq_status advance_batch_to_node(struct ldnq_calib_runner *runner, size_t batch,
@@ -152,17 +175,25 @@ static enum ldnq_status advance_batch_to_node(struct ldnq_calib_runner *runner, 
                                               void *ctx, struct ldnq_arena *arena,
                                               struct ldnq_error *err)
 {
+    struct ldnq_calib_runner *reference = runner->reference;
     LDNQ_TRY(run_batch_up_to_node(runner, batch, node_index, arena, err));
-    if (runner->reference)
-        LDNQ_TRY(run_batch_up_to_node(runner->reference, batch, node_index, arena, err));
+    if (reference)
+        LDNQ_TRY(run_batch_up_to_node(reference, batch, node_index, arena, err));
+    if (batch == runner->first_batch)
+        runner->reruns = should_rerun(runner);
+    if (batch == runner->first_batch && reference)
+        reference->reruns = should_rerun(reference);
     LDNQ_TRY(visit(ctx, runner->exec, batch, err));
-    if (runner->reference)
-        LDNQ_TRY(store_batch_and_reset(runner->reference, batch, node_index, err));
+    if (reference)
+        LDNQ_TRY(store_batch_and_reset(reference, batch, node_index, err));
     return store_batch_and_reset(runner, batch, node_index, err);
 }
 
 static void switch_to_next_generation(struct ldnq_calib_runner *runner, size_t node_index)
 {
+    runner->rerun_count = runner->reruns ? runner->rerun_count + 1 : 0;
+    if (runner->reruns)
+        return;
     ldnq_activation_store_advance(runner->store);
     const struct ldnq_value **spare = runner->live;
     runner->live = runner->next_live;

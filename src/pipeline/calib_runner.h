@@ -3,7 +3,8 @@
  * layer after layer, while the layers that it has passed are changed.
  *
  * Between two layers the runner stores, for each batch, only the live values: those that
- * were computed and that later nodes read (activation_store.h).
+ * were computed and that later nodes read (activation_store.h). Where these would be written to a
+ * file, it may leave the stored ones as they are and run from them again.
  * Ranks   each has the batches of its leaves (sum_tree.h): it runs them and stores their values.
  *         advance() fails on all ranks where it fails on one
  * Numbers the batch size depends on the samples and the graph alone, not on the memory or
@@ -25,7 +26,9 @@ struct ldnq_calib_runner {
     /* A second runner that advances together with this one, over a graph with the same nodes
      * (the float network); or NULL. */
     struct ldnq_calib_runner *reference;
-    size_t node_index; /* the nodes before this one have run */
+    size_t node_index;  /* the stored values are those live before this node */
+    bool reruns;        /* the present advance stores nothing */
+    size_t rerun_count; /* the last advances that stored nothing */
     size_t batch_size;
     size_t batch_count;            /* over all copies of the samples, and all ranks */
     size_t leaf_count;             /* leaves of sums over the batches */
