@@ -35,9 +35,10 @@ struct descent {
     double *slope;               /* (G M, K) H (a q - w) */
     double *work;                /* (G M, K) */
     struct ldnq_blocks blocks;
-    double *product; /* (G M, K) with blocks */
-    double *changes; /* (G M, S) with blocks */
-    double *errors;  /* (G M) */
+    double *product;    /* (G M, K) with blocks */
+    double *changes;    /* (G M, S) with blocks */
+    double *curvatures; /* (G M, S) with blocks: q_s'H q_s, or NAN where codes have changed */
+    double *errors;     /* (G M) */
     struct descent_row *rows;
     double *scratch;               /* (threads, 3, K) */
     double above[256], below[256]; /* limits of a step, by code, from INT8_MIN on */
@@ -112,6 +113,8 @@ static void change_code(const struct descent *d, size_t row, size_t col, double 
         return;
     add_scaled_gram_row(d->k, scale * (next - *code), gram + col * d->k, d->slope + row * d->k);
     *code = (int8_t)next;
+    if (d->curvatures)
+        d->curvatures[ldnq_scale_index(d->problem, row, col)] = NAN;
     set_step_limits(d, limits, col, *code);
     d->rows[row].changed = true;
 }
@@ -172,22 +175,35 @@ static void change_row_scale(const struct descent *d, size_t at, float scale)
 
 /* ---- scales of blocks ---------------------------------------------------------------- */
 
-/* The best change of a block's scale while the others are fixed:
- * -(q_s'slope) / (q_s'H q_s). */
-static double find_block_change(const struct descent *d, const double *gram, size_t row, size_t s)
+/* Returns q_s'H q_s of a block. */
+static double compute_curvature(const struct descent *d, const double *gram, size_t row, size_t s)
 {
     const uint32_t *order = d->blocks.order;
     const int8_t *q = d->codes + row * d->k;
-    double curvature = 0, slope = 0;
+    double curvature = 0;
     for (size_t i = d->blocks.first[s]; i < d->blocks.first[s + 1]; i++) {
         const size_t at = order[i];
         double sum = 0;
         for (size_t j = d->blocks.first[s]; q[at] && j < d->blocks.first[s + 1]; j++)
             sum += gram[at * d->k + order[j]] * q[order[j]];
         curvature += q[at] * sum;
+    }
+    return curvature;
+}
+
+/* The best change of a block's scale while the others are fixed: -(q_s'slope) / (q_s'H q_s), whose
+ * divisor is known until a code of the block changes. */
+static double find_block_change(const struct descent *d, const double *gram, size_t row, size_t s)
+{
+    const int8_t *q = d->codes + row * d->k;
+    double *curvature = &d->curvatures[row * d->problem->block_count + s], slope = 0;
+    if (isnan(*curvature))
+        *curvature = compute_curvature(d, gram, row, s);
+    for (size_t i = d->blocks.first[s]; i < d->blocks.first[s + 1]; i++) {
+        const size_t at = d->blocks.order[i];
         slope += q[at] * d->slope[row * d->k + at];
     }
-    return curvature > 0 ? -slope / curvature : 0;
+    return *curvature > 0 ? -slope / *curvature : 0;
 }
 
 /* The best step along p = change_s q_s, limited so that no scale shrinks or grows more than
@@ -357,10 +373,15 @@ static enum ldnq_status allocate_blocks(struct descent *d, struct ldnq_arena *ar
                                         struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_blocks_init(d->problem, &d->blocks, arena, err));
+    const size_t scales = d->row_count * d->problem->block_count;
     d->product = ldnq_arena_alloc(arena, d->row_count * d->k, sizeof *d->product, err);
-    d->changes =
-        ldnq_arena_alloc(arena, d->row_count * d->problem->block_count, sizeof *d->changes, err);
-    return d->product && d->changes ? LDNQ_OK : LDNQ_NOMEM;
+    d->changes = ldnq_arena_alloc(arena, scales, sizeof *d->changes, err);
+    d->curvatures = ldnq_arena_alloc(arena, scales, sizeof *d->curvatures, err);
+    if (!d->product || !d->changes || !d->curvatures)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < scales; i++)
+        d->curvatures[i] = NAN;
+    return LDNQ_OK;
 }
 
 /* With blocks the slope does not include the rounding of scales to float32: it is computed
