@@ -54,6 +54,14 @@ LDNQ_API const char *ldnq_version(void);
 LDNQ_API const char *ldnq_blas_info(void);
 LDNQ_API const char *ldnq_cpu_info(void);
 
+/* Whether this process writes files and reports: 1 in a process of its own. Of processes that
+ * mpirun has started together, with a library that was built with MPI, each job is one job of them
+ * all: each calls it with the same arguments, the first one (rank 0) writes files and calls back,
+ * and the results of the others tell the same but have no bytes. 0 in those others, or 1 in all of
+ * them when the first one is lost. Where a job fails in one process, it and all later ones fail in
+ * all. */
+LDNQ_API int ldnq_is_reporter(void);
+
 /* ---- errors ----------------------------------------------------------------------------- */
 
 /* The numbers are the exit codes of the program `ldnq`; 1 is left to shells and crashes. */

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "base/cpu.h"
+#include "base/ranks_join.h"
 #include "ldnq.h"
 #include "linalg/blas.h"
 
@@ -15,6 +16,14 @@ static void describe_blas_and_cpu(void)
     ldnq_blas_describe(blas, sizeof blas);
     ldnq_blas_release();
     ldnq_cpu_describe(cpu, sizeof cpu);
+}
+
+int ldnq_is_reporter(void)
+{
+    struct ldnq_ranks *ranks;
+    /* A failure is that of the jobs. */
+    ldnq_ranks_join(&ranks, NULL);
+    return ldnq_ranks_is_reporter();
 }
 
 const char *ldnq_version(void)

@@ -11,6 +11,7 @@
 #include "api/picture_options.h"
 #include "base/alloc.h"
 #include "base/json_add.h"
+#include "base/ranks_join.h"
 #include "emit/rewrite_lookups.h"
 #include "linalg/blas.h"
 #include "linalg/blas_buffers.h"
@@ -29,7 +30,7 @@ static int report_progress(void *ctx, const struct ldnq_progress *progress)
 
 void ldnq_job_report_event(const struct ldnq_job *job, const cJSON *event)
 {
-    if (!job->options || !job->options->event)
+    if (!job->options || !job->options->event || !ldnq_ranks_is_first(job->ranks))
         return;
     char *text = event ? ldnq_json_print(event, LDNQ_JSON_LINE) : NULL;
     if (text)
@@ -70,7 +71,13 @@ enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *
 {
     *job = (struct ldnq_job){ .options = options };
     job->sink.ctx = job;
-    job->sink.progress = options && options->progress ? report_progress : NULL;
+    LDNQ_TRY(ldnq_ranks_join(&job->ranks, err));
+    if (job->ranks) {
+        job->ranks->sent_bytes = 0;
+        job->ranks->waiting_seconds = 0;
+    }
+    job->sink.progress =
+        options && options->progress && ldnq_ranks_is_first(job->ranks) ? report_progress : NULL;
     job->sink.warn = report_warning;
     job->is_portable = ldnq_option_flag(options, OPTION_PORTABLE);
     if (job->is_portable)
@@ -83,6 +90,7 @@ enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *
         ldnq_sink_warn(&job->sink, "%s", warning);
     LDNQ_TRY(ldnq_arena_create(&job->arena, err));
     LDNQ_TRY(ldnq_pool_create(ldnq_option_count(options, OPTION_THREADS), &job->pool, err));
+    ldnq_pool_join_ranks(job->pool, job->ranks);
     LDNQ_TRY(ldnq_blas_reserve(ldnq_pool_threads(job->pool), err));
     job->blas_threads = ldnq_pool_threads(job->pool);
     return LDNQ_OK;
@@ -96,6 +104,14 @@ void ldnq_job_finish(struct ldnq_job *job)
     ldnq_blas_unreserve(job->blas_threads);
     if (job->has_blas)
         ldnq_blas_release();
+}
+
+enum ldnq_status ldnq_job_leave(const struct ldnq_job *job, enum ldnq_status status,
+                                const struct ldnq_error *err)
+{
+    if (status != LDNQ_OK && status != LDNQ_GATE)
+        ldnq_ranks_leave(job->ranks, status, err);
+    return status;
 }
 
 /* ---- models and samples --------------------------------------------------------------------- */

@@ -18,7 +18,8 @@ struct ldnq_job {
     const struct ldnq_options *options;
     struct ldnq_arena *arena;
     struct ldnq_pool *pool;
-    struct ldnq_sink sink; /* calls the options' callbacks */
+    struct ldnq_ranks *ranks; /* the processes that share the job; NULL: none. The first reports */
+    struct ldnq_sink sink;    /* calls the options' callbacks */
     bool has_blas, is_portable;
     enum ldnq_operator_form form; /* of the models' graphs; may be set after init */
     bool cuts_foreign;            /* graphs end before nodes that can't be executed; as above */
@@ -38,6 +39,9 @@ struct ldnq_job_model {
 enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *options,
                                struct ldnq_error *err);
 void ldnq_job_finish(struct ldnq_job *job);
+/* Tells the other ranks that this one fails, and returns the status. */
+enum ldnq_status ldnq_job_leave(const struct ldnq_job *job, enum ldnq_status status,
+                                const struct ldnq_error *err);
 
 /* Loads and imports. The caller destroys loaded->model, also after an error. */
 enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onnx *onnx,

@@ -9,6 +9,7 @@
 #include "api/diff_gates.h"
 #include "api/output_files.h"
 #include "base/clock.h"
+#include "base/ranks.h"
 #include "api/layer_rules.h"
 #include "api/memory_report.h"
 #include "api/page.h"
@@ -18,6 +19,7 @@
 #include "api/quantize_goal.h"
 #include "api/quantize_json.h"
 #include "api/quantize_settings.h"
+#include "api/rank_check.h"
 #include "api/target_check.h"
 #include "api/without_samples.h"
 #include "compare/compare.h"
@@ -204,6 +206,12 @@ static enum ldnq_status make_json_result(struct quantize_job *quantize, struct l
     cJSON *root = cJSON_CreateObject();
     summary->seconds = ldnq_now() - quantize->start;
     const bool filled = root && ldnq_quantize_add_json(root, summary);
+    const enum ldnq_status status =
+        filled ? ldnq_job_add_ranks(&quantize->job, root, err) : LDNQ_OK;
+    if (status != LDNQ_OK) {
+        cJSON_Delete(root);
+        return status;
+    }
     if (filled)
         ldnq_quantize_events_report_result(&quantize->events, root);
     return ldnq_result_print(result, root, filled, err);
@@ -302,10 +310,18 @@ static enum ldnq_status open_checkpoint(struct quantize_job *quantize, uint64_t 
                                                     : quantize->held_out_part,
         .plan = is_made ? NULL : ldnq_option_text(quantize->job.options, OPTION_PLAN),
     };
+    LDNQ_TRY(ldnq_job_compare_ranks(&quantize->job, &inputs, err));
     LDNQ_TRY(ldnq_job_checkpoint_open(&quantize->checkpoint, &quantize->job, &inputs, err));
-    if (quantize->checkpoint.is_open)
+    if (quantize->checkpoint.is_open || quantize->checkpoint.is_followed)
         quantize->job.checkpoint = quantize->options.checkpoint = &quantize->checkpoint.records;
     return LDNQ_OK;
+}
+
+static enum ldnq_status open_log(struct quantize_job *quantize, struct ldnq_error *err)
+{
+    return ldnq_ranks_is_first(quantize->job.ranks)
+               ? ldnq_quantize_events_open_log(&quantize->events, err)
+               : LDNQ_OK;
 }
 
 /* All sets of samples run one at a time where those that are fitted do. */
@@ -355,7 +371,7 @@ static enum ldnq_status open_samples(struct quantize_job *quantize,
     LDNQ_TRY(check_batch(quantize, err));
     LDNQ_TRY(ldnq_job_measure_inputs(job, loaded->graph, quantize->samples, &summary->inputs, err));
     LDNQ_TRY(open_checkpoint(quantize, model_hash, *data_hash, err));
-    LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
+    LDNQ_TRY(open_log(quantize, err));
     summary->samples = ldnq_samples_count(quantize->samples);
     summary->held_out = quantize->held_out ? ldnq_samples_count(quantize->held_out) : 0;
     ldnq_settings_limit_copies(job->options, ldnq_samples_are_pictures(quantize->samples),
@@ -422,7 +438,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     if (dataset) {
         LDNQ_TRY(open_samples(quantize, dataset, is_made, model_hash, &data_hash, err));
     } else {
-        LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
+        LDNQ_TRY(open_log(quantize, err));
         choose_solver(quantize);
         ldnq_warn_without_samples(&job->sink);
     }
@@ -454,6 +470,8 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_quantize_write_metadata(summary, loaded->model, model_hash, data_hash, err));
 
     /* ---- all files, at the end: the model is seen only after a job that succeeded ---- */
+    if (!ldnq_ranks_is_first(job->ranks))
+        return make_json_result(quantize, result, err);
     LDNQ_TRY(write_model(quantize, result, err));
     warn_of_larger_file(quantize);
     if (ldnq_page_is_wanted(job->options, report))
@@ -474,9 +492,12 @@ static enum ldnq_status run_quantize_job(const struct ldnq_onnx *onnx,
 {
     struct quantize_job quantize = { .onnx = onnx, .output = output, .start = ldnq_now() };
     struct ldnq_result *result = NULL;
-    const bool has_page = ldnq_page_is_wanted(options, ldnq_option_text(options, OPTION_REPORT));
-    LDNQ_TRY(list_outputs(&quantize.files, options, output, err));
     enum ldnq_status status = ldnq_job_init(&quantize.job, options, err);
+    const bool writes = ldnq_ranks_is_first(quantize.job.ranks);
+    const bool has_page =
+        writes && ldnq_page_is_wanted(options, ldnq_option_text(options, OPTION_REPORT));
+    if (status == LDNQ_OK && writes)
+        status = list_outputs(&quantize.files, options, output, err);
     if (status == LDNQ_OK)
         status = ldnq_quantize_read_settings(options, &quantize.options, &quantize.emit, err);
     if (status == LDNQ_OK)
@@ -497,6 +518,7 @@ static enum ldnq_status run_quantize_job(const struct ldnq_onnx *onnx,
     };
     if (status == LDNQ_OK)
         status = quantize_model(&quantize, samples, result, err);
+    ldnq_job_leave(&quantize.job, status, err);
     ldnq_job_checkpoint_finish(&quantize.checkpoint, status, err);
     ldnq_quantize_events_finish(&quantize.events, status);
     ldnq_model_writer_destroy(quantize.writer);

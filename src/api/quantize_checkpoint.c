@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/json_add.h"
+#include "base/ranks.h"
 #include "base/text.h"
 #include "linalg/blas.h"
 
@@ -100,9 +101,9 @@ static bool fill_header(cJSON *root, const struct ldnq_job *job,
 }
 
 /* The header of this run, as it would be read again. */
-static enum ldnq_status make_header(const struct ldnq_job *job,
-                                    const struct ldnq_checkpoint_inputs *inputs, cJSON **header,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_checkpoint_make_header(const struct ldnq_job *job,
+                                             const struct ldnq_checkpoint_inputs *inputs,
+                                             cJSON **header, struct ldnq_error *err)
 {
     uint64_t held_out_hash = 0, plan_hash;
     *header = NULL;
@@ -418,7 +419,11 @@ enum ldnq_status ldnq_job_checkpoint_open(struct ldnq_job_checkpoint *checkpoint
         return ldnq_option_flag(job->options, OPTION_RESUME)
                    ? ldnq_fail(err, LDNQ_USAGE, "resume needs a checkpoint, the folder to go on in")
                    : LDNQ_OK;
-    LDNQ_TRY(make_header(job, inputs, &header, err));
+    if (!ldnq_ranks_is_first(job->ranks)) {
+        checkpoint->is_followed = true;
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(ldnq_checkpoint_make_header(job, inputs, &header, err));
     enum ldnq_status status = lock_folder(checkpoint, err);
     if (status == LDNQ_OK) {
         status = open_in_folder(checkpoint, job, header, err);

@@ -29,7 +29,14 @@ struct ldnq_job_checkpoint {
     int lock;         /* descriptor of the folder while is_open */
     bool is_open;     /* the folder has the header of this run */
     bool made_folder; /* by this run */
+    bool is_followed; /* it is the first rank's, which sends its layers */
 };
+
+/* Writes down what decides the bytes of a run: the caller deletes *header. Errors: NOMEM, those of
+ * the samples. */
+enum ldnq_status ldnq_checkpoint_make_header(const struct ldnq_job *job,
+                                             const struct ldnq_checkpoint_inputs *inputs,
+                                             cJSON **header, struct ldnq_error *err);
 
 /* Creates the folder and its header, or with "resume" finds them, and reports how much is there.
  * Errors: USAGE (a checkpoint of other inputs or options: the difference; a folder with other

@@ -266,20 +266,21 @@ struct ldnq_ranks *ldnq_pool_ranks(const struct ldnq_pool *pool)
 struct shared_chunks {
     ldnq_chunk_fn *run;
     void *ctx;
+    const struct ldnq_ranks *ranks;
     size_t first;
 };
 
 static void run_shared_chunk(void *ctx, size_t chunk, size_t thread)
 {
     const struct shared_chunks *shared = ctx;
-    shared->run(shared->ctx, shared->first + chunk, thread);
+    if (!ldnq_ranks_have_failed(shared->ranks))
+        shared->run(shared->ctx, shared->first + chunk, thread);
 }
 
 void ldnq_pool_run_share(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, void *ctx)
 {
     const struct ldnq_ranks *ranks = ldnq_pool_ranks(pool);
     const struct ldnq_rank_share share = ldnq_ranks_own_share(ranks, chunks);
-    struct shared_chunks shared = { run, ctx, share.first };
-    if (!ldnq_ranks_have_failed(ranks))
-        ldnq_pool_run(pool, share.end - share.first, run_shared_chunk, &shared);
+    struct shared_chunks shared = { run, ctx, ranks, share.first };
+    ldnq_pool_run(pool, share.end - share.first, run_shared_chunk, &shared);
 }

@@ -39,8 +39,8 @@ void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, vo
 void ldnq_pool_join_ranks(struct ldnq_pool *pool, struct ldnq_ranks *ranks);
 struct ldnq_ranks *ldnq_pool_ranks(const struct ldnq_pool *pool);
 
-/* Calls run() for this rank's share of the chunks alone (ldnq_ranks_own_share); none once an
- * exchange has failed. The caller exchanges what the chunks wrote. */
+/* Calls run() for this rank's share of the chunks alone (ldnq_ranks_own_share), and for no more of
+ * them once another rank has failed. The caller exchanges what the chunks wrote. */
 void ldnq_pool_run_share(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, void *ctx);
 
 #endif

@@ -10,9 +10,16 @@
 
 enum ldnq_status ldnq_ranks_check(const struct ldnq_ranks *ranks, struct ldnq_error *err)
 {
-    return ldnq_ranks_have_failed(ranks)
-               ? ldnq_fail(err, ranks->failure.status, "%s", ranks->failure.message)
-               : LDNQ_OK;
+    if (ranks && ranks->failure.status != LDNQ_OK)
+        return ldnq_fail(err, ranks->failure.status, "%s", ranks->failure.message);
+    return ranks && ranks->check ? ranks->check(ranks->ctx, err) : LDNQ_OK;
+}
+
+void ldnq_ranks_leave(const struct ldnq_ranks *ranks, enum ldnq_status status,
+                      const struct ldnq_error *err)
+{
+    if (ranks && ranks->leave && status != LDNQ_OK)
+        ranks->leave(ranks->ctx, status, err ? err->message : ldnq_status_name(status));
 }
 
 enum ldnq_status ldnq_ranks_exchange(struct ldnq_ranks *ranks, const struct ldnq_rank_message *send,
@@ -76,15 +83,36 @@ enum ldnq_status ldnq_ranks_complete(struct ldnq_ranks *ranks, void *data, const
     return LDNQ_OK;
 }
 
+size_t *ldnq_rank_bounds(struct ldnq_ranks *ranks)
+{
+    if (ldnq_ranks_count(ranks) == 1)
+        return NULL;
+    size_t *bounds = ldnq_calloc(ranks->count + 1, sizeof *bounds);
+    if (!bounds)
+        ldnq_fail(&ranks->failure, LDNQ_NOMEM, "out of memory");
+    return bounds;
+}
+
+void ldnq_ranks_complete_rows(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
+                              size_t row_bytes)
+{
+    size_t *bytes = bounds ? ldnq_rank_bounds(ranks) : NULL;
+    for (size_t rank = 1; bytes && rank <= ranks->count; rank++)
+        bytes[rank] = bounds[rank] * row_bytes;
+    if (bytes)
+        ldnq_ranks_complete(ranks, data, bytes, NULL);
+    ldnq_free(bytes);
+}
+
 enum ldnq_status ldnq_ranks_complete_units(struct ldnq_ranks *ranks, void *data, size_t count,
                                            size_t unit_bytes, struct ldnq_error *err)
 {
     const size_t ranks_count = ldnq_ranks_count(ranks);
     if (ranks_count == 1)
         return LDNQ_OK;
-    size_t *bounds = ldnq_calloc(ranks_count + 1, sizeof *bounds);
+    size_t *bounds = ldnq_rank_bounds(ranks);
     if (!bounds)
-        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+        return ldnq_ranks_check(ranks, err);
     for (size_t rank = 0; rank < ranks_count; rank++)
         bounds[rank + 1] = ldnq_ranks_share(ranks, rank, count).end * unit_bytes;
     const enum ldnq_status status = ldnq_ranks_complete(ranks, data, bounds, err);

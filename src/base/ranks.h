@@ -34,6 +34,9 @@ struct ldnq_ranks {
     /* Sends one message and receives another one at the same time; either may be NULL. */
     enum ldnq_status (*exchange)(void *ctx, const struct ldnq_rank_message *send,
                                  const struct ldnq_rank_message *receive, struct ldnq_error *err);
+    /* The failure of another rank that is known so far; NULL: none can be known. Safe in any
+     * thread. */
+    enum ldnq_status (*check)(void *ctx, struct ldnq_error *err);
     /* Tells all other ranks that this one has failed: their exchanges fail with its message. */
     void (*leave)(void *ctx, enum ldnq_status status, const char *message);
     struct ldnq_error failure; /* of the first exchange that failed */
@@ -59,9 +62,11 @@ static inline bool ldnq_ranks_is_first(const struct ldnq_ranks *ranks)
     return ldnq_ranks_own(ranks) == 0;
 }
 
+/* Whether an exchange has failed, or the next one will. */
 static inline bool ldnq_ranks_have_failed(const struct ldnq_ranks *ranks)
 {
-    return ranks && ranks->failure.status != LDNQ_OK;
+    return ranks && (ranks->failure.status != LDNQ_OK ||
+                     (ranks->check && ranks->check(ranks->ctx, NULL) != LDNQ_OK));
 }
 
 /* A rank's part of `count` units: first .. end-1. Ranks have theirs in the order of the units. */
@@ -100,10 +105,23 @@ enum ldnq_status ldnq_ranks_exchange(struct ldnq_ranks *ranks, const struct ldnq
 enum ldnq_status ldnq_ranks_broadcast(struct ldnq_ranks *ranks, size_t root, void *data,
                                       size_t bytes, struct ldnq_error *err);
 
+/* The first rank's answer, for what depends on the time. */
+static inline bool ldnq_ranks_decide(struct ldnq_ranks *ranks, bool own)
+{
+    ldnq_ranks_broadcast(ranks, 0, &own, sizeof own, NULL);
+    return own;
+}
+
 /* Fills in `data` on all ranks, of which each has its part: the bytes bounds[rank] to before
  * bounds[rank + 1]. */
 enum ldnq_status ldnq_ranks_complete(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
                                      struct ldnq_error *err);
+/* Zeroed bounds of the ranks, which the caller frees; NULL for one process, or without memory,
+ * which fails all later exchanges. */
+size_t *ldnq_rank_bounds(struct ldnq_ranks *ranks);
+/* The same for rows of `row_bytes`, whose numbers are the bounds; NULL does nothing. */
+void ldnq_ranks_complete_rows(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
+                              size_t row_bytes);
 /* The same where units of `unit_bytes` are shared as ldnq_ranks_share does. */
 enum ldnq_status ldnq_ranks_complete_units(struct ldnq_ranks *ranks, void *data, size_t count,
                                            size_t unit_bytes, struct ldnq_error *err);
@@ -113,7 +131,11 @@ enum ldnq_status ldnq_ranks_complete_units(struct ldnq_ranks *ranks, void *data,
 enum ldnq_status ldnq_ranks_agree(struct ldnq_ranks *ranks, enum ldnq_status status,
                                   struct ldnq_error *err);
 
-/* Returns the failure of an exchange, as those do whose result was not checked. */
+/* Returns the failure of an exchange whose result was not checked, or that of another rank. */
 enum ldnq_status ldnq_ranks_check(const struct ldnq_ranks *ranks, struct ldnq_error *err);
+
+/* Tells the others of a failure that they may not have: they wait for this rank no longer. */
+void ldnq_ranks_leave(const struct ldnq_ranks *ranks, enum ldnq_status status,
+                      const struct ldnq_error *err);
 
 #endif

@@ -246,6 +246,20 @@ static void print_estimate(const cJSON *estimate)
                compute_sqnr(error), error, cli_json_number(estimate, "deviation"));
 }
 
+static void print_ranks(const cJSON *ranks)
+{
+    const cJSON *rank;
+    const char *comma = "ranks: ";
+    cJSON_ArrayForEach(rank, ranks)
+    {
+        printf("%srank %zu on %s %.0f %%", comma, cli_json_read_count(rank, "rank"),
+               cli_json_text(rank, "host"), 100 * cli_json_number(rank, "share"));
+        comma = ", ";
+    }
+    if (cJSON_GetArraySize(ranks) > 0)
+        printf(" of the processor time\n");
+}
+
 static void print_sizes(const cJSON *root)
 {
     const double before = cli_json_number(root, "bytes_before");
@@ -370,6 +384,7 @@ static void print_summary(const cJSON *root)
     print_tied_layers(cli_json_item(root, "tied"));
     print_layers_left_float(cli_json_item(root, "not_quantized"));
     print_storage_hint(root);
+    print_ranks(cli_json_item(root, "ranks"));
     printf("kernels: %s\n", cli_json_text(cli_json_item(root, "metadata"), "ldnq.kernels"));
 }
 
@@ -377,6 +392,8 @@ static enum ldnq_status print_result(struct cli_line *line, const struct ldnq_re
                                      struct ldnq_error *err)
 {
     cJSON *root;
+    if (!ldnq_is_reporter())
+        return LDNQ_OK;
     if (line->streamed)
         return cli_write_streamed(line, result, err);
     if (cli_line_has_flag(line, "json")) {

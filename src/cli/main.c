@@ -65,6 +65,9 @@ static enum ldnq_status run_command(const struct cli_command *command, int argc,
         status = cli_line_stream_output(&line, command, err);
         if (status == LDNQ_OK)
             status = cli_check_output_paths(&line, command->name, err);
+        /* Results are printed once. */
+        if (status == LDNQ_OK && !ldnq_is_reporter() && !freopen("/dev/null", "w", stdout))
+            status = cli_fail(err, LDNQ_IO, "/dev/null can't be opened");
         if (status == LDNQ_OK)
             status = command->run(&line, err);
         if (status == LDNQ_USAGE)
@@ -97,7 +100,7 @@ static int flush_output_and_report(enum ldnq_status status, struct ldnq_error *e
 {
     if (status == LDNQ_OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = cli_fail(err, LDNQ_IO, "standard output can't be written");
-    if (status != LDNQ_OK)
+    if (status != LDNQ_OK && ldnq_is_reporter())
         print_failure(err->message);
     return find_exit_code(status);
 }

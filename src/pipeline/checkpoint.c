@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/growing_list.h"
+#include "base/ranks.h"
 
 #define FORMAT 1u
 #define NAME_SIZE 32 /* of a solver in the file */
@@ -285,16 +286,19 @@ enum ldnq_status ldnq_checkpoint_begin_fit(struct ldnq_checkpoint *checkpoint,
     if (!checkpoint)
         return LDNQ_OK;
     checkpoint->fits++;
+    checkpoint->ranks = ldnq_pool_ranks(quantizer->options->pool);
     checkpoint->key = hash_fit(quantizer);
     checkpoint->layers = quantizer->result->network.count;
     checkpoint->recorded = 0;
-    while (checkpoint->recorded < checkpoint->layers) {
+    while (checkpoint->recorded < checkpoint->layers && ldnq_ranks_is_first(checkpoint->ranks)) {
         LDNQ_TRY(
             check_record(checkpoint, checkpoint->recorded, quantizer->options->sink, &found, err));
         if (!found)
             break;
         checkpoint->recorded++;
     }
+    LDNQ_TRY(ldnq_ranks_broadcast(checkpoint->ranks, 0, &checkpoint->recorded,
+                                  sizeof checkpoint->recorded, err));
     checkpoint->is_fitting = checkpoint->recorded == 0;
     return LDNQ_OK;
 }
@@ -321,14 +325,35 @@ static void repeat_trace(struct record_cursor *cursor, const struct ldnq_checkpo
     }
 }
 
+/* All ranks get what the first one has read. */
+static enum ldnq_status share_record(const struct ldnq_checkpoint *checkpoint,
+                                     struct record_cursor *cursor, bool *found,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    uint64_t size = *found ? cursor->size : 0;
+    if (ldnq_ranks_count(checkpoint->ranks) == 1)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_ranks_broadcast(checkpoint->ranks, 0, &size, sizeof size, err));
+    *found = size > 0;
+    if (size > 0 && !ldnq_ranks_is_first(checkpoint->ranks)) {
+        *cursor = (struct record_cursor){ .size = (size_t)size, .reads = true };
+        cursor->bytes = ldnq_arena_alloc(arena, (size_t)size, 1, err);
+        if (!cursor->bytes)
+            return LDNQ_NOMEM;
+    }
+    return ldnq_ranks_broadcast(checkpoint->ranks, 0, cursor->bytes, (size_t)size, err);
+}
+
 static enum ldnq_status read_layer(const struct ldnq_checkpoint *checkpoint,
                                    const struct ldnq_layer_record *record, float *deviation,
                                    struct ldnq_arena *scratch, struct ldnq_error *err)
 {
     struct record_cursor cursor = { .failed = true };
-    bool found;
+    bool found = false;
     const char *damaged;
-    LDNQ_TRY(read_record(checkpoint, record->index, scratch, &cursor, &found, &damaged, err));
+    if (ldnq_ranks_is_first(checkpoint->ranks))
+        LDNQ_TRY(read_record(checkpoint, record->index, scratch, &cursor, &found, &damaged, err));
+    LDNQ_TRY(share_record(checkpoint, &cursor, &found, scratch, err));
     if (found)
         move_layer(&cursor, record, deviation);
     if (found)
@@ -405,7 +430,7 @@ enum ldnq_status ldnq_checkpoint_write_layer(struct ldnq_checkpoint *checkpoint,
     if (!checkpoint)
         return LDNQ_OK;
     checkpoint->is_fitting = record->index + 1 < checkpoint->layers;
-    if (!checkpoint->failed) {
+    if (!checkpoint->failed && ldnq_ranks_is_first(checkpoint->ranks)) {
         LDNQ_TRY(ldnq_arena_create(&arena, err));
         const enum ldnq_status status = write_file(checkpoint, record, arena, &reason);
         ldnq_arena_destroy(arena);

@@ -25,13 +25,14 @@
 
 /* Zeroed but for the folder at the start. All functions accept NULL, which stores nothing. */
 struct ldnq_checkpoint {
-    const char *folder;
-    size_t fits;             /* fits begun */
-    size_t layers, recorded; /* layers of the current fit; of these the first that have records */
-    uint64_t key;            /* hash of what the current fit was asked for */
-    bool is_fitting;         /* the next layer will be fitted, and then stored */
-    bool ends_after_layer;   /* the run ends when that layer is stored */
-    bool failed;             /* a record could not be written: no others are */
+    const char *folder;       /* the first rank's: it reads and writes */
+    struct ldnq_ranks *ranks; /* of the current fit; NULL: one process */
+    size_t fits;              /* fits begun */
+    size_t layers, recorded;  /* layers of the current fit; of these the first that have records */
+    uint64_t key;             /* hash of what the current fit was asked for */
+    bool is_fitting;          /* the next layer will be fitted, and then stored */
+    bool ends_after_layer;    /* the run ends when that layer is stored */
+    bool failed;              /* a record could not be written: no others are */
     /* The iterations of the solver in the current layer, and the callback that also receives them.
      */
     struct ldnq_trace_row *trace;

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "base/ranks.h"
 #include "base/size.h"
 #include "metric/error_bound.h"
 #include "metric/output_error.h"
@@ -102,7 +103,11 @@ static enum ldnq_status init_quantized_layers(struct ldnq_quantizer *quantizer,
 double ldnq_quantizer_seconds_left(const struct ldnq_quantizer *quantizer)
 {
     const double limit = quantizer->options->max_seconds;
-    return limit > 0 ? limit - (ldnq_now() - quantizer->start) : INFINITY;
+    double left = limit > 0 ? limit - (ldnq_now() - quantizer->start) : INFINITY;
+    if (limit > 0) /* all ranks decide by the first one's clock */
+        ldnq_ranks_broadcast(ldnq_pool_ranks(quantizer->options->pool), 0, &left, sizeof left,
+                             NULL);
+    return left;
 }
 
 struct ldnq_measured_samples

@@ -396,6 +396,25 @@ static void report_iteration(const struct admm *admm, int iteration)
     admm->options->trace(admm->options->trace_ctx, &out);
 }
 
+/* Rows with scales of their own are iterated by the rank that has their piece. */
+static void run_pieces(struct admm *admm, ldnq_chunk_fn *run)
+{
+    if (admm->is_per_channel)
+        ldnq_run_pieces(admm->problem, admm->pool, run, admm);
+    else
+        ldnq_pool_run(admm->pool, admm->pieces, run, admm);
+}
+
+/* Codes are read where the iterate is judged. */
+static void exchange_iterate(struct admm *admm)
+{
+    if (!admm->is_per_channel)
+        return;
+    ldnq_exchange_rows(admm->problem, admm->pool, admm->rows, sizeof *admm->rows);
+    if (admm->judging)
+        ldnq_exchange_rows(admm->problem, admm->pool, admm->codes, admm->k);
+}
+
 static enum ldnq_status run_admm_iterations(struct admm *admm, struct ldnq_error *err)
 {
     bool is_active = admm->row_count > 0 && admm->k > 0;
@@ -411,10 +430,11 @@ static enum ldnq_status run_admm_iterations(struct admm *admm, struct ldnq_error
         }
         /* ---- X, Q and U */
         admm->judging = (i + 1) % admm->schedule.judge_every == 0;
-        ldnq_pool_run(admm->pool, admm->pieces, update_x_of_piece, admm);
+        run_pieces(admm, update_x_of_piece);
         for (int round = 0; !admm->is_per_channel && round < PROJECTION_ROUNDS; round++)
             project_tensor(admm);
-        ldnq_pool_run(admm->pool, admm->pieces, update_dual_variables_of_piece, admm);
+        run_pieces(admm, update_dual_variables_of_piece);
+        exchange_iterate(admm);
         /* ---- the best iterate so far, and the rows that have converged */
         if (admm->judging)
             store_best(admm);
@@ -451,7 +471,8 @@ static void load_starting_codes(struct admm *admm)
     memset(admm->dual, 0, admm->row_count * admm->k * sizeof *admm->dual);
     for (size_t r = 0; r < admm->row_count; r++)
         admm->rows[r] = (struct admm_row){ .scale = admm->solution->scales[r] };
-    ldnq_pool_run(admm->pool, admm->pieces, load_piece_and_error_terms, admm);
+    run_pieces(admm, load_piece_and_error_terms);
+    exchange_iterate(admm);
     for (size_t r = 0; r < admm->row_count; r++) {
         struct admm_row *row = &admm->rows[r];
         const double a = (double)row->scale;

@@ -7,6 +7,8 @@
 #include "base/lanes.h"
 #include "base/pool.h"
 #include "base/simd.h"
+#include "base/alloc.h"
+#include "base/ranks.h"
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "quant/problem.h"
@@ -452,6 +454,22 @@ static enum ldnq_status search_tensor(struct beam_search *s, const struct ldnq_b
     return LDNQ_OK;
 }
 
+static void search_on_ranks(struct beam_search *s, size_t chunks)
+{
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(s->beam->pool);
+    const size_t rows = s->beam->problem->groups * s->beam->problem->rows;
+    size_t *bounds = ldnq_rank_bounds(ranks);
+    ldnq_pool_run_share(s->beam->pool, chunks, search_chunk, s);
+    for (size_t rank = 0; bounds && rank < ranks->count; rank++) {
+        const size_t end = ldnq_ranks_share(ranks, rank, chunks).end;
+        bounds[rank + 1] = end < chunks ? find_beam_chunk(s, end).row : rows;
+    }
+    ldnq_ranks_complete_rows(ranks, s->codes, bounds, s->k);
+    ldnq_ranks_complete_rows(ranks, s->chosen, bounds, sizeof *s->chosen);
+    ldnq_ranks_complete_rows(ranks, s->costs, bounds, sizeof *s->costs);
+    ldnq_free(bounds);
+}
+
 static enum ldnq_status allocate_and_search_beam(struct beam_search *s,
                                                  const struct ldnq_beam_search *given,
                                                  float *scales, struct ldnq_arena *arena,
@@ -467,7 +485,7 @@ static enum ldnq_status allocate_and_search_beam(struct beam_search *s,
     if (problem->granularity == LDNQ_PER_TENSOR)
         LDNQ_TRY(search_tensor(s, given, chunks, arena, err));
     else
-        ldnq_pool_run(s->beam->pool, chunks, search_chunk, s);
+        search_on_ranks(s, chunks);
     apply_scale_factors(s, scales);
     return LDNQ_OK;
 }

@@ -408,6 +408,20 @@ static void init_limits(struct descent *d)
     }
 }
 
+/* Each rank has the slopes of its own pieces. */
+static void descend_rows(struct descent *d)
+{
+    const size_t scales = ldnq_scales_per_row(d->problem);
+    if (d->row_count * d->k > 0) {
+        ldnq_run_pieces(d->problem, d->pool, compute_piece_slope, d);
+        ldnq_run_pieces(d->problem, d->pool, descend_piece, d);
+    }
+    ldnq_run_pieces(d->problem, d->pool, compute_row_errors_of_piece, d);
+    ldnq_exchange_rows(d->problem, d->pool, d->codes, d->k);
+    ldnq_exchange_rows(d->problem, d->pool, d->scales, scales * sizeof *d->scales);
+    ldnq_exchange_rows(d->problem, d->pool, d->errors, sizeof *d->errors);
+}
+
 static enum ldnq_status allocate_and_run_descent(struct descent *d, struct ldnq_arena *arena,
                                                  struct ldnq_error *err)
 {
@@ -422,12 +436,14 @@ static enum ldnq_status allocate_and_run_descent(struct descent *d, struct ldnq_
     init_limits(d);
     if (d->problem->block_index)
         LDNQ_TRY(allocate_blocks(d, arena, err));
-    if (elements > 0)
+    if (d->is_per_row) {
+        descend_rows(d);
+        return LDNQ_OK;
+    }
+    if (elements > 0) {
         ldnq_pool_run(d->pool, d->pieces, compute_piece_slope, d);
-    if (elements > 0 && d->is_per_row)
-        ldnq_pool_run(d->pool, d->pieces, descend_piece, d);
-    else if (elements > 0)
         descend_tensor(d);
+    }
     ldnq_pool_run(d->pool, d->pieces, compute_row_errors_of_piece, d);
     return LDNQ_OK;
 }
@@ -491,8 +507,10 @@ enum ldnq_status ldnq_compute_descent_target(const struct ldnq_layer_problem *pr
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     const size_t count = problem->groups * problem->rows * problem->cols;
     targets.weight = ldnq_arena_alloc(arena, count, sizeof *targets.weight, err);
-    if (targets.weight)
+    if (targets.weight && problem->granularity == LDNQ_PER_TENSOR)
         ldnq_pool_run(pool, ldnq_piece_count(problem), compute_piece_target, &targets);
+    else if (targets.weight)
+        ldnq_run_pieces(problem, pool, compute_piece_target, &targets);
     ldnq_arena_destroy(arena);
     return targets.weight ? LDNQ_OK : LDNQ_NOMEM;
 }

@@ -21,7 +21,8 @@
 #define LDNQ_DESCENT_SWEEPS 60
 
 /* Writes W H to target (G, M, K), which any number of descents can use; with a matrix of low rank,
- * where none reads it, nothing, and target may be NULL. */
+ * where none reads it, nothing, and target may be NULL. Where rows have scales of their own, a rank
+ * (base/ranks.h) has those of its pieces. */
 enum ldnq_status ldnq_compute_descent_target(const struct ldnq_layer_problem *problem,
                                              struct ldnq_pool *pool, double *target,
                                              struct ldnq_error *err);

@@ -251,10 +251,14 @@ static enum ldnq_status allocate_and_search_exactly(struct exact *exact, struct 
         return LDNQ_NOMEM;
     for (size_t group = 0; group < groups; group++)
         factor_damped_gram(exact, group);
-    if (problem->granularity != LDNQ_PER_TENSOR)
-        ldnq_pool_run(pool, ldnq_piece_count(problem), search_piece, exact);
-    else
+    if (problem->granularity == LDNQ_PER_TENSOR) {
         search_tensor(exact, pool);
+        return LDNQ_OK;
+    }
+    ldnq_run_pieces(problem, pool, search_piece, exact);
+    ldnq_exchange_rows(problem, pool, exact->codes, k);
+    ldnq_exchange_rows(problem, pool, exact->scales, sizeof *exact->scales);
+    ldnq_exchange_rows(problem, pool, exact->errors, sizeof *exact->errors);
     return LDNQ_OK;
 }
 

@@ -43,7 +43,7 @@ struct gptq {
     struct ldnq_pool *pool;
     struct ldnq_layer_solution *solution; /* the start, then the better one per row */
     size_t k;                             /* cols */
-    size_t row_count, piece_count;        /* over all groups */
+    size_t row_count;                     /* over all groups */
     struct ldnq_inverse inverse;
     double *work;  /* (threads, PIECE_ROWS, K) W of a piece, columns permuted as in inverse */
     int8_t *codes; /* (G, M, K) */
@@ -199,14 +199,15 @@ enum ldnq_status ldnq_improve_by_gptq(struct ldnq_solver_task *task, struct ldnq
         .solution = task->solution,
         .k = problem->cols,
         .row_count = problem->groups * problem->rows,
-        .piece_count = ldnq_piece_count(problem),
     };
     if (!allocate_gptq_arrays(&gptq, task->arena, err))
         return LDNQ_NOMEM;
     if (problem->low_rank)
         return round_by_low_rank(&gptq, task, err);
     LDNQ_TRY(ldnq_inverse_init(problem, task->pool, &gptq.inverse, task->arena, err));
-    ldnq_pool_run(task->pool, gptq.piece_count, round_piece, &gptq);
+    ldnq_run_pieces(problem, task->pool, round_piece, &gptq);
+    ldnq_exchange_rows(problem, task->pool, gptq.codes, gptq.k);
+    ldnq_exchange_rows(problem, task->pool, gptq.after, sizeof *gptq.after);
     store_better_rows(&gptq, task);
     return LDNQ_OK;
 }

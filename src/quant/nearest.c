@@ -114,8 +114,13 @@ static enum ldnq_status allocate_and_project(struct nearest *nearest, struct ldn
         if (!nearest->codes)
             return LDNQ_NOMEM;
     }
-    ldnq_pool_run(pool, pieces, project_piece_rows, nearest);
-    if (problem->granularity == LDNQ_PER_TENSOR) {
+    if (problem->granularity != LDNQ_PER_TENSOR) {
+        ldnq_run_pieces(problem, pool, project_piece_rows, nearest);
+        ldnq_exchange_rows(problem, pool, nearest->solution->codes, problem->cols);
+        ldnq_exchange_rows(problem, pool, nearest->solution->scales,
+                           ldnq_scales_per_row(problem) * sizeof(float));
+    } else {
+        ldnq_pool_run(pool, pieces, project_piece_rows, nearest);
         const float scale = ldnq_project(problem->codebook, pool, nearest->spans, pieces, 0);
         for (size_t row = 0; row < rows; row++)
             nearest->solution->scales[row] = scale;

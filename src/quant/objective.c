@@ -284,11 +284,19 @@ static double sum_rows(const struct ldnq_layer_problem *problem, const double *e
     return sum;
 }
 
+static void run_and_exchange(struct total_objective *total, struct ldnq_pool *pool)
+{
+    ldnq_run_pieces(total->problem, pool, sum_chunk_errors, total);
+    ldnq_exchange_rows(total->problem, pool, total->errors, sizeof *total->errors);
+    if (total->other_errors)
+        ldnq_exchange_rows(total->problem, pool, total->other_errors, sizeof *total->other_errors);
+}
+
 double ldnq_compute_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                                 const struct ldnq_choice *choice, double *errors)
 {
     struct total_objective total = { .problem = problem, .choice = choice, .errors = errors };
-    ldnq_pool_run(pool, ldnq_piece_count(problem), sum_chunk_errors, &total);
+    run_and_exchange(&total, pool);
     return sum_rows(problem, errors);
 }
 
@@ -299,7 +307,7 @@ double ldnq_compute_total_error_of_biases(const struct ldnq_layer_problem *probl
 {
     double *other = errors + problem->groups * problem->rows;
     struct total_objective total = { problem, choice, errors, other_bias, other };
-    ldnq_pool_run(pool, ldnq_piece_count(problem), sum_chunk_errors, &total);
+    run_and_exchange(&total, pool);
     *other_sum = sum_rows(problem, other);
     return sum_rows(problem, errors);
 }

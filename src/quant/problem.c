@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "base/alloc.h"
+#include "base/ranks.h"
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "linalg/cholesky.h"
@@ -26,6 +28,27 @@ struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t
         .rows = ldnq_size_min(problem->rows - first, LDNQ_PIECE_ROWS),
         .offset = group * problem->rows + first,
     };
+}
+
+void ldnq_run_pieces(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                     ldnq_chunk_fn *run, void *ctx)
+{
+    ldnq_pool_run_share(pool, ldnq_piece_count(problem), run, ctx);
+}
+
+void ldnq_exchange_rows(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                        void *data, size_t row_bytes)
+{
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(pool);
+    const size_t pieces = ldnq_piece_count(problem);
+    size_t *bounds = ldnq_rank_bounds(ranks);
+    for (size_t rank = 0; bounds && rank < ranks->count; rank++) {
+        const size_t end = ldnq_ranks_share(ranks, rank, pieces).end;
+        bounds[rank + 1] =
+            end < pieces ? ldnq_piece_at(problem, end).offset : problem->groups * problem->rows;
+    }
+    ldnq_ranks_complete_rows(ranks, data, bounds, row_bytes);
+    ldnq_free(bounds);
 }
 
 bool ldnq_hold_zeros(const struct ldnq_layer_problem *problem, size_t first, size_t count,

@@ -19,6 +19,7 @@
 #define LDNQ_QUANT_PROBLEM_H
 
 #include "base/arena.h"
+#include "base/pool.h"
 #include "quant/quant.h"
 
 /* Rows of one group that one thread works on together. The number is large enough for
@@ -57,6 +58,14 @@ bool ldnq_hold_zeros(const struct ldnq_layer_problem *problem, size_t first, siz
 
 size_t ldnq_piece_count(const struct ldnq_layer_problem *problem);
 struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t index);
+
+/* Calls run(ctx, piece, thread) for the pieces of this rank (base/ranks.h). */
+void ldnq_run_pieces(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                     ldnq_chunk_fn *run, void *ctx);
+/* Fills in the rows of an array (G, M) of `row_bytes` that the pieces of other ranks have written.
+ * A failure is found by the next ldnq_ranks_check. */
+void ldnq_exchange_rows(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                        void *data, size_t row_bytes);
 
 /* Errors: NUMERIC (NaN or infinity in weight, bias, gram or mean) and USAGE (a block index
  * out of range), both with the element's position. */

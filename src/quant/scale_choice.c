@@ -90,7 +90,10 @@ enum ldnq_status ldnq_improve_by_scale_choice(struct ldnq_solver_task *task, str
         !choice.errors[0] || !choice.errors[1])
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_start_from_largest_weight(problem, task->pool, unclipped, err));
-    ldnq_pool_run(task->pool, ldnq_piece_count(problem), measure_rows_that_clip, &choice);
+    ldnq_run_pieces(problem, task->pool, measure_rows_that_clip, &choice);
+    ldnq_exchange_rows(problem, task->pool, choice.clips, sizeof *choice.clips);
+    for (size_t i = 0; i < 2; i++)
+        ldnq_exchange_rows(problem, task->pool, choice.errors[i], sizeof *choice.errors[i]);
     take_better_rows(&choice);
     return LDNQ_OK;
 }
