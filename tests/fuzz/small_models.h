@@ -129,6 +129,18 @@ static const struct small_model small_models[] = {
       "  e = ConcatFromSequence <axis = 0> (s)\n"
       "  y = Concat <axis = 0> (d, b)\n",
       "x:f2,4 zero=l0 two=l2,2 w:f4,2", 17, NULL },
+    /* Operators whose first output may be the one that nobody reads. */
+    { "m (x) => (y, k, i, u, t)\n"
+      "  c0 = Conv (x, w0)\n"
+      "  d, k = Dropout (c0)\n"
+      "  p, i = MaxPool <kernel_shape = [1, 1]> (d)\n"
+      "  n, u = LayerNormalization <axis = -1> (p, scale, shift)\n"
+      "  v, t = TopK (n, one)\n"
+      "  s, r = Split <axis = 1> (n, sizes)\n"
+      "  c = Conv (s, w)\n"
+      "  z = Add (r, c)\n"
+      "  y = Mul (z, v)\n",
+      "x:f1,2,2,2 w0:f2,2,1,1 scale:f2 shift:f2 one=l1 sizes=l1,1 w:f2,1,1,1", 17, NULL },
     /* Bodies. */
     { "m (x) => (y, n)\n"
       "  s = SequenceEmpty ()\n"
