@@ -43,6 +43,7 @@ struct ldnq_activation_store {
     size_t batch_count, max_bytes, in_memory, spilled;
     struct stored_generation generations[2];
     int current;
+    struct stored_slab *spare; /* freed last, for the next one of its size; NULL: none */
 };
 
 static struct stored_generation *current_generation(struct ldnq_activation_store *store)
@@ -79,14 +80,31 @@ enum ldnq_status ldnq_activation_store_create(size_t batches, size_t max_bytes,
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-static void free_slab(struct stored_slab *slab)
+static void free_spare(struct ldnq_activation_store *store)
 {
-    ldnq_pages_free(slab, slab->size);
+    if (store->spare)
+        ldnq_pages_free(store->spare, store->spare->size);
+    store->spare = NULL;
+}
+
+/* A slab of one large batch is taken again: the system would zero new pages for each batch that is
+ * read from the file. Where small ones left a part unused, new pages are less. */
+static struct stored_slab *allocate_slab(struct ldnq_activation_store *store, size_t size)
+{
+    struct stored_slab *spare = store->spare;
+    if (spare && spare->size >= size && spare->size - size <= size / 16) {
+        store->spare = NULL;
+        return spare;
+    }
+    struct stored_slab *slab = ldnq_pages_alloc(size);
+    if (slab)
+        slab->size = size;
+    return slab;
 }
 
 /* Opens a slab with room for the bytes. The last user of the one before frees it. */
-static bool open_slab(const struct ldnq_activation_store *store,
-                      struct stored_generation *generation, size_t bytes)
+static bool open_slab(struct ldnq_activation_store *store, struct stored_generation *generation,
+                      size_t bytes)
 {
     const size_t header = (sizeof(struct stored_slab) + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     size_t size;
@@ -94,10 +112,10 @@ static bool open_slab(const struct ldnq_activation_store *store,
         return false;
     const size_t part = ldnq_size_min(store->max_bytes / SLABS_OF_CEILING, LARGEST_SLAB);
     size = ldnq_size_max(size, ldnq_size_max(part, LEAST_SLAB));
-    struct stored_slab *slab = ldnq_pages_alloc(size);
+    struct stored_slab *slab = allocate_slab(store, size);
     if (!slab)
         return false;
-    *slab = (struct stored_slab){ .size = size, .used = header };
+    slab->used = header;
     generation->open = slab;
     return true;
 }
@@ -116,7 +134,11 @@ static void free_data(struct ldnq_activation_store *store, struct stored_generat
         return;
     if (generation->open == slab)
         generation->open = NULL;
-    free_slab(slab);
+    free_spare(store);
+    if (slab->used == slab->size)
+        store->spare = slab;
+    else
+        ldnq_pages_free(slab, slab->size);
 }
 
 static void free_stored_batch(struct ldnq_activation_store *store,
@@ -291,6 +313,7 @@ static void empty_generation(struct ldnq_activation_store *store,
 void ldnq_activation_store_advance(struct ldnq_activation_store *store)
 {
     empty_generation(store, current_generation(store));
+    free_spare(store);
     store->current = !store->current;
 }
 
@@ -323,5 +346,6 @@ void ldnq_activation_store_destroy(struct ldnq_activation_store *store)
         if (store->generations[i].fd >= 0)
             close(store->generations[i].fd);
     }
+    free_spare(store);
     ldnq_free(store);
 }
