@@ -224,6 +224,7 @@ static enum ldnq_status fit_layer(struct ldnq_layer_fitting *fitting, struct ldn
     if (!weight || !bias)
         return LDNQ_NOMEM;
     ldnq_layer_read_weight(layer, weight);
+    ldnq_mapping_release_pages(layer->weight->data, elements * sizeof *weight);
     ldnq_layer_read_bias(layer, bias);
     LDNQ_TRY(ldnq_fitting_share_or_set_blocks(fitting, quantized, err));
 

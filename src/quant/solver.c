@@ -126,7 +126,8 @@ const struct ldnq_solver *ldnq_solver_find(const char *name)
     return NULL;
 }
 
-/* A descent in blocks has one more product; a beam search has branches in each thread. */
+/* A descent in blocks has one more product, and solvers that descend have more than one matrix; a
+ * beam search has branches in each thread. */
 #define BLOCK_WEIGHT_BYTES 8.0
 #define THREAD_COLUMN_BYTES 1500.0
 /* Without a Gram matrix: mirrored weights, and codes of starts and trials, beside what ADMM has;
@@ -158,7 +159,8 @@ double ldnq_solver_count_bytes(const struct ldnq_solver *solver,
         return count_low_rank_bytes(solver, sizes);
     const double weights = groups * (double)sizes->rows * k;
     const double per_weight =
-        solver->weight_bytes + (sizes->has_blocks && solver->needs_gram ? BLOCK_WEIGHT_BYTES : 0);
+        solver->weight_bytes +
+        (sizes->has_blocks && solver->gram_matrices > 1 ? BLOCK_WEIGHT_BYTES : 0);
     return solver->gram_matrices * sizeof(double) * groups * k * k + per_weight * weights +
            (solver->needs_gram ? THREAD_COLUMN_BYTES * (double)sizes->threads * k : 0);
 }
