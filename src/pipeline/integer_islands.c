@@ -12,7 +12,9 @@
 
 struct integer_island {
     double gain; /* what its kernels save minus what its borders cost; picoseconds */
+    double weights;
     bool is_kept;
+    bool has_planes; /* a layer of it has more than one position */
 };
 
 struct island_workspace {
@@ -252,6 +254,8 @@ static void add_layers(struct island_workspace *work, const struct ldnq_layer *l
             island->is_kept = true;
         else
             island->gain += compute_saving(work, &layers[i]);
+        island->weights += (double)ldnq_tensor_count(layers[i].weight);
+        island->has_planes |= work->positions[layers[i].node->outputs[0]->index] > 1;
     }
 }
 
@@ -307,15 +311,24 @@ static void weigh_islands(struct island_workspace *work, const struct ldnq_layer
     add_layers(work, layers, count);
 }
 
+static bool is_too_slow(const struct island_workspace *work, const struct integer_island *island)
+{
+    const struct ldnq_conversion_costs *costs = work->costs;
+    if (island->is_kept)
+        return false;
+    if (island->has_planes)
+        return -island->gain >= costs->least_loss;
+    return costs->lost_per_single - island->gain >=
+           costs->least_loss + costs->least_loss_per_weight * island->weights;
+}
+
 static bool refuse_layers(struct island_workspace *work, struct ldnq_layer *layers, size_t count)
 {
     bool any = false;
     for (size_t i = 0; i < count; i++) {
         if (layers[i].refusal || !is_in_island(work, &layers[i]))
             continue;
-        const struct integer_island *island =
-            &work->islands[find_island(work, layers[i].node_index)];
-        if (island->is_kept || island->gain > -work->costs->least_loss)
+        if (!is_too_slow(work, &work->islands[find_island(work, layers[i].node_index)]))
             continue;
         layers[i].refusal = ldnq_converted_in_float;
         any = true;

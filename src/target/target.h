@@ -111,6 +111,9 @@ struct ldnq_conversion_costs {
     double unfused;
     /* Losses below this keep their codes, which are smaller. */
     double least_loss;
+    /* Layers of one position (squeeze and excitation) lose as much by the additional nodes alone;
+     * they keep their codes unless it is this per weight that would be larger. */
+    double lost_per_single, least_loss_per_weight;
 };
 
 struct ldnq_target {

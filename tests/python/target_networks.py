@@ -77,7 +77,7 @@ def depthwise_after_float():
 
 def squeezed():
     """A depthwise convolution in a block of squeeze and excitation, and a narrow one before a
-    HardSwish. Two of the names are those of layers that are faster in float."""
+    HardSwish. Two of the names are those of layers that are faster in float; so is the gate."""
     nodes = [conv("x w0 b0", "a", name="wide"), node("Relu", "a", "b"),
              conv("b w1 b1", "c", group=24, pads=SAME, name="squeezed_depthwise"),
              node("Relu", "c", "d"), node("GlobalAveragePool", "d", "m"),

@@ -301,7 +301,7 @@ def quantize_a_depthwise_convolution(w):
 
 def layers_faster_in_float_stay_float(w):
     codes = {n.name for n in w.all("Conv") if w.weight(n) is not None}
-    assert codes == {"wide", "gate", "project", "last"}
+    assert codes == {"wide", "project", "last"}
 
 
 def quantize_a_narrow_convolution(w):

@@ -51,6 +51,24 @@ def test_small_losses_should_keep_the_smaller_codes(tmp_path):
     assert float_layers(quantize(islands((4, 4)), tmp_path, size=(4, 4))) == {}
 
 
+@pytest.mark.parametrize("channels, stays", [(16, True), (128, False)])
+def test_one_position_should_stay_float_while_that_is_small(channels, stays, tmp_path):
+    """Squeeze and excitation: its time is that of its nodes, its size that of its weights."""
+    nodes = [gate("x", "a"), node("GlobalAveragePool", "a", "b"),
+             conv("b w0 b0", "c", name="squeeze"), node("Relu", "c", "d"),
+             conv("d w1 b1", "e", name="excite"), node("HardSigmoid", "e", "f"),
+             node("Mul", "a f", "g"), conv("g w2 b2", "y", name="wide")]
+    shapes = [(channels // 2, channels), (channels, channels // 2), (WIDE, channels)]
+    values = {f"w{i}": weights(*shape, 1, 1, seed=i) for i, shape in enumerate(shapes)}
+    values |= {f"b{i}": weights(shape[0]) for i, shape in enumerate(shapes)}
+    source = save(support.model(nodes, {"x": ["N", channels, 4, 4]}, {"y": ["N", WIDE, 4, 4]},
+                                values), tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "c.npy", channels, 4, 4, count=1)
+    said = support.answer("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib, "--target",
+                          "ort", "--weights", "int8", "--solver", "rtn")
+    assert float_layers(said) == ({"squeeze": REASON, "excite": REASON} if stays else {})
+
+
 def test_layer_that_is_named_should_keep_its_island(tmp_path):
     said = quantize(islands((20, 20)), tmp_path, "--layer", "narrow=int8")
     assert float_layers(said) == {}
