@@ -8,9 +8,10 @@
  *     sum over its layers   saved time per product * products (depthwise: lost time per output)
  *   < sum over its borders  time per element * elements
  *
- * by more than the record's least loss. Sizes that are not known (of the pictures) cancel: each
- * value has its positions relative to the input's. Islands with other layers than 2-D convolutions
- * stay as they are.
+ * by more than the record's least loss. Islands of one position cost their nodes, and stay while
+ * their weights are many. Sizes that are not known (of the pictures) cancel: each value has its
+ * positions relative to the input's. Islands with other layers than 2-D convolutions stay as they
+ * are.
  */
 #ifndef LDNQ_PIPELINE_INTEGER_ISLANDS_H
 #define LDNQ_PIPELINE_INTEGER_ISLANDS_H
