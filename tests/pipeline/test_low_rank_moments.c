@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Moments of a large layer: without matrices where its positions are few, and with the bits that
  * the matrices have always had where later calls have more positions than the first one said. */
+#include "thread_ranks.h" /* before graph_build.h, whose err it would shadow */
+
 #include "graph_build.h"
 #include "with_blas.h"
 
 #include <string.h>
 
+#include "base/pool.h"
 #include "pipeline/layer_moments.h"
 
 #define K ((size_t)1536)
@@ -21,7 +24,7 @@ struct large_layer {
     struct ldnq_layer_moments moments;
 };
 
-static void make_layer(struct large_layer *layer, bool takes_low_rank)
+static void make_layer(struct large_layer *layer, bool takes_low_rank, struct ldnq_pool *pool)
 {
     static const bool present[CALLS] = { true, true, true, true, true, true };
     *layer = (struct large_layer){ .graph = build_graph(),
@@ -41,7 +44,7 @@ static void make_layer(struct large_layer *layer, bool takes_low_rank)
                                                     .takes_low_rank = takes_low_rank,
                                                     .has_bias = true };
     assert_ok(ldnq_layer_moments_init(&layer->moments, &layer->geometry, w->constant->data, parts,
-                                      NULL, layer->graph->arena, &err));
+                                      pool, layer->graph->arena, &err));
 }
 
 static void add_call(struct large_layer *layer, size_t number, size_t positions)
@@ -74,7 +77,7 @@ static void add_call(struct large_layer *layer, size_t number, size_t positions)
 /* The last call has `last` positions, the others 20. */
 static void fill_layer(struct large_layer *layer, bool takes_low_rank, size_t last)
 {
-    make_layer(layer, takes_low_rank);
+    make_layer(layer, takes_low_rank, NULL);
     for (size_t i = 0; i < CALLS; i++)
         add_call(layer, i, i + 1 < CALLS ? 20 : last);
     assert_ok(ldnq_layer_moments_finish_sums(&layer->moments, &err));
@@ -135,11 +138,56 @@ static void more_positions_than_expected_should_have_matrices(void **state)
     free_large_layer(&whole);
 }
 
+struct rank_layer {
+    struct large_layer layer;
+    struct ldnq_pool *pool;
+};
+
+/* A rank adds the calls of its leaves, two of each. */
+static void fill_rank_layer(struct ldnq_ranks *ranks, void *ctx)
+{
+    struct rank_layer *own = ctx;
+    const struct ldnq_rank_share leaves = ldnq_ranks_own_share(ranks, CALLS / 2);
+    assert_ok(ldnq_pool_create(1, &own->pool, &err));
+    ldnq_pool_join_ranks(own->pool, ranks);
+    make_layer(&own->layer, true, own->pool);
+    for (size_t i = 2 * leaves.first; i < 2 * leaves.end; i++)
+        add_call(&own->layer, i, i + 1 < CALLS ? 20 : 17);
+    assert_ok(ldnq_layer_moments_finish_sums(&own->layer.moments, &err));
+    assert_ok(ldnq_layer_moments_find_positions(&own->layer.moments, &err));
+}
+
+static void any_number_of_ranks_should_have_the_same_bits(void **state)
+{
+    (void)state;
+    struct large_layer alone;
+    struct rank_layer ranks[2];
+    fill_layer(&alone, true, 17);
+    run_thread_ranks(2, fill_rank_layer, ranks, sizeof *ranks);
+    for (size_t i = 0; i < 2; i++) {
+        const struct ldnq_layer_moments *a = &alone.moments, *b = &ranks[i].layer.moments;
+        assert_true(b->is_low_rank);
+        assert_null(b->statistics.gram);
+        assert_int_equal(b->low_rank.gram.count, 77);
+        assert_memory_equal(a->low_rank.gram.columns, b->low_rank.gram.columns,
+                            K * 77 * sizeof(float));
+        assert_memory_equal(a->held_out_low_rank.gram.columns, b->held_out_low_rank.gram.columns,
+                            K * 40 * sizeof(float));
+        assert_memory_equal(a->low_rank.diagonal, b->low_rank.diagonal, K * sizeof(double));
+        assert_memory_equal(a->statistics.mean, b->statistics.mean, K * sizeof(double));
+        assert_memory_equal(a->compensation.power, b->compensation.power, M * sizeof(double));
+        free_large_layer(&ranks[i].layer);
+        ldnq_pool_destroy(ranks[i].pool);
+    }
+    free_large_layer(&alone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(few_positions_should_need_no_matrix),
         cmocka_unit_test(more_positions_than_expected_should_have_matrices),
+        cmocka_unit_test(any_number_of_ranks_should_have_the_same_bits),
     };
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }
