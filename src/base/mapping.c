@@ -31,7 +31,7 @@ static struct mapping *mappings; /* under the lock */
 /* ---- all mappings --------------------------------------------------------------------------- */
 
 /* Maps the file and adds it to the list; closes the descriptor. NULL, with errno. */
-static void *map_and_add(int fd, size_t size, int protection, int flags)
+static void *map_and_close(int fd, size_t size, int protection, int flags)
 {
     struct mapping *mapping = ldnq_malloc(sizeof *mapping);
     void *start = MAP_FAILED;
@@ -86,7 +86,7 @@ void *ldnq_mapping_create(size_t size)
         close(fd);
         return NULL;
     }
-    return map_and_add(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED);
+    return map_and_close(fd, size, PROT_READ | PROT_WRITE, MAP_SHARED);
 }
 
 enum ldnq_status ldnq_mapping_open(const char *path, void **bytes, size_t *size,
@@ -94,7 +94,7 @@ enum ldnq_status ldnq_mapping_open(const char *path, void **bytes, size_t *size,
 {
     int fd;
     LDNQ_TRY(ldnq_file_open(path, &fd, size, err));
-    *bytes = map_and_add(fd, *size, PROT_READ, MAP_PRIVATE);
+    *bytes = map_and_close(fd, *size, PROT_READ, MAP_PRIVATE);
     if (*bytes)
         return LDNQ_OK;
     if (errno == ENOMEM)

@@ -460,9 +460,9 @@ static enum ldnq_status find_picture_shape(const struct ldnq_samples *samples, s
     return LDNQ_OK;
 }
 
-static enum ldnq_status hash_picture(const struct ldnq_samples *samples, size_t item,
-                                     struct ldnq_arena *arena, XXH3_state_t *state,
-                                     struct ldnq_error *err)
+static enum ldnq_status hash_picture_files(const struct ldnq_samples *samples, size_t item,
+                                           struct ldnq_arena *arena, XXH3_state_t *state,
+                                           struct ldnq_error *err)
 {
     const struct picture_source *pictures = samples->state;
     for (size_t i = 0; i < pictures->stack; i++)
@@ -483,5 +483,5 @@ const struct ldnq_source ldnq_source_pictures = {
     .shape = find_picture_shape,
     .check = check_picture,
     .warn = warn_of_rotation,
-    .hash = hash_picture,
+    .hash = hash_picture_files,
 };

@@ -123,7 +123,8 @@ static enum ldnq_status become_clip(struct pair_remover *remover,
                                   err);
 }
 
-/* The readers of the pair read its source, or what a Clip makes of it. */
+/* The readers of the pair read its source. Where its range may stand for a Relu or Clip that was
+ * merged into the producer, the DequantizeLinear becomes that Clip. */
 static enum ldnq_status replace_pair(struct pair_remover *remover,
                                      const struct ldnq_node *dequantize, struct ldnq_error *err)
 {

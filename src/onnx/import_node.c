@@ -22,7 +22,7 @@ static int find_opset_version(const struct ldnq_import *import, const char *doma
 
 /* Before opset 21, ONNX Runtime's tools write 16-bit and 4-bit codes with operators of its own
  * domain that mean what those of ONNX do. */
-static bool is_contributed_pair(const char *op_type, const char *domain)
+static bool is_microsoft_quantize_or_dequantize(const char *op_type, const char *domain)
 {
     return strcmp(ldnq_or_empty(domain), "com.microsoft") == 0 &&
            (strcmp(op_type, "QuantizeLinear") == 0 || strcmp(op_type, "DequantizeLinear") == 0);
@@ -39,7 +39,8 @@ enum ldnq_status ldnq_import_new_node(struct ldnq_import *import, const char *op
         return LDNQ_NOMEM;
     node->name = "";
     node->op_type = op_type;
-    const bool is_standard = ldnq_is_onnx_domain(domain) || is_contributed_pair(op_type, domain);
+    const bool is_standard =
+        ldnq_is_onnx_domain(domain) || is_microsoft_quantize_or_dequantize(op_type, domain);
     node->domain = is_standard ? "" : domain;
     node->opset = find_opset_version(import, node->domain);
     node->within = import->within;

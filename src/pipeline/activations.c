@@ -236,7 +236,7 @@ static void set_input_scales(struct ldnq_quantizer *run)
     network->placement = placement;
 }
 
-enum ldnq_status ldnq_quantizer_connect_layers(struct ldnq_quantizer *run, struct ldnq_error *err)
+enum ldnq_status ldnq_quantizer_bypass_pairs(struct ldnq_quantizer *run, struct ldnq_error *err)
 {
     if (!run->placement)
         return LDNQ_OK;

@@ -20,7 +20,7 @@ enum ldnq_status ldnq_quantizer_place_pairs(struct ldnq_quantizer *run, struct l
 
 /* Makes the clone of the graph, the reference, compute without the pairs, and stores in each layer
  * whether it reads codes, and their scale. Errors: NOMEM. */
-enum ldnq_status ldnq_quantizer_connect_layers(struct ldnq_quantizer *run, struct ldnq_error *err);
+enum ldnq_status ldnq_quantizer_bypass_pairs(struct ldnq_quantizer *run, struct ldnq_error *err);
 
 /* Whether the float network's means are all that the layers are fitted to. Error compensation,
  * cascade and fine-tuning go through the layers one by one, and so do the baselines: their errors

@@ -256,7 +256,7 @@ enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_sampl
     LDNQ_TRY(ldnq_quantizer_place_pairs(&quantizer, err));
     LDNQ_TRY(init_quantized_layers(&quantizer, err));
     LDNQ_TRY(ldnq_ops_clone_graph(graph, arena, &quantizer.reference, err));
-    LDNQ_TRY(ldnq_quantizer_connect_layers(&quantizer, err));
+    LDNQ_TRY(ldnq_quantizer_bypass_pairs(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_choose_network(&quantizer, err));
     if (options->fine_tune.steps > 0)

@@ -144,7 +144,7 @@ struct ldnq_trace_row {
     double residual;  /* |X - Q| / |Q|, weighted by H's diagonal */
     size_t changed;   /* rows whose codes changed in this iteration */
     size_t active;    /* rows that have not converged */
-    double rho;       /* the penalty, as a factor of H's diagonal */
+    double rho;       /* the penalty of column k is rho times H's diagonal element k */
 };
 
 struct ldnq_solver_options {

@@ -40,7 +40,7 @@ static void write_row(struct ldnq_buffer *out, const struct ldnq_diff *diff, siz
     const struct ldnq_verdict verdict = ldnq_diff_judge(diff);
     const struct ldnq_diff_output *output = verdict.output;
     ldnq_buffer_append_format(out, "<tr><td class=\"n\">%zu</td><th scope=\"row\">", number);
-    ldnq_html_write_name(out, diff->b.path);
+    ldnq_html_write_code(out, diff->b.path);
     ldnq_buffer_append_format(out,
                               "</th><td class=\"%s\"><b class=\"level\">%s</b></td><td "
                               "class=\"n\">",

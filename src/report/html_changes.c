@@ -8,7 +8,7 @@
 static void write_change(struct ldnq_buffer *out, const struct ldnq_diff_change *change)
 {
     ldnq_buffer_append_text(out, "<li>");
-    ldnq_html_write_name(out, change->node);
+    ldnq_html_write_code(out, change->node);
     ldnq_buffer_append_text(out, " <span class=\"op\">");
     ldnq_html_write_text(out, change->op);
     ldnq_buffer_append_text(out, "</span>");

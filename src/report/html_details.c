@@ -39,7 +39,7 @@ static void write_name(struct ldnq_buffer *out, const char *term, const char *na
     if (!name || !*name)
         return;
     open_fact_html(out, term);
-    ldnq_html_write_name(out, name);
+    ldnq_html_write_code(out, name);
     close_fact_html(out);
 }
 

@@ -37,7 +37,7 @@ static void write_sample(struct ldnq_buffer *out, const struct ldnq_diff_sample 
         write_values(out, sample);
     ldnq_buffer_append_format(out, "<b>%zu <span class=\"arrow\">\xe2\x86\x92</span> %zu</b> ",
                               sample->class_a, sample->class_b);
-    ldnq_html_write_name(out, sample->name);
+    ldnq_html_write_code(out, sample->name);
     ldnq_buffer_append_text(out, "</li>\n");
 }
 

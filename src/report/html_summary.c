@@ -32,7 +32,7 @@ static void write_file_row(struct ldnq_buffer *out, const struct ldnq_diff_file 
                            const char *role)
 {
     ldnq_buffer_append_format(out, "<tr><th scope=\"row\"><span class=\"op\">%s</span> ", role);
-    ldnq_html_write_name(out, file->path);
+    ldnq_html_write_code(out, file->path);
     ldnq_buffer_append_text(out, "</th><td class=\"n\">");
     ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)file->bytes);
     if (file->data_bytes) {
@@ -82,7 +82,7 @@ static void write_output_row(struct ldnq_buffer *out, const struct ldnq_diff_out
                              bool has_bound)
 {
     ldnq_buffer_append_text(out, "<tr><th scope=\"row\">");
-    ldnq_html_write_name(out, output->name);
+    ldnq_html_write_code(out, output->name);
     ldnq_buffer_append_text(out, "</th>");
     write_number_cell(out, LDNQ_HTML_SQNR, output->error.sqnr);
     write_number_cell(out, LDNQ_HTML_COSINE, output->error.cosine);
@@ -152,7 +152,7 @@ static void write_bound_footnote(struct ldnq_buffer *out, const struct ldnq_diff
         if (isnan(diff->outputs[i].bound) || is_useful_bound(&diff->outputs[i]))
             continue;
         ldnq_buffer_append_text(out, " For ");
-        ldnq_html_write_name(out, diff->outputs[i].name);
+        ldnq_html_write_code(out, diff->outputs[i].name);
         ldnq_buffer_append_text(out, " it is ");
         ldnq_html_write_number(out, LDNQ_HTML_GENERAL, diff->outputs[i].bound);
         ldnq_buffer_append_text(out, ".");

@@ -74,7 +74,7 @@ static void write_text_cell(struct ldnq_buffer *out, const struct ldnq_html_colu
     if (is_header)
         ldnq_html_write_label(out, text);
     else if (column->is_name)
-        ldnq_html_write_name(out, text);
+        ldnq_html_write_code(out, text);
     else
         ldnq_html_write_text(out, text);
     ldnq_buffer_append_format(out, "%s%s", is_header && table->link ? "</a>" : "",

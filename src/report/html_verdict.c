@@ -153,7 +153,7 @@ static void write_accuracy_tiles(struct ldnq_buffer *out, const struct ldnq_diff
         close_large_number(out);
         ldnq_buffer_append_format(out, "<i class=\"band %s\"></i>%s, ", ldnq_quality_name(band),
                                   ldnq_quality_name(band));
-        ldnq_html_write_name(out, output->name);
+        ldnq_html_write_code(out, output->name);
         if (diff->output_count > 1)
             ldnq_buffer_append_format(out, ", the worst of %zu outputs", diff->output_count);
         close_tile(out);
@@ -187,7 +187,7 @@ static void write_gates(struct ldnq_buffer *out, const struct ldnq_diff *diff)
                                   gate->figure);
         if (gate->output) {
             ldnq_buffer_append_text(out, " of ");
-            ldnq_html_write_name(out, gate->output);
+            ldnq_html_write_code(out, gate->output);
         }
         ldnq_buffer_append_text(out, ": ");
         write_gate_number(out, gate, gate->value);

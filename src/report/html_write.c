@@ -62,7 +62,7 @@ void ldnq_html_write_text(struct ldnq_buffer *out, const char *text)
     write_escaped(out, text, false);
 }
 
-void ldnq_html_write_name(struct ldnq_buffer *out, const char *text)
+void ldnq_html_write_code(struct ldnq_buffer *out, const char *text)
 {
     ldnq_buffer_append_text(out, "<code>");
     write_escaped(out, text, true);
@@ -72,7 +72,7 @@ void ldnq_html_write_name(struct ldnq_buffer *out, const char *text)
 void ldnq_html_write_label(struct ldnq_buffer *out, const char *text)
 {
     if (text && *text)
-        ldnq_html_write_name(out, text);
+        ldnq_html_write_code(out, text);
     else
         ldnq_buffer_append_text(out, "(unnamed)");
 }

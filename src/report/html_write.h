@@ -14,7 +14,7 @@
  * the symbols that Unicode has for them. NULL is "". */
 void ldnq_html_write_text(struct ldnq_buffer *out, const char *text);
 /* Writes the text escaped, inside <code>...</code>; lines may break after a '/'. */
-void ldnq_html_write_name(struct ldnq_buffer *out, const char *text);
+void ldnq_html_write_code(struct ldnq_buffer *out, const char *text);
 /* The same, for headings and links, which must not be empty: "(unnamed)" for "". */
 void ldnq_html_write_label(struct ldnq_buffer *out, const char *text);
 

@@ -20,7 +20,7 @@ static void text_should_be_escaped(void **state)
     (void)state;
     ldnq_html_write_text(&out, "<a href=\"x\">&'</a>");
     assert_written("&lt;a href=&quot;x&quot;&gt;&amp;&#39;&lt;/a&gt;");
-    ldnq_html_write_name(&out, "a<b");
+    ldnq_html_write_code(&out, "a<b");
     assert_written("<code>a&lt;b</code>");
     ldnq_html_write_text(&out, NULL);
     assert_written("");

@@ -102,7 +102,7 @@ enum ldnq_status ldnq_pooling_make(const struct ldnq_op_call *call, struct ldnq_
         pooling->axis[i] = (struct ldnq_pooling_axis){ 1, 1, 1, 1, 1, 0, 1 };
     for (size_t i = 0; i < window->axes; i++)
         LDNQ_TRY(set_pooling_axis(call, i, &pooling->axis[missing + i], err));
-    for (size_t k = 0; k < LDNQ_POOLING_RANGES && k < pooling->axis[2].kernel; k++)
+    for (size_t k = 0; k < LDNQ_POOLING_CACHED_TAPS && k < pooling->axis[2].kernel; k++)
         pooling->range[k] = ldnq_pooling_find_range(&pooling->axis[2], k);
     find_unclipped_columns(pooling);
     return LDNQ_OK;

@@ -25,12 +25,12 @@ struct ldnq_pooling_range {
     size_t first, last, at;
 };
 
-/* Taps along W whose ranges are computed once for all rows. */
-#define LDNQ_POOLING_RANGES 16
+/* At most this many taps along W have their range of output columns computed once for all rows. */
+#define LDNQ_POOLING_CACHED_TAPS 16
 
 struct ldnq_pooling {
-    struct ldnq_pooling_axis axis[LDNQ_WINDOW_AXES];      /* D, H, W */
-    struct ldnq_pooling_range range[LDNQ_POOLING_RANGES]; /* by tap along W */
+    struct ldnq_pooling_axis axis[LDNQ_WINDOW_AXES];           /* D, H, W */
+    struct ldnq_pooling_range range[LDNQ_POOLING_CACHED_TAPS]; /* by tap along W */
     /* Outputs of a row whose taps along W all read the input. */
     size_t inner_first, inner_last;
     const void *x;
@@ -102,8 +102,8 @@ struct ldnq_pooling_range ldnq_pooling_find_range(const struct ldnq_pooling_axis
 static inline struct ldnq_pooling_range ldnq_pooling_tap_range(const struct ldnq_pooling *pooling,
                                                                size_t k)
 {
-    return k < LDNQ_POOLING_RANGES ? pooling->range[k]
-                                   : ldnq_pooling_find_range(&pooling->axis[2], k);
+    return k < LDNQ_POOLING_CACHED_TAPS ? pooling->range[k]
+                                        : ldnq_pooling_find_range(&pooling->axis[2], k);
 }
 
 #endif

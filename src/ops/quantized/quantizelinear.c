@@ -480,7 +480,7 @@ static enum ldnq_status dequantize_infer_shape(struct ldnq_op_call *call, struct
     return LDNQ_OK;
 }
 
-static void set_dequantize(enum ldnq_dtype dtype, struct scale_runs *runs)
+static void choose_dequantize_loop(enum ldnq_dtype dtype, struct scale_runs *runs)
 {
     bool is_signed = ldnq_dtype_is_signed(dtype);
     if (FLOAT8_TYPES & LDNQ_DTYPE_BIT(dtype)) {
@@ -505,7 +505,7 @@ static enum ldnq_status dequantize_forward(const struct ldnq_op_call *call, stru
     struct scale_runs runs = { 0 };
     (void)err;
     set_data_pointers(call, &runs);
-    set_dequantize(call->in[0]->dtype, &runs);
+    choose_dequantize_loop(call->in[0]->dtype, &runs);
     return convert_tensor(call, &runs);
 }
 
@@ -529,7 +529,7 @@ static enum ldnq_status dequantize_backward(const struct ldnq_op_grad *grad, str
     struct scale_runs runs = { 0 };
     float *terms = call->scratch, *ones = terms + ldnq_tensor_count(call->in[0]);
     set_data_pointers(call, &runs);
-    set_dequantize(call->in[0]->dtype, &runs);
+    choose_dequantize_loop(call->in[0]->dtype, &runs);
     for (size_t i = 0; i < ldnq_tensor_count(call->in[1]); i++)
         ones[i] = 1.0f;
     runs.scale = ones;
