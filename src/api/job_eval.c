@@ -2,6 +2,7 @@
 /* job_eval.c: top-1 and top-5 of models on labelled samples, and how often they agree, with the 95
  * % intervals of interval.h. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "api/job.h"
 #include "api/json_graph.h"
@@ -9,6 +10,7 @@
 #include "base/clock.h"
 #include "base/alloc.h"
 #include "base/json_add.h"
+#include "base/ranks_join.h"
 #include "base/size.h"
 #include "exec/exec.h"
 #include "metric/batch_check.h"
@@ -96,11 +98,12 @@ static enum ldnq_status run_and_score_batch(struct evaluation *eval,
     return score_batch(eval, first, count, err);
 }
 
-static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_error *err)
+static enum ldnq_status score_own_batches(struct evaluation *eval, struct ldnq_rank_share own,
+                                          size_t batch, struct ldnq_error *err)
 {
     const size_t samples = eval->score->samples;
-    const size_t batch = ldnq_samples_choose_batch_size(eval->samples, eval->loaded.graph, BATCH);
-    for (size_t first = 0; first < samples; first += batch) {
+    for (size_t first = own.first * batch; first < own.end * batch && first < samples;
+         first += batch) {
         struct ldnq_sample_batch read;
         const size_t count = ldnq_size_min(batch, samples - first);
         LDNQ_TRY(ldnq_sample_batch_read(eval->samples, first, count, eval->job.pool, &read, err));
@@ -113,6 +116,64 @@ static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_e
                                     eval->model_count * samples, err));
     }
     return LDNQ_OK;
+}
+
+/* Ranks with other samples or another model would add up what does not belong together. */
+static enum ldnq_status compare_ranks(struct evaluation *eval, struct ldnq_error *err)
+{
+    struct ldnq_ranks *ranks = eval->job.ranks;
+    uint64_t own[3] = { ldnq_samples_count(eval->samples), ldnq_model_hash(eval->loaded.model), 0 };
+    uint64_t first[3];
+    if (ldnq_ranks_count(ranks) == 1)
+        return LDNQ_OK;
+    enum ldnq_status status = ldnq_samples_hash(eval->samples, &own[2], err);
+    LDNQ_TRY(ldnq_ranks_agree(ranks, status, err));
+    memcpy(first, own, sizeof first);
+    LDNQ_TRY(ldnq_ranks_broadcast(ranks, 0, first, sizeof first, err));
+    if (memcmp(first, own, sizeof first) != 0)
+        status = ldnq_fail(err, LDNQ_USAGE,
+                           "rank %zu on %s has %s than rank 0 (hash %016" PRIx64 " for %016" PRIx64
+                           "); give all ranks the same",
+                           ranks->rank, ldnq_ranks_host(ranks->rank),
+                           first[1] != own[1] ? "another model" : "other samples",
+                           first[1] != own[1] ? own[1] : own[2],
+                           first[1] != own[1] ? first[1] : first[2]);
+    return ldnq_ranks_agree(ranks, status, err);
+}
+
+/* Each rank scores its batches; all know what all have scored. */
+static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_error *err)
+{
+    struct model_score *score = eval->score;
+    struct ldnq_ranks *ranks = eval->job.ranks;
+    const size_t batch = ldnq_samples_choose_batch_size(eval->samples, eval->loaded.graph, BATCH);
+    const size_t batches = ldnq_size_ceil_div(score->samples, batch);
+    const enum ldnq_status status =
+        score_own_batches(eval, ldnq_ranks_own_share(ranks, batches), batch, err);
+    LDNQ_TRY(ldnq_ranks_agree(ranks, status, err));
+    if (ldnq_ranks_count(ranks) == 1)
+        return LDNQ_OK;
+    size_t *bounds = ldnq_rank_bounds(ranks);
+    size_t(*counts)[2] = ldnq_calloc(ranks->count, sizeof *counts);
+    for (size_t rank = 0; bounds && rank < ranks->count; rank++)
+        bounds[rank + 1] =
+            ldnq_size_min(ldnq_ranks_share(ranks, rank, batches).end * batch, score->samples) *
+            sizeof *score->predicted;
+    if (bounds && counts) {
+        counts[ranks->rank][0] = score->top1;
+        counts[ranks->rank][1] = score->top5;
+        ldnq_ranks_complete(ranks, score->predicted, bounds, NULL);
+        ldnq_ranks_complete_units(ranks, counts, ranks->count, sizeof *counts, NULL);
+        score->top1 = score->top5 = 0;
+        for (size_t rank = 0; rank < ranks->count; rank++) {
+            score->top1 += counts[rank][0];
+            score->top5 += counts[rank][1];
+        }
+    }
+    const bool has_memory = bounds && counts;
+    ldnq_free(bounds);
+    ldnq_free(counts);
+    return has_memory ? ldnq_ranks_check(ranks, err) : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }
 
 static enum ldnq_status score_model(struct evaluation *eval, const struct ldnq_onnx *onnx,
@@ -130,6 +191,7 @@ static enum ldnq_status score_model(struct evaluation *eval, const struct ldnq_o
     score->predicted = ldnq_calloc(score->samples, sizeof *score->predicted);
     if (!score->predicted)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    LDNQ_TRY(compare_ranks(eval, err));
     LDNQ_TRY(ldnq_exec_create(eval->loaded.graph, eval->job.pool, &eval->exec, err));
     LDNQ_TRY(score_all_batches(eval, err));
     /* Not before: a model without scores is refused in one line. */
@@ -233,6 +295,7 @@ static enum ldnq_status score_all(const struct ldnq_onnx *const *models, size_t 
         enum ldnq_status status = ldnq_job_init(&eval.job, options, err);
         if (status == LDNQ_OK)
             status = score_model(&eval, models[i], samples, err);
+        ldnq_job_leave(&eval.job, status, err);
         ldnq_exec_destroy(eval.exec);
         ldnq_samples_destroy(eval.samples);
         ldnq_model_destroy(eval.loaded.model);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/ranks.h"
 #include "base/size.h"
 #include "base/text.h"
 #include "exec/exec.h"
@@ -40,13 +41,20 @@ void ldnq_describe_samples(enum ldnq_sample_role role, size_t samples, char *tex
 
 /* ---- measuring ------------------------------------------------------------------------------ */
 
+struct sample_counts {
+    size_t correct[2], labelled;
+};
+
 struct accuracy_measurement {
     const struct ldnq_accuracy_options *options;
     const struct ldnq_graph *graphs[2]; /* quantized, reference */
     struct ldnq_exec *execs[2];
     struct ldnq_samples *samples;
     struct ldnq_output_sums *sums; /* by output */
-    size_t correct[2], labelled;
+    struct sample_counts counts;
+    /* (batches, outputs) and (batches): what ranks exchange and then add up in one order. */
+    struct ldnq_output_sums *batch_sums;
+    struct sample_counts *batch_counts;
 };
 
 static const struct ldnq_tensor *
@@ -57,8 +65,9 @@ find_output_of_graph(const struct accuracy_measurement *measurement, size_t whic
 }
 
 /* Compares the largest score of each row of the first output with the sample's label. */
-static enum ldnq_status count_correct(struct accuracy_measurement *measurement, size_t first,
-                                      size_t count, struct ldnq_error *err)
+static enum ldnq_status count_correct(const struct accuracy_measurement *measurement, size_t first,
+                                      size_t count, struct sample_counts *counts,
+                                      struct ldnq_error *err)
 {
     for (size_t which = 0; which < 2; which++) {
         const struct ldnq_tensor *output = find_output_of_graph(measurement, which, 0);
@@ -75,17 +84,20 @@ static enum ldnq_status count_correct(struct accuracy_measurement *measurement, 
                                  ldnq_samples_name(measurement->samples, first + i), label,
                                  measurement->graphs[1]->outputs[0]->name, classes);
             const float *row = (const float *)output->data + i * classes;
-            measurement->correct[which] += ldnq_find_best_class(row, classes) == (size_t)label;
+            counts->correct[which] += ldnq_find_best_class(row, classes) == (size_t)label;
         }
     }
-    measurement->labelled += count;
+    counts->labelled += count;
     return LDNQ_OK;
 }
 
 static enum ldnq_status measure_accuracy_of_batch(struct accuracy_measurement *measurement,
                                                   struct ldnq_tensor *const *inputs, size_t first,
-                                                  size_t count, struct ldnq_error *err)
+                                                  size_t count, size_t batch,
+                                                  struct ldnq_error *err)
 {
+    struct ldnq_output_sums *sums =
+        measurement->batch_sums + batch * measurement->graphs[1]->output_count;
     for (size_t i = 0; i < 2; i++)
         LDNQ_TRY(ldnq_name_failed_sample(ldnq_exec_run(measurement->execs[i], inputs, err),
                                          measurement->graphs[i], measurement->samples, first, count,
@@ -98,36 +110,77 @@ static enum ldnq_status measure_accuracy_of_batch(struct accuracy_measurement *m
             parts[i] = ldnq_samples_unmask(measurement->samples, first, both[i]);
             both[i] = &parts[i];
         }
-        LDNQ_TRY(ldnq_output_sums_add(&measurement->sums[o], both[0], both[1], count,
-                                      measurement->options->pool, err));
+        LDNQ_TRY(ldnq_output_sums_add(&sums[o], both[0], both[1], count, measurement->options->pool,
+                                      err));
     }
     const bool has_labels = measurement->options->measured.uses_labels &&
                             ldnq_samples_label(measurement->samples, first) >= 0;
-    return has_labels ? count_correct(measurement, first, count, err) : LDNQ_OK;
+    return has_labels
+               ? count_correct(measurement, first, count, &measurement->batch_counts[batch], err)
+               : LDNQ_OK;
 }
 
 static enum ldnq_status measure_batches(struct accuracy_measurement *measurement,
+                                        struct ldnq_rank_share own, size_t most,
                                         struct ldnq_error *err)
 {
     const size_t all = ldnq_samples_count(measurement->samples);
+    for (size_t batch = own.first; batch < own.end; batch++) {
+        const size_t first = batch * most, count = ldnq_size_min(most, all - first);
+        struct ldnq_sample_batch read;
+        LDNQ_TRY(ldnq_sample_batch_read(measurement->samples, first, count,
+                                        measurement->options->pool, &read, err));
+        const enum ldnq_status status =
+            measure_accuracy_of_batch(measurement, read.inputs, first, count, batch, err);
+        ldnq_exec_reset(measurement->execs[0]);
+        ldnq_exec_reset(measurement->execs[1]);
+        ldnq_arena_destroy(read.arena);
+        LDNQ_TRY(status);
+    }
+    return LDNQ_OK;
+}
+
+static void add_batch(struct accuracy_measurement *measurement, size_t batch)
+{
+    const size_t outputs = measurement->graphs[1]->output_count;
+    const struct sample_counts *counts = &measurement->batch_counts[batch];
+    for (size_t o = 0; o < outputs; o++)
+        ldnq_output_sums_merge(&measurement->sums[o],
+                               &measurement->batch_sums[batch * outputs + o]);
+    measurement->counts.correct[0] += counts->correct[0];
+    measurement->counts.correct[1] += counts->correct[1];
+    measurement->counts.labelled += counts->labelled;
+}
+
+/* Each rank measures its batches; all add up all of them. */
+static enum ldnq_status measure_and_add_batches(struct accuracy_measurement *measurement,
+                                                struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = measurement->graphs[1];
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(measurement->options->pool);
+    const size_t all = ldnq_samples_count(measurement->samples), outputs = graph->output_count;
     const size_t most =
-        ldnq_samples_choose_batch_size(measurement->samples, measurement->graphs[1],
-                                       ldnq_limit_batch(measurement->graphs[1], BATCH));
+        ldnq_samples_choose_batch_size(measurement->samples, graph, ldnq_limit_batch(graph, BATCH));
+    const size_t batches = ldnq_size_ceil_div(all, most);
+    measurement->sums = ldnq_arena_alloc(arena, outputs, sizeof *measurement->sums, err);
+    measurement->batch_sums =
+        ldnq_arena_alloc(arena, batches * outputs, sizeof *measurement->batch_sums, err);
+    measurement->batch_counts =
+        ldnq_arena_alloc(arena, batches, sizeof *measurement->batch_counts, err);
+    if (!measurement->sums || !measurement->batch_sums || !measurement->batch_counts)
+        return LDNQ_NOMEM;
     for (size_t i = 0; i < 2; i++)
         LDNQ_TRY(ldnq_exec_create(measurement->graphs[i], measurement->options->pool,
                                   &measurement->execs[i], err));
-    for (size_t first = 0; first < all; first += most) {
-        const size_t count = ldnq_size_min(most, all - first);
-        struct ldnq_sample_batch batch;
-        LDNQ_TRY(ldnq_sample_batch_read(measurement->samples, first, count,
-                                        measurement->options->pool, &batch, err));
-        const enum ldnq_status status =
-            measure_accuracy_of_batch(measurement, batch.inputs, first, count, err);
-        ldnq_exec_reset(measurement->execs[0]);
-        ldnq_exec_reset(measurement->execs[1]);
-        ldnq_arena_destroy(batch.arena);
-        LDNQ_TRY(status);
-    }
+    const enum ldnq_status status =
+        measure_batches(measurement, ldnq_ranks_own_share(ranks, batches), most, err);
+    LDNQ_TRY(ldnq_ranks_agree(ranks, status, err));
+    LDNQ_TRY(ldnq_ranks_complete_units(ranks, measurement->batch_sums, batches,
+                                       outputs * sizeof *measurement->batch_sums, err));
+    LDNQ_TRY(ldnq_ranks_complete_units(ranks, measurement->batch_counts, batches,
+                                       sizeof *measurement->batch_counts, err));
+    for (size_t batch = 0; batch < batches; batch++)
+        add_batch(measurement, batch);
     return LDNQ_OK;
 }
 
@@ -190,13 +243,15 @@ static void summarize_accuracy(const struct accuracy_measurement *measurement,
         options->powers[o] = measurement->sums[o].distance.failed
                                  ? 0
                                  : measurement->sums[o].distance.tt / (double)out->samples;
-    if (!measurement->labelled)
+    if (!measurement->counts.labelled)
         return;
-    out->top1 = compute_percent(measurement->correct[0], measurement->labelled);
-    out->reference_top1 = compute_percent(measurement->correct[1], measurement->labelled);
+    out->top1 = compute_percent(measurement->counts.correct[0], measurement->counts.labelled);
+    out->reference_top1 =
+        compute_percent(measurement->counts.correct[1], measurement->counts.labelled);
     /* Not the difference of both, whose rounding may be beyond a goal that is met exactly. */
-    out->drop = 100 * ((double)measurement->correct[1] - (double)measurement->correct[0]) /
-                (double)measurement->labelled;
+    out->drop = 100 *
+                ((double)measurement->counts.correct[1] - (double)measurement->counts.correct[0]) /
+                (double)measurement->counts.labelled;
 }
 
 enum ldnq_status ldnq_accuracy_measure(const struct ldnq_accuracy_options *options,
@@ -208,9 +263,7 @@ enum ldnq_status ldnq_accuracy_measure(const struct ldnq_accuracy_options *optio
                                                 .samples = options->measured.samples };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    measurement.sums =
-        ldnq_arena_alloc(arena, options->reference->output_count, sizeof *measurement.sums, err);
-    enum ldnq_status status = measurement.sums ? measure_batches(&measurement, err) : LDNQ_NOMEM;
+    const enum ldnq_status status = measure_and_add_batches(&measurement, arena, err);
     if (status == LDNQ_OK)
         summarize_accuracy(&measurement, out);
     ldnq_exec_destroy(measurement.execs[0]);

@@ -99,6 +99,17 @@ static bool are_comparable_tensors(const struct ldnq_tensor *y, const struct ldn
            ldnq_shapes_are_equal(&y->shape, &t->shape);
 }
 
+void ldnq_distance_merge(struct ldnq_distance *sums, const struct ldnq_distance *later)
+{
+    sums->tt += later->tt;
+    sums->yy += later->yy;
+    sums->ty += later->ty;
+    sums->ee += later->ee;
+    sums->max_error = fmax(sums->max_error, later->max_error);
+    sums->failed |= later->failed;
+    sums->count += later->count;
+}
+
 enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq_tensor *y,
                                    const struct ldnq_tensor *t, struct ldnq_pool *pool,
                                    struct ldnq_error *err)
@@ -112,13 +123,8 @@ enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq
     if (!chunks.sums)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     ldnq_pool_run(pool, chunk_count, sum_chunk_distance, &chunks);
-    for (size_t i = 0; i < chunk_count; i++) {
-        sums->tt += chunks.sums[i].tt;
-        sums->yy += chunks.sums[i].yy;
-        sums->ty += chunks.sums[i].ty;
-        sums->ee += chunks.sums[i].ee;
-        sums->max_error = fmax(sums->max_error, chunks.sums[i].max_error);
-    }
+    for (size_t i = 0; i < chunk_count; i++)
+        ldnq_distance_merge(sums, &chunks.sums[i]);
     sums->count += count;
     ldnq_free(chunks.sums);
     return LDNQ_OK;

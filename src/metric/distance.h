@@ -36,6 +36,9 @@ enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq
                                    const struct ldnq_tensor *t, struct ldnq_pool *pool,
                                    struct ldnq_error *err);
 
+/* Adds the sums of later tensors. */
+void ldnq_distance_merge(struct ldnq_distance *sums, const struct ldnq_distance *later);
+
 /* NaN where the sums failed or nothing was measured. */
 double ldnq_distance_compute_sqnr(const struct ldnq_distance *sums);
 /* The cosine of the angle between y and t as vectors over all batches: 1 where y is t,

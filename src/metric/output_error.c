@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "base/alloc.h"
+#include "base/ranks.h"
 #include "base/size.h"
 #include "metric/distance.h"
 
@@ -78,7 +80,9 @@ enum ldnq_status ldnq_visit_first_samples(const struct ldnq_graph *graph,
 
 struct power_measurement {
     struct ldnq_executed_graph executed;
-    double *powers;
+    struct ldnq_ranks *ranks;
+    size_t batch, batches;
+    double *powers; /* (batches, outputs) */
 };
 
 static enum ldnq_status run_and_add_powers(void *ctx, struct ldnq_tensor *const *inputs,
@@ -87,35 +91,58 @@ static enum ldnq_status run_and_add_powers(void *ctx, struct ldnq_tensor *const 
     (void)done;
     struct power_measurement *m = ctx;
     const struct ldnq_graph *graph = m->executed.graph;
+    const size_t batch = m->batch++;
+    m->executed.sample = batch; /* where positions are masked, one run has one sample */
+    if (ldnq_ranks_find_owner(m->ranks, batch, m->batches) != ldnq_ranks_own(m->ranks))
+        return LDNQ_OK;
+    double *powers = m->powers + batch * graph->output_count;
     const enum ldnq_status status = ldnq_exec_run(m->executed.exec, inputs, err);
     for (size_t o = 0; status == LDNQ_OK && o < graph->output_count; o++) {
         const struct ldnq_tensor *t = ldnq_exec_find_value(m->executed.exec, graph->outputs[o]);
         const struct ldnq_tensor part = find_unmasked(&m->executed, t);
         if (t->dtype == LDNQ_FLOAT)
-            m->powers[o] += ldnq_compute_squared_error(part.data, NULL, ldnq_tensor_count(&part));
+            powers[o] += ldnq_compute_squared_error(part.data, NULL, ldnq_tensor_count(&part));
     }
-    m->executed.sample++; /* where positions are masked, one run has one sample */
     ldnq_exec_reset(m->executed.exec);
     return status;
+}
+
+/* Each rank runs its batches; all add up all of them, in their order. */
+static enum ldnq_status measure_powers(struct power_measurement *m, struct ldnq_samples *samples,
+                                       struct ldnq_pool *pool, double *powers,
+                                       struct ldnq_error *err)
+{
+    const size_t outputs = m->executed.graph->output_count;
+    LDNQ_TRY(ldnq_exec_create(m->executed.graph, pool, &m->executed.exec, err));
+    const enum ldnq_status status =
+        ldnq_visit_first_samples(m->executed.graph, samples, pool, run_and_add_powers, m, err);
+    LDNQ_TRY(ldnq_ranks_agree(m->ranks, status, err));
+    LDNQ_TRY(ldnq_ranks_complete_units(m->ranks, m->powers, m->batches, outputs * sizeof *m->powers,
+                                       err));
+    for (size_t i = 0; i < m->batches * outputs; i++)
+        powers[i % outputs] += m->powers[i];
+    return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_output_measure_powers(const struct ldnq_graph *graph,
                                             struct ldnq_samples *samples, struct ldnq_pool *pool,
                                             double *powers, struct ldnq_error *err)
 {
-    struct power_measurement m = { .executed.graph = graph,
-                                   .executed.samples =
-                                       ldnq_samples_have_masked_positions(samples) ? samples : NULL,
-                                   .powers = powers };
-    const double count =
-        (double)ldnq_size_min(ldnq_samples_count(samples), LDNQ_MOST_VISITED_SAMPLES);
+    const size_t all = ldnq_size_min(ldnq_samples_count(samples), LDNQ_MOST_VISITED_SAMPLES);
+    struct power_measurement m = {
+        .executed.graph = graph,
+        .executed.samples = ldnq_samples_have_masked_positions(samples) ? samples : NULL,
+        .ranks = ldnq_pool_ranks(pool),
+        .batches = ldnq_size_ceil_div(all, ldnq_samples_choose_batch_size(samples, graph, BATCH)),
+    };
     for (size_t o = 0; o < graph->output_count; o++)
         powers[o] = 0;
-    enum ldnq_status status = ldnq_exec_create(graph, pool, &m.executed.exec, err);
-    if (status == LDNQ_OK)
-        status = ldnq_visit_first_samples(graph, samples, pool, run_and_add_powers, &m, err);
+    m.powers = ldnq_calloc(m.batches * graph->output_count + 1, sizeof *m.powers);
+    const enum ldnq_status status = m.powers ? measure_powers(&m, samples, pool, powers, err)
+                                             : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     ldnq_exec_destroy(m.executed.exec);
+    ldnq_free(m.powers);
     for (size_t o = 0; o < graph->output_count; o++)
-        powers[o] = status == LDNQ_OK ? powers[o] / count : 0;
+        powers[o] = status == LDNQ_OK ? powers[o] / (double)all : 0;
     return status == LDNQ_NOMEM || status == LDNQ_IO ? status : LDNQ_OK;
 }

@@ -84,6 +84,15 @@ enum ldnq_status ldnq_output_sums_add(struct ldnq_output_sums *sums, const struc
     return LDNQ_OK;
 }
 
+void ldnq_output_sums_merge(struct ldnq_output_sums *sums, const struct ldnq_output_sums *later)
+{
+    ldnq_distance_merge(&sums->distance, &later->distance);
+    sums->rows += later->rows;
+    sums->agreed += later->agreed;
+    sums->has_other_shapes |= later->has_other_shapes;
+    sums->kl += later->kl;
+}
+
 struct ldnq_output_metrics ldnq_output_metrics_compute(const struct ldnq_output_sums *sums)
 {
     const struct ldnq_distance *distance = &sums->distance;

@@ -37,6 +37,9 @@ enum ldnq_status ldnq_output_sums_add(struct ldnq_output_sums *sums, const struc
                                       const struct ldnq_tensor *t, size_t samples,
                                       struct ldnq_pool *pool, struct ldnq_error *err);
 
+/* Adds the sums of later batches. */
+void ldnq_output_sums_merge(struct ldnq_output_sums *sums, const struct ldnq_output_sums *later);
+
 struct ldnq_output_metrics ldnq_output_metrics_compute(const struct ldnq_output_sums *sums);
 
 /* C of an output of `samples` whose rows are scores of C classes, as above; 0 for others. */

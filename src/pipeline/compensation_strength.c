@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "base/ranks.h"
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "linalg/gram.h"
@@ -125,8 +126,12 @@ static enum ldnq_status try_dampings(struct ldnq_layer_moments *moments, bool ce
     /* Fills the lower triangles; with a count of 1 the sums stay sums. */
     for (size_t g = 0; g < geometry->groups; g++)
         ldnq_gram_finish(k, 1, held_out->gram + g * k * k, held_out->mean + g * k);
-    ldnq_pool_run(pool, DAMPINGS, try_damping, &trial);
-    return LDNQ_OK;
+    const struct ldnq_rank_share own = ldnq_ranks_own_share(moments->tree.ranks, DAMPINGS);
+    if (pool)
+        ldnq_pool_run_share(pool, DAMPINGS, try_damping, &trial);
+    for (size_t i = own.first; !pool && i < own.end; i++)
+        try_damping(&trial, i, 0);
+    return ldnq_ranks_complete_units(moments->tree.ranks, effects, DAMPINGS, sizeof *effects, err);
 }
 
 static enum ldnq_status measure_by_input(struct ldnq_layer_moments *moments, bool centred,
