@@ -176,20 +176,27 @@ static enum ldnq_status allocate_rounding(struct rounding *rounding, struct ldnq
 {
     struct ldnq_arena *arena = rounding->task->arena;
     const size_t rows = rounding->problem.groups * rounding->problem.rows;
-    const size_t elements = rows * rounding->problem.cols;
     const size_t scales = count_scales(&rounding->problem);
     float *free_scales = ldnq_arena_alloc(arena, scales, sizeof *free_scales, err);
-    rounding->target = ldnq_arena_alloc(arena, elements, sizeof(double), err);
-    rounding->trial.codes = ldnq_arena_alloc(arena, elements, 1, err);
     rounding->trial.scales = ldnq_arena_alloc(arena, scales, sizeof(float), err);
     rounding->errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
     rounding->trial_errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
-    if (!free_scales || !rounding->target || !rounding->trial.codes || !rounding->trial.scales ||
-        !rounding->errors || !rounding->trial_errors)
+    if (!free_scales || !rounding->trial.scales || !rounding->errors || !rounding->trial_errors)
         return LDNQ_NOMEM;
     memcpy(free_scales, rounding->task->solution->scales, scales * sizeof *free_scales);
     rounding->free_scales = free_scales;
     return LDNQ_OK;
+}
+
+/* What takes 9 bytes per weight, where codes are found again. */
+static enum ldnq_status allocate_trial_codes(struct rounding *rounding, struct ldnq_error *err)
+{
+    struct ldnq_arena *arena = rounding->task->arena;
+    const struct ldnq_layer_problem *problem = &rounding->problem;
+    const size_t elements = problem->groups * problem->rows * problem->cols;
+    rounding->target = ldnq_arena_alloc(arena, elements, sizeof(double), err);
+    rounding->trial.codes = ldnq_arena_alloc(arena, elements, 1, err);
+    return rounding->target && rounding->trial.codes ? LDNQ_OK : LDNQ_NOMEM;
 }
 
 /* The objective, with the best bias where the solver fits it. */
@@ -252,6 +259,7 @@ enum ldnq_status ldnq_round_scales(const struct ldnq_solver_task *task,
             : ldnq_compute_total_error(task->problem, task->pool, &zero, rounding.errors);
     if (changes_are_negligible(&rounding))
         return round_alone(&rounding, none, err);
+    LDNQ_TRY(allocate_trial_codes(&rounding, err));
     if (solver->needs_gram)
         LDNQ_TRY(ldnq_compute_descent_target(&rounding.problem, task->pool, rounding.target, err));
 
