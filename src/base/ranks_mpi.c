@@ -186,8 +186,11 @@ static void send_last_beat(enum beat_kind kind, const struct ldnq_error *failure
         if (rank == mpi.ranks.rank || peer->is_done)
             continue;
         pthread_mutex_lock(&mpi.lock);
-        while (peer->sending != MPI_REQUEST_NULL && !is_sent && ldnq_now() < end)
+        /* Both sides may be here: each receives what the other waits to send. */
+        while (peer->sending != MPI_REQUEST_NULL && !is_sent && ldnq_now() < end) {
+            read_beats();
             MPI_Test(&peer->sending, &is_sent, MPI_STATUS_IGNORE);
+        }
         send_beat(rank, kind, failure);
         pthread_mutex_unlock(&mpi.lock);
     }

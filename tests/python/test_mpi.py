@@ -149,3 +149,14 @@ def test_a_run_whose_rank_was_killed_should_go_on_with_another_number(network, t
 def test_a_rank_that_does_not_answer_should_be_named(network, tmp_path):
     code, err, _ = disturb_rank_1(network, tmp_path, signal.SIGSTOP, LDNQ_LOST_SECONDS="2")
     assert code == OK or (code == IO and "rank 1 on " in err and "has not answered" in err)
+
+
+def test_ranks_should_score_the_same_samples_as_one_process():
+    line = ["eval", support.DIGITS / "digits-ts.onnx", "--data", support.DIGITS / "eval",
+            "--max-samples", "70", "--threads", "1", "-q", "--json"]
+    code, out, err = finish(start((3, line)))
+    one, all_ranks = support.answer(*line[:-1]), json.loads(out)
+    assert code == OK, err
+    for entry in one["models"] + all_ranks["models"]:
+        del entry["seconds"]
+    assert all_ranks == one
