@@ -10,7 +10,6 @@
  */
 #include "base/ranks_join.h"
 
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
