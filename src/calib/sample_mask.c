@@ -266,7 +266,7 @@ static enum ldnq_status choose_way(struct ldnq_samples *samples, size_t padded,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_sample_mask_init(struct ldnq_samples *samples, struct ldnq_error *err)
+enum ldnq_status ldnq_sample_mask_read(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     size_t padded;
     bool differs;

@@ -19,7 +19,7 @@
  * warning says. Errors: USAGE (no such input,
  * or none with an element per position), DATA (a sample that is masked as a whole), those of
  * reading. */
-enum ldnq_status ldnq_sample_mask_init(struct ldnq_samples *samples, struct ldnq_error *err);
+enum ldnq_status ldnq_sample_mask_read(struct ldnq_samples *samples, struct ldnq_error *err);
 
 /* `tensor` is one input of a sample, as the source reads it; *out becomes it without the padding.
  */

@@ -177,7 +177,8 @@ static enum ldnq_status append_layer(struct ldnq_matched_layers *layers, size_t 
         find_output_to_compare(pairs->b, b->node, pairs->a, pairs->match_of_b, a->node);
     match->output_b =
         find_output_to_compare(pairs->a, a->node, pairs->b, pairs->match_of_a, b->node);
-    /* Only one of both has merged the BatchNormalization: compare the weights before that. */
+    /* A BatchNormalization was merged into only one of the two layers, and is a node in the other
+     * graph still: compare the weights as the files have them. */
     if (match->output_a != find_first_output(a->node) ||
         match->output_b != find_first_output(b->node)) {
         match->layer_a = own;

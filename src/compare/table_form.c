@@ -223,8 +223,8 @@ static enum ldnq_status replace_constant(struct ldnq_graph *graph, struct ldnq_v
     return LDNQ_OK;
 }
 
-static enum ldnq_status make_codes(struct ldnq_graph *graph, const struct table_form *form,
-                                   struct ldnq_value **out, struct ldnq_error *err)
+static enum ldnq_status unpack_codes(struct ldnq_graph *graph, const struct table_form *form,
+                                     struct ldnq_value **out, struct ldnq_error *err)
 {
     const struct ldnq_tensor *stored = form->codes->constant;
     const struct ldnq_shape *from = &stored->shape;
@@ -299,7 +299,7 @@ static enum ldnq_status make_dequantize(struct ldnq_graph *graph, const struct t
     attrs[1] = (struct ldnq_attr){ .name = "block_size",
                                    .kind = LDNQ_ATTR_INT,
                                    .i = form->has_matrices ? stored->dim[stored->rank - 2] : last };
-    LDNQ_TRY(make_codes(graph, form, &values[0], err));
+    LDNQ_TRY(unpack_codes(graph, form, &values[0], err));
     LDNQ_TRY(make_scales(graph, form, &values[1], err));
     LDNQ_TRY(ldnq_graph_add_value(graph, "", &values[2], err));
     const int opset = form->nodes[0]->opset;

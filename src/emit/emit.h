@@ -44,13 +44,12 @@ struct ldnq_emit_choice {
 /* Chooses the type of the codes, and raises the model's opset as far as the type needs. Must be
  * called before the model is imported.
  * LDNQ_STORAGE_AUTO chooses for each codebook the narrowest type that holds its codes: int8 from
- * opset 10, int4 from 21, int2 from 25; the opset is raised for it, or where it was asked for or
- * must not change, limits it. A model whose nodes can't be converted keeps a lower opset, and
- * wider types. Any other storage raises the opset. Scales per channel need opset 13, scales per
- * block 21.
- * Errors: USAGE (codes that do not fit the storage; an opset that must not change and is too
- * low), UNSUPPORTED (nodes that can't be converted to the opset, all of them named; the model is
- * then unchanged). */
+ * opset 10, int4 from 21, int2 from 25. The opset is raised for that type. But an opset that was
+ * asked for, or that must not change, stays, and the type is one that it has. A model whose nodes
+ * can't be converted keeps a lower opset, and wider types. Any other storage raises the opset.
+ * Scales per channel need opset 13, scales per block 21. Errors: USAGE (codes that do not fit the
+ * storage; an opset that must not change and is too low), UNSUPPORTED (nodes that can't be
+ * converted to the opset, all of them named; the model is then unchanged). */
 enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model,
                                    const struct ldnq_emit_options *options,
                                    struct ldnq_emit_choice *choice, struct ldnq_error *err);

@@ -40,8 +40,9 @@ static const char *find_without_last_axis(const struct ldnq_value *indices)
 }
 
 /* A Squeeze of the last axis; its axes are an input since opset 13. */
-static enum ldnq_status insert_squeeze(struct ldnq_model *model, const struct ldnq_node *node,
-                                       const char **output, struct ldnq_error *err)
+static enum ldnq_status insert_squeeze_of_indices(struct ldnq_model *model,
+                                                  const struct ldnq_node *node, const char **output,
+                                                  struct ldnq_error *err)
 {
     static const int64_t last = -1;
     const struct ldnq_tensor axes = { .dtype = LDNQ_INT64,
@@ -68,7 +69,7 @@ enum ldnq_status ldnq_emit_rewrite_lookups(struct ldnq_model *model, const struc
             continue;
         const char *inputs[2] = { NULL, find_without_last_axis(node->inputs[1]) };
         if (!inputs[1])
-            LDNQ_TRY(insert_squeeze(model, node, &inputs[1], err));
+            LDNQ_TRY(insert_squeeze_of_indices(model, node, &inputs[1], err));
         LDNQ_TRY(ldnq_edit_replace_node(model, node->origin, "Gather", inputs, 2, &axis, 1, err));
     }
     return LDNQ_OK;

@@ -9,8 +9,7 @@
 #include "onnx/uses.h"
 
 /* In the main graph, or in a body. */
-static const Onnx__NodeProto *find_node_of_origin(const struct ldnq_model *model,
-                                                  const void *origin)
+static const Onnx__NodeProto *find_proto_node(const struct ldnq_model *model, const void *origin)
 {
     struct ldnq_graph_path path;
     size_t at;
@@ -26,19 +25,19 @@ static bool is_operator(const Onnx__NodeProto *node, const char *op_type)
 
 const char *ldnq_edit_find_input(const struct ldnq_model *model, const void *origin, size_t index)
 {
-    const Onnx__NodeProto *node = find_node_of_origin(model, origin);
+    const Onnx__NodeProto *node = find_proto_node(model, origin);
     return node && index < node->n_input ? node->input[index] : NULL;
 }
 
 const char *ldnq_edit_find_output(const struct ldnq_model *model, const void *origin, size_t index)
 {
-    const Onnx__NodeProto *node = find_node_of_origin(model, origin);
+    const Onnx__NodeProto *node = find_proto_node(model, origin);
     return node && index < node->n_output ? node->output[index] : NULL;
 }
 
 bool ldnq_edit_is_operator(const struct ldnq_model *model, const void *origin, const char *op_type)
 {
-    return is_operator(find_node_of_origin(model, origin), op_type);
+    return is_operator(find_proto_node(model, origin), op_type);
 }
 
 bool ldnq_edit_is_read_by(const struct ldnq_model *model, const char *value, const char *op_type)

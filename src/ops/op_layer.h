@@ -145,7 +145,7 @@ struct ldnq_op_layer {
     /* The same operator with its weight in another input; NULL: none. A node has each of these
      * layers whose weight is constant. */
     const struct ldnq_op_layer *other;
-    int data_input; /* the input whose values are in Y */
+    int data_input; /* the node's input that Y is made of */
     /* Each element of the data input meets all rows and all elements of the kernel; else each
      * element of output 0 is a sum over K columns. */
     bool spreads_inputs;

@@ -3,7 +3,7 @@
  *
  * The effect of a codebook on a layer is its effect at the network's outputs when only this
  * layer is quantized (by coordinate descent, without error compensation) and all others are
- * float. It is estimated by backward passes (codebook_projection.h), or measured by running the
+ * float. It is estimated by backward passes (codebook_estimate.h), or measured by running the
  * network with each codebook of each layer, which networks without gradients need. The
  * allocation assumes that these errors add up; the knapsack chooses the codebooks with the least
  * sum.
@@ -15,7 +15,7 @@
 #include <math.h>
 
 #include "base/size.h"
-#include "pipeline/codebook_projection.h"
+#include "pipeline/codebook_estimate.h"
 #include "pipeline/fit_prediction.h"
 #include "pipeline/knapsack.h"
 #include "metric/output_error.h"
@@ -40,7 +40,7 @@ struct bit_allocator {
     double *weights;     /* by row: elements of the weight */
     double *scales;      /* (rows, choices) number of scales */
     size_t *packed_size; /* by row: of a table's axis that is packed; 0: a layer's weight */
-    struct ldnq_codebook_projection *projection; /* NULL: errors are measured by running */
+    struct ldnq_codebook_estimate *projection; /* NULL: errors are measured by running */
 };
 
 /* ---- progress ------------------------------------------------------------------------ */
@@ -236,16 +236,16 @@ static enum ldnq_status prepare_projection(struct bit_allocator *p,
                                            struct ldnq_error *err)
 {
     struct ldnq_quantize_options options = *p->options;
-    struct ldnq_codebook_projection *projection;
+    struct ldnq_codebook_estimate *projection;
     struct ldnq_error reason;
     if (options.estimate_draws == 0)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_codebook_projection_create(network->count, p->budget->count, p->scratch,
-                                             &projection, err));
+    LDNQ_TRY(ldnq_codebook_estimate_create(network->count, p->budget->count, p->scratch,
+                                           &projection, err));
     options.estimate_draws = 0;
     const enum ldnq_status status =
-        ldnq_codebook_projection_run(projection, quantized, network, p->row, p->plan->count,
-                                     p->samples, &options, p->plan->errors, &reason);
+        ldnq_codebook_estimate_add_errors(projection, quantized, network, p->row, p->plan->count,
+                                          p->samples, &options, p->plan->errors, &reason);
     if (status == LDNQ_OK)
         p->projection = projection;
     p->plan->estimated = status == LDNQ_OK;
@@ -260,7 +260,7 @@ static enum ldnq_status project_codebook(struct bit_allocator *p, struct ldnq_gr
                                          struct ldnq_error *err)
 {
     const struct ldnq_quantized_network *network = &result->network;
-    LDNQ_TRY(ldnq_codebook_projection_store(p->projection, p->choice, network, err));
+    LDNQ_TRY(ldnq_codebook_estimate_store(p->projection, p->choice, network, err));
     LDNQ_TRY(report_progress(p, NULL, 1, 0, err));
     if (p->choice + 1 < p->budget->count)
         return LDNQ_OK;
@@ -268,8 +268,9 @@ static enum ldnq_status project_codebook(struct bit_allocator *p, struct ldnq_gr
     const struct ldnq_sink sink = { .ctx = p, .progress = report_projection_progress };
     options.estimate_draws = count_draws(p->options);
     options.sink = &sink;
-    return ldnq_codebook_projection_run(p->projection, quantized, network, p->row, p->plan->count,
-                                        p->samples, &options, p->plan->errors, err);
+    return ldnq_codebook_estimate_add_errors(p->projection, quantized, network, p->row,
+                                             p->plan->count, p->samples, &options, p->plan->errors,
+                                             err);
 }
 
 static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,

@@ -101,7 +101,7 @@ static enum ldnq_status prepare_call(const struct ldnq_layer_fitting *fitting,
 }
 
 /* Counts the most positions of one batch that the statistics read; 0: all. */
-static size_t count_positions_per_batch(const struct ldnq_layer_fitting *fitting)
+static size_t limit_positions_per_batch(const struct ldnq_layer_fitting *fitting)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const size_t per_column = quantizer->options->fit.positions_per_column;
@@ -136,7 +136,7 @@ static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t bat
         .op = op,
         .quantized = &quantized,
         .exact = runner->reference ? &exact : NULL,
-        .positions = count_positions_per_batch(fitting),
+        .positions = limit_positions_per_batch(fitting),
         .number = batch,
         .held_out = is_batch_held_out(runner, batch),
     };
@@ -191,7 +191,7 @@ static enum ldnq_status add_body_call(struct body_batch *batch, struct ldnq_op_c
     const struct ldnq_layer_moments_call call = {
         .op = op,
         .quantized = quantized,
-        .positions = count_positions_per_batch(fitting),
+        .positions = limit_positions_per_batch(fitting),
         .number = batch->next_number++,
         .held_out = batch->held_out,
     };

@@ -17,8 +17,8 @@ struct position_runs {
     size_t first[2], count[2];
 };
 
-static struct position_runs find_runs(const struct ldnq_few_positions *few,
-                                      enum ldnq_few_positions_part part)
+static struct position_runs describe_rows_of_part(const struct ldnq_few_positions *few,
+                                                  enum ldnq_few_positions_part part)
 {
     return (struct position_runs){
         .first = { 0, few->capacity - few->held_out },
@@ -71,7 +71,7 @@ enum ldnq_status ldnq_low_rank_moments_init(struct ldnq_low_rank_moments *moment
                                             enum ldnq_few_positions_part part, bool centred,
                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct position_runs runs = find_runs(few, part);
+    const struct position_runs runs = describe_rows_of_part(few, part);
     const size_t k = few->cols, positions = runs.count[0] + runs.count[1];
     float *columns = ldnq_arena_alloc(arena, k, positions * sizeof *columns, err);
     moments->diagonal = ldnq_arena_alloc(arena, k, sizeof *moments->diagonal, err);
@@ -93,7 +93,7 @@ enum ldnq_status ldnq_low_rank_moments_init(struct ldnq_low_rank_moments *moment
 double ldnq_few_positions_correlate(const struct ldnq_few_positions *few, size_t first,
                                     size_t count, const float *d)
 {
-    const struct position_runs runs = find_runs(few, LDNQ_HELD_OUT_POSITIONS);
+    const struct position_runs runs = describe_rows_of_part(few, LDNQ_HELD_OUT_POSITIONS);
     float outputs[LDNQ_FEW_ROWS * POSITIONS];
     double sum = 0;
     for (size_t at = 0; at < runs.count[1]; at += POSITIONS) {

@@ -47,7 +47,8 @@ struct gptq {
     struct ldnq_inverse inverse;
     double *work;  /* (threads, PIECE_ROWS, K) W of a piece, columns permuted as in inverse */
     int8_t *codes; /* (G, M, K) */
-    double *before, *after; /* (G, M) objectives of the start and of `codes` */
+    double *before,
+        *after; /* (G, M) objectives of the best so far, at first the start, and of `codes` */
 };
 
 /* ---- the pass over the columns ---------------------------------------------------- */

@@ -379,9 +379,11 @@ static enum ldnq_status solve_with_scale_format(const struct ldnq_solver *solver
     return ldnq_round_scales(task, solver, err);
 }
 
-/* Rounding alone keeps the scales that its name promises, and so does what is published. */
-static enum ldnq_status solve_with_signs(const struct ldnq_solver *solver,
-                                         struct ldnq_solver_task *task, struct ldnq_error *err)
+/* Lets scales be negative: negates rows before they are solved, and their scales after it. Rounding
+ * alone and published methods define their scales, which stay. */
+static enum ldnq_status solve_with_scale_signs(const struct ldnq_solver *solver,
+                                               struct ldnq_solver_task *task,
+                                               struct ldnq_error *err)
 {
     struct ldnq_mirrored_rows mirrored = { .is_mirrored = NULL };
     if (solver->needs_gram && !solver->is_published) {
@@ -404,7 +406,7 @@ enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
     };
     LDNQ_TRY(check_solver_supports(solver, problem, err));
     LDNQ_TRY(ldnq_arena_create(&task.arena, err));
-    const enum ldnq_status status = solve_with_signs(solver, &task, err);
+    const enum ldnq_status status = solve_with_scale_signs(solver, &task, err);
     ldnq_arena_destroy(task.arena);
     return status;
 }

@@ -24,8 +24,8 @@ static struct axis_step next_larger_step(struct axis_step step)
     return (struct axis_step){ step.mantissa == 1 ? 2 : 5, step.exponent };
 }
 
-/* Makes both ends finite and high > low. */
-static void make_axis_ends_finite(double *low, double *high)
+/* Makes both ends finite, and the range wide enough for ticks: 3 to 3 becomes 1.5 to 4.5. */
+static void make_axis_ends_usable(double *low, double *high)
 {
     *low = isfinite(*low) ? fmax(*low, -1e300) : 0;
     *high = isfinite(*high) ? fmin(*high, 1e300) : 1;
@@ -79,7 +79,7 @@ static void format_decimal_label(struct ldnq_axis_tick *tick, struct axis_step s
 static void set_linear_axis(struct ldnq_axis *axis, double low, double high, bool outwards,
                             size_t most)
 {
-    make_axis_ends_finite(&low, &high);
+    make_axis_ends_usable(&low, &high);
     if (most < 2 || most > LDNQ_AXIS_TICKS)
         most = LDNQ_AXIS_TICKS;
     const struct axis_step step = choose_step(low, high, outwards, most);

@@ -21,8 +21,8 @@ struct ldnq_layer_step ldnq_layer_step_up(const struct ldnq_diff *diff,
  * one, else of the isolated noise-to-signal ratios. NaN where it was not measured. */
 double ldnq_layer_noise_share(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer);
 
-/* All layers of the list one step up at once; codebook is NULL, output_gain NaN without an
- * estimate. */
+/* The sum over the listed layers, each with its next codebook up: codebook is NULL, layer_gain NaN,
+ * and output_gain NaN if the diff has no estimate. */
 struct ldnq_layer_step ldnq_layers_step_up(const struct ldnq_diff *diff, const size_t *layers,
                                            size_t count);
 

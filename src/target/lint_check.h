@@ -44,7 +44,7 @@ struct ldnq_linter {
     const struct ldnq_lint_check *check;   /* the check that is running */
     const struct ldnq_operator_rule *rule; /* rule of the node that is checked */
     size_t *readers;                       /* by value: how many inputs of nodes read it */
-    const struct ldnq_node **reader;       /* by value: the last of them */
+    const struct ldnq_node **reader;       /* by value: the last node that reads it */
     bool has_channels;                     /* some scales are per channel or per block */
 };
 

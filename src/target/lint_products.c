@@ -11,8 +11,8 @@
 /* The bits that every such kernel takes, to ask for the kernel apart from the type. */
 #define USUAL_BITS 4u
 
-/* Source: ONNX Runtime 1.32's optimized graphs. From this opset on it moves a Transpose to codes
- * of 8 bits with a single scale. */
+/* Source: ONNX Runtime 1.32's optimized graphs. From this opset on it applies a Transpose after a
+ * DequantizeLinear to the codes instead, where they have 8 bits and a single scale. */
 #define OPSET_THAT_MOVES_TRANSPOSES 21
 
 static struct ldnq_layer_geometry describe_weight(const struct ldnq_node *node)

@@ -159,9 +159,9 @@ static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64
 }
 
 /* Reads the scales from an input. */
-static enum ldnq_status read_scales(const struct ldnq_op_call *call, size_t input,
-                                    struct ldnq_resize_axes *axes, bool *known,
-                                    struct ldnq_error *err)
+static enum ldnq_status read_and_apply_scales(const struct ldnq_op_call *call, size_t input,
+                                              struct ldnq_resize_axes *axes, bool *known,
+                                              struct ldnq_error *err)
 {
     const struct ldnq_tensor *scales = ldnq_op_input(call, input);
     LDNQ_TRY(ldnq_op_require_dtype(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -183,7 +183,7 @@ static enum ldnq_status read_scales_or_sizes(const struct ldnq_op_call *call,
     int64_t values[LDNQ_MAX_RANK];
     size_t count = 0;
     if (!sizes || (ldnq_shape_count(&sizes->shape, &count) && count == 0))
-        return read_scales(call, 2, axes, known, err);
+        return read_and_apply_scales(call, 2, axes, known, err);
     LDNQ_TRY(ldnq_op_read_ints(call, 3, values, LDNQ_MAX_RANK, &count, known, err));
     return *known ? apply_sizes(call, values, count, axes, err) : LDNQ_OK;
 }
@@ -229,7 +229,7 @@ enum ldnq_status ldnq_resize_find_axes(const struct ldnq_op_call *call,
     if (call->node->op->inputs_max == 4)
         return read_scales_or_sizes(call, axes, known, err);
     if (call->node->op->inputs_max == 2)
-        return read_scales(call, 1, axes, known, err);
+        return read_and_apply_scales(call, 1, axes, known, err);
     if (!scales || scales->kind != LDNQ_ATTR_FLOATS || scales->count > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_MODEL, "has no scales");
     return apply_scales(call, scales->floats, scales->count, axes, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pipeline/codebook_projection.h"
+#include "pipeline/codebook_estimate.h"
 
 #include <string.h>
 
@@ -12,7 +12,7 @@ struct stored_codes {
     float *bias_change;                /* by element of the bias; NULL without one */
 };
 
-struct ldnq_codebook_projection {
+struct ldnq_codebook_estimate {
     struct ldnq_arena *arena;
     size_t layers, choices;
     struct stored_codes *codes; /* (layers, choices) */
@@ -28,16 +28,15 @@ struct ldnq_codebook_projection {
     double *errors;
 };
 
-enum ldnq_status ldnq_codebook_projection_create(size_t layers, size_t choices,
-                                                 struct ldnq_arena *arena,
-                                                 struct ldnq_codebook_projection **out,
-                                                 struct ldnq_error *err)
+enum ldnq_status ldnq_codebook_estimate_create(size_t layers, size_t choices,
+                                               struct ldnq_arena *arena,
+                                               struct ldnq_codebook_estimate **out,
+                                               struct ldnq_error *err)
 {
-    struct ldnq_codebook_projection *projection =
-        ldnq_arena_alloc(arena, 1, sizeof *projection, err);
+    struct ldnq_codebook_estimate *projection = ldnq_arena_alloc(arena, 1, sizeof *projection, err);
     if (!projection)
         return LDNQ_NOMEM;
-    *projection = (struct ldnq_codebook_projection){
+    *projection = (struct ldnq_codebook_estimate){
         .arena = arena,
         .layers = layers,
         .choices = choices,
@@ -89,10 +88,10 @@ static enum ldnq_status copy_layer_codes(struct ldnq_arena *arena,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_codebook_projection_store(struct ldnq_codebook_projection *projection,
-                                                size_t choice,
-                                                const struct ldnq_quantized_network *network,
-                                                struct ldnq_error *err)
+enum ldnq_status ldnq_codebook_estimate_store(struct ldnq_codebook_estimate *projection,
+                                              size_t choice,
+                                              const struct ldnq_quantized_network *network,
+                                              struct ldnq_error *err)
 {
     for (size_t i = 0; i < projection->layers; i++)
         LDNQ_TRY(copy_layer_codes(projection->arena, &network->layers[i],
@@ -137,7 +136,7 @@ static double compute_projected_change_of_codes(const struct stored_codes *store
 static void project_layer(void *ctx, size_t i, size_t thread)
 {
     (void)thread;
-    const struct ldnq_codebook_projection *projection = ctx;
+    const struct ldnq_codebook_estimate *projection = ctx;
     struct ldnq_layer layer = projection->network->layers[i].layer;
     const size_t count = ldnq_layer_elements(&layer);
     const float *w = layer.weight->data, *g = projection->draw->gradients[2 * i]->data;
@@ -155,7 +154,7 @@ static void project_layer(void *ctx, size_t i, size_t thread)
 }
 
 struct codebook_visit {
-    struct ldnq_codebook_projection *projection;
+    struct ldnq_codebook_estimate *projection;
     const struct ldnq_quantize_options *options;
     size_t draws; /* so far */
 };
@@ -164,7 +163,7 @@ static enum ldnq_status add_codebook_errors_of_draw(void *ctx, const struct ldnq
                                                     struct ldnq_error *err)
 {
     struct codebook_visit *visit = ctx;
-    struct ldnq_codebook_projection *projection = visit->projection;
+    struct ldnq_codebook_estimate *projection = visit->projection;
     const size_t choices = projection->choices;
     projection->draw = draw;
     ldnq_pool_run(visit->options->pool, projection->layers, project_layer, projection);
@@ -181,7 +180,7 @@ static enum ldnq_status add_codebook_errors_of_draw(void *ctx, const struct ldnq
 
 /* ---- a run ---------------------------------------------------------------------------------- */
 
-static enum ldnq_status allocate_projection_run(struct ldnq_codebook_projection *projection,
+static enum ldnq_status allocate_projection_run(struct ldnq_codebook_estimate *projection,
                                                 const struct ldnq_graph *graph,
                                                 const struct ldnq_value **values,
                                                 struct ldnq_error *err)
@@ -210,13 +209,13 @@ static enum ldnq_status allocate_projection_run(struct ldnq_codebook_projection 
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_codebook_projection_run(struct ldnq_codebook_projection *projection,
-                                              const struct ldnq_graph *graph,
-                                              const struct ldnq_quantized_network *network,
-                                              const size_t *rows, size_t row_count,
-                                              struct ldnq_samples *samples,
-                                              const struct ldnq_quantize_options *options,
-                                              double *errors, struct ldnq_error *err)
+enum ldnq_status ldnq_codebook_estimate_add_errors(struct ldnq_codebook_estimate *projection,
+                                                   const struct ldnq_graph *graph,
+                                                   const struct ldnq_quantized_network *network,
+                                                   const size_t *rows, size_t row_count,
+                                                   struct ldnq_samples *samples,
+                                                   const struct ldnq_quantize_options *options,
+                                                   double *errors, struct ldnq_error *err)
 {
     const struct ldnq_value **values =
         ldnq_arena_alloc(projection->arena, 2 * projection->layers, sizeof *values, err);
