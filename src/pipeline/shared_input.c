@@ -27,11 +27,15 @@ static bool have_same_input(const struct ldnq_layer *a, const struct ldnq_layer 
            b->geometry.kernel == 1;
 }
 
-/* The positions of a sample; 0 where the shape says nothing of them, as of the words of a text. */
+/* The positions of a sample; 0 where the shape says nothing of them, as of the words of a text, and
+ * where an LSTM has its last state alone as an output. */
 static double count_positions_per_sample(const struct ldnq_layer *layer)
 {
-    const struct ldnq_shape *shape = &layer->node->outputs[0]->shape;
+    const struct ldnq_value *output = layer->node->outputs[0];
+    const struct ldnq_shape *shape = output ? &output->shape : NULL;
     size_t unknown = 0;
+    if (!shape)
+        return 0;
     for (int axis = 0; axis < shape->rank; axis++)
         unknown += shape->dim[axis] < 0;
     return unknown > 1 || shape->rank < 0
