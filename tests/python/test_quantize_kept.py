@@ -64,7 +64,7 @@ def test_weights_that_stay_should_be_named_with_the_reason(tmp_path):
     np.save(tmp_path / "calib.npy", np.arange(18).reshape(6, 3).astype(np.float32) % 9)
     arguments = [source, tmp_path / "q.onnx", tmp_path / "calib.npy"]
     said = quantize(*arguments)
-    assert [layer["node"] for layer in said["layers"]] == ["recurrent", "recurrent", "head"]
+    assert [layer["node"] for layer in said["layers"]] == ["recurrent.W", "recurrent.R", "head"]
     reasons = {kept["node"]: kept["reason"] for kept in said["not_quantized"]}
     assert list(reasons) == ["embedding"] and "fewer than 8 elements" in reasons["embedding"]
     assert inspect(source)["embedding"]["reason"] == reasons["embedding"]
