@@ -157,8 +157,9 @@ enum ldnq_status ldnq_job_add_ranks(const struct ldnq_job *job, cJSON *root, str
 {
     const size_t count = ldnq_ranks_count(job->ranks);
     double all = 0;
+    cJSON *list = cJSON_AddArrayToObject(root, "ranks");
     if (count == 1)
-        return LDNQ_OK;
+        return list ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     struct rank_figures *figures = ldnq_arena_alloc(job->arena, count, sizeof *figures, err);
     if (!figures)
         return LDNQ_NOMEM;
@@ -166,7 +167,6 @@ enum ldnq_status ldnq_job_add_ranks(const struct ldnq_job *job, cJSON *root, str
         (struct rank_figures){ (double)clock() / CLOCKS_PER_SEC, job->ranks->waiting_seconds,
                                job->ranks->sent_bytes };
     LDNQ_TRY(ldnq_ranks_complete_units(job->ranks, figures, count, sizeof *figures, err));
-    cJSON *list = cJSON_AddArrayToObject(root, "ranks");
     for (size_t rank = 0; rank < count; rank++)
         all += figures[rank].processor_seconds;
     for (size_t rank = 0; list && rank < count; rank++)

@@ -12,8 +12,9 @@ enum ldnq_status ldnq_job_compare_ranks(const struct ldnq_job *job,
                                         const struct ldnq_checkpoint_inputs *inputs,
                                         struct ldnq_error *err);
 
-/* Adds "ranks", a list with each rank's machine, its processor time and what it has sent, where
- * there are several. Exchanges: all ranks call it. Errors: NOMEM, those of ranks.h. */
+/* Adds "ranks", a list with each rank's machine, its processor time and what it has sent; it is
+ * empty where there is one process. Exchanges: all ranks call it. Errors: NOMEM, those of ranks.h.
+ */
 enum ldnq_status ldnq_job_add_ranks(const struct ldnq_job *job, cJSON *root,
                                     struct ldnq_error *err);
 

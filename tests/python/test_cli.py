@@ -374,7 +374,7 @@ def test_json_of_quantize(tmp_path):
             "inputs": [{"name": "str", "mean": ["number"], "deviation": ["number"]}],
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",
                           "bytes_saved": "number"},
-            "activations": "NoneType", "goal": "NoneType",
+            "activations": "NoneType", "goal": "NoneType", "ranks": [],
             "output_estimate": dict.fromkeys(["error", "deviation", "activations", "draws",
                                               "seconds"], "number"),
             "metadata": {f"ldnq.{name}": "str" for name in ("version", "options", "kernels", "model",

@@ -22,8 +22,8 @@ os.environ["LDNQ_LIBRARY"] = str(support.BUILD / "libldnq.so")
 sys.path.insert(0, str(PACKAGE))
 ldnq = pytest.importorskip("ldnq")
 
-pytestmark = pytest.mark.filterwarnings("ignore:too few samples",
-                                        "ignore:samples run one at a time")
+# Small models warn. What is tested of it is tested with pytest.warns.
+pytestmark = pytest.mark.filterwarnings("ignore::ldnq.Warning")
 
 INT4 = {"target": "weights", "weights": "int4", "solver": "gptq"}
 SAMPLES = np.random.default_rng(3).standard_normal((20, 3, 6, 6)).astype(np.float32)
