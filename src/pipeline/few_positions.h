@@ -27,6 +27,14 @@
 
 #define LDNQ_NO_ROW ((size_t) - 1)
 
+/* Columns per position from which products with the positions are cheaper than with H. */
+#define LDNQ_COLS_PER_FEW_POSITION 3
+
+static inline bool ldnq_are_few_positions(double positions, double cols)
+{
+    return positions * LDNQ_COLS_PER_FEW_POSITION <= cols;
+}
+
 struct ldnq_few_positions {
     size_t rows, cols;       /* M, K */
     size_t capacity;         /* positions; 0 when more came than were expected */

@@ -165,7 +165,7 @@ static double count_block_square(const struct ldnq_layer_fitting *fitting,
 {
     const double k = (double)layer->geometry.cols;
     const bool has_few = fitting->runner.reference && layer->geometry.groups == 1 &&
-                         positions * LDNQ_FEW_ENOUGH <= k;
+                         ldnq_are_few_positions(positions, k);
     const double products = cost->block_square - cost->square;
     return cost->square + products * (has_few ? 2 * positions / k : 1);
 }

@@ -325,7 +325,7 @@ static struct ldnq_gram_positions find_rows(const struct ldnq_few_positions *few
 {
     return (struct ldnq_gram_positions){
         .columns = few->columns + first * few->cols,
-        .count = count * LDNQ_FEW_ENOUGH <= few->cols ? count : 0,
+        .count = ldnq_are_few_positions((double)count, (double)few->cols) ? count : 0,
     };
 }
 

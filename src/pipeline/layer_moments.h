@@ -28,9 +28,6 @@ struct ldnq_stored_call {
     size_t ended_leaves; /* the leaf that ended after it, plus 1; 0: none did */
 };
 
-/* Columns per position from which products with the positions are cheaper than with H. */
-#define LDNQ_FEW_ENOUGH 3
-
 struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_out_statistics;
     struct ldnq_compensation compensation, held_out_compensation;

@@ -13,15 +13,13 @@
 #include "pipeline/error_compensation.h"
 #include "quant/quant.h"
 
-/* Columns from which matrices of all columns are avoided where positions are few, and columns per
- * position that make these few. */
+/* Columns from which matrices of all columns are avoided where positions are few. */
 #define LDNQ_LOW_RANK_COLS ((size_t)1536)
-#define LDNQ_LOW_RANK_COLS_PER_POSITION ((size_t)3)
 
 static inline bool ldnq_is_low_rank(const struct ldnq_layer_geometry *geometry, size_t positions)
 {
     return geometry->groups == 1 && geometry->cols >= LDNQ_LOW_RANK_COLS &&
-           positions <= geometry->cols / LDNQ_LOW_RANK_COLS_PER_POSITION;
+           ldnq_are_few_positions((double)positions, (double)geometry->cols);
 }
 
 struct ldnq_low_rank_moments {
