@@ -157,12 +157,11 @@ static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_e
     size_t(*counts)[2] = ldnq_calloc(ranks->count, sizeof *counts);
     for (size_t rank = 0; bounds && rank < ranks->count; rank++)
         bounds[rank + 1] =
-            ldnq_size_min(ldnq_ranks_share(ranks, rank, batches).end * batch, score->samples) *
-            sizeof *score->predicted;
+            ldnq_size_min(ldnq_ranks_share(ranks, rank, batches).end * batch, score->samples);
     if (bounds && counts) {
         counts[ranks->rank][0] = score->top1;
         counts[ranks->rank][1] = score->top5;
-        ldnq_ranks_complete(ranks, score->predicted, bounds, NULL);
+        ldnq_ranks_complete_rows(ranks, score->predicted, bounds, sizeof *score->predicted);
         ldnq_ranks_complete_units(ranks, counts, ranks->count, sizeof *counts, NULL);
         score->top1 = score->top5 = 0;
         for (size_t rank = 0; rank < ranks->count; rank++) {

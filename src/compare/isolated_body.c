@@ -39,23 +39,16 @@ struct body_comparison {
     struct ldnq_distance *sums;
 };
 
-/* Allocates the outputs, whose shapes are known, and computes them. */
+/* Computes outputs of its own, whose shapes are known. */
 static enum ldnq_status compute_outputs(struct ldnq_op_call *call, struct ldnq_arena *arena,
                                         struct ldnq_error *err)
 {
     struct ldnq_tensor *out = ldnq_arena_alloc(arena, call->out_count, sizeof *out, err);
     if (!out)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < call->out_count; i++) {
-        struct ldnq_tensor *tensor;
-        LDNQ_TRY(ldnq_tensor_create(arena, call->out[i].dtype, &call->out[i].shape, &tensor, err));
-        out[i] = *tensor;
-    }
+    memcpy(out, call->out, call->out_count * sizeof *out);
     call->out = out;
-    call->scratch = ldnq_arena_alloc(arena, ldnq_ops_scratch_bytes(call), 1, err);
-    if (!call->scratch)
-        return LDNQ_NOMEM;
-    const enum ldnq_status status = ldnq_ops_forward(call, err);
+    const enum ldnq_status status = ldnq_ops_allocate_and_forward(call, arena, err);
     return status == LDNQ_MODEL ? LDNQ_DATA : status;
 }
 

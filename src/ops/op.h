@@ -215,6 +215,10 @@ enum ldnq_status ldnq_ops_infer_shape(struct ldnq_op_call *call, struct ldnq_err
 size_t ldnq_ops_scratch_bytes(const struct ldnq_op_call *call);
 size_t ldnq_ops_count_operations(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
+/* Computes the outputs, whose data it allocates in the arena, as the scratch. Errors: NOMEM, the
+ * record's. */
+enum ldnq_status ldnq_ops_allocate_and_forward(struct ldnq_op_call *call, struct ldnq_arena *arena,
+                                               struct ldnq_error *err);
 
 /* ---- helpers for operators: attributes and inputs ------------------------------- */
 

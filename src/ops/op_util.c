@@ -367,6 +367,20 @@ enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_e
     return call->widened ? ldnq_widen_forward(call, err) : call->node->op->forward(call, err);
 }
 
+enum ldnq_status ldnq_ops_allocate_and_forward(struct ldnq_op_call *call, struct ldnq_arena *arena,
+                                               struct ldnq_error *err)
+{
+    for (size_t i = 0; i < call->out_count; i++) {
+        size_t bytes = 0;
+        ldnq_tensor_bytes(&call->out[i], &bytes);
+        call->out[i].data = ldnq_arena_alloc(arena, bytes, 1, err);
+        if (!call->out[i].data)
+            return LDNQ_NOMEM;
+    }
+    call->scratch = ldnq_arena_alloc(arena, ldnq_ops_scratch_bytes(call), 1, err);
+    return call->scratch ? ldnq_ops_forward(call, err) : LDNQ_NOMEM;
+}
+
 enum ldnq_status ldnq_op_fail_index(const struct ldnq_tensor *indices, size_t i, int64_t size,
                                     struct ldnq_error *err)
 {

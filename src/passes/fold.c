@@ -188,17 +188,7 @@ static enum ldnq_status compute_outputs(struct node_folding *f, struct ldnq_erro
         f->out[0].data = f->in[0].data;
         return LDNQ_OK;
     }
-    for (size_t i = 0; i < call->out_count; i++) {
-        size_t bytes = 0;
-        ldnq_tensor_bytes(&f->out[i], &bytes);
-        f->out[i].data = ldnq_arena_alloc(f->graph->arena, bytes, 1, err);
-        if (!f->out[i].data)
-            return LDNQ_NOMEM;
-    }
-    call->scratch = ldnq_arena_alloc(f->graph->arena, ldnq_ops_scratch_bytes(call), 1, err);
-    if (!call->scratch)
-        return LDNQ_NOMEM;
-    return ldnq_ops_forward(call, err);
+    return ldnq_ops_allocate_and_forward(call, f->graph->arena, err);
 }
 
 static bool has_symbol(const struct ldnq_tensor *tensor)
