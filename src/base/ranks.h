@@ -3,8 +3,8 @@
  *
  * Every rank runs the whole job and has all of its state. Of the long loops each rank computes
  * its share, and the shares are exchanged, so that all ranks go on with the same bits. One
- * function carries every message; ranks_mpi.c has it for MPI. A single process has no ranks: NULL
- * stands for it everywhere.
+ * function carries every message; ranks_mpi.c has it for MPI. A single process has no ranks:
+ * every function takes NULL for it.
  *
  * Order   all ranks call the functions below in the same order and with the same sizes
  * Numbers what a rank computes does not depend on their number; the caller adds shares up in an

@@ -33,7 +33,7 @@ void ldnq_activation_store_release(struct ldnq_activation_store *store, size_t b
 /* Makes the next generation the current one, and frees the old one. */
 void ldnq_activation_store_advance(struct ldnq_activation_store *store);
 
-/* Bytes of the current generation, and whether so many stay in memory. */
+/* Bytes of the current generation, and whether a generation of `bytes` stays in memory. */
 size_t ldnq_activation_store_count_bytes(const struct ldnq_activation_store *store);
 bool ldnq_activation_store_fits(const struct ldnq_activation_store *store, size_t bytes);
 

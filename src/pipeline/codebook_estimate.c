@@ -33,17 +33,17 @@ enum ldnq_status ldnq_codebook_estimate_create(size_t layers, size_t choices,
                                                struct ldnq_codebook_estimate **out,
                                                struct ldnq_error *err)
 {
-    struct ldnq_codebook_estimate *projection = ldnq_arena_alloc(arena, 1, sizeof *projection, err);
-    if (!projection)
+    struct ldnq_codebook_estimate *estimate = ldnq_arena_alloc(arena, 1, sizeof *estimate, err);
+    if (!estimate)
         return LDNQ_NOMEM;
-    *projection = (struct ldnq_codebook_estimate){
+    *estimate = (struct ldnq_codebook_estimate){
         .arena = arena,
         .layers = layers,
         .choices = choices,
-        .codes = ldnq_arena_alloc(arena, layers * choices, sizeof *projection->codes, err),
+        .codes = ldnq_arena_alloc(arena, layers * choices, sizeof *estimate->codes, err),
     };
-    *out = projection;
-    return projection->codes ? LDNQ_OK : LDNQ_NOMEM;
+    *out = estimate;
+    return estimate->codes ? LDNQ_OK : LDNQ_NOMEM;
 }
 
 /* ---- codes ---------------------------------------------------------------------------------- */
@@ -88,14 +88,14 @@ static enum ldnq_status copy_layer_codes(struct ldnq_arena *arena,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_codebook_estimate_store(struct ldnq_codebook_estimate *projection,
+enum ldnq_status ldnq_codebook_estimate_store(struct ldnq_codebook_estimate *estimate,
                                               size_t choice,
                                               const struct ldnq_quantized_network *network,
                                               struct ldnq_error *err)
 {
-    for (size_t i = 0; i < projection->layers; i++)
-        LDNQ_TRY(copy_layer_codes(projection->arena, &network->layers[i],
-                                  &projection->codes[i * projection->choices + choice], err));
+    for (size_t i = 0; i < estimate->layers; i++)
+        LDNQ_TRY(copy_layer_codes(estimate->arena, &network->layers[i],
+                                  &estimate->codes[i * estimate->choices + choice], err));
     return LDNQ_OK;
 }
 
@@ -136,25 +136,25 @@ static double compute_projected_change_of_codes(const struct stored_codes *store
 static void project_layer(void *ctx, size_t i, size_t thread)
 {
     (void)thread;
-    const struct ldnq_codebook_estimate *projection = ctx;
-    struct ldnq_layer layer = projection->network->layers[i].layer;
+    const struct ldnq_codebook_estimate *estimate = ctx;
+    struct ldnq_layer layer = estimate->network->layers[i].layer;
     const size_t count = ldnq_layer_elements(&layer);
-    const float *w = layer.weight->data, *g = projection->draw->gradients[2 * i]->data;
+    const float *w = layer.weight->data, *g = estimate->draw->gradients[2 * i]->data;
     double weight_term = 0;
     for (size_t k = 0; k < count; k++)
         weight_term += (double)g[k] * (double)w[k];
-    layer.weight = projection->draw->gradients[2 * i];
-    ldnq_layer_read_weight(&layer, projection->gradient[i]);
-    for (size_t c = 0; c < projection->choices; c++) {
-        const size_t at = i * projection->choices + c;
-        projection->terms[at] =
-            compute_projected_change_of_codes(&projection->codes[at], projection->gradient[i],
-                                              weight_term, projection->draw->gradients[2 * i + 1]);
+    layer.weight = estimate->draw->gradients[2 * i];
+    ldnq_layer_read_weight(&layer, estimate->gradient[i]);
+    for (size_t c = 0; c < estimate->choices; c++) {
+        const size_t at = i * estimate->choices + c;
+        estimate->terms[at] =
+            compute_projected_change_of_codes(&estimate->codes[at], estimate->gradient[i],
+                                              weight_term, estimate->draw->gradients[2 * i + 1]);
     }
 }
 
 struct codebook_visit {
-    struct ldnq_codebook_estimate *projection;
+    struct ldnq_codebook_estimate *estimate;
     const struct ldnq_quantize_options *options;
     size_t draws; /* so far */
 };
@@ -163,53 +163,51 @@ static enum ldnq_status add_codebook_errors_of_draw(void *ctx, const struct ldnq
                                                     struct ldnq_error *err)
 {
     struct codebook_visit *visit = ctx;
-    struct ldnq_codebook_estimate *projection = visit->projection;
-    const size_t choices = projection->choices;
-    projection->draw = draw;
-    ldnq_pool_run(visit->options->pool, projection->layers, project_layer, projection);
-    memset(projection->sums, 0, projection->row_count * choices * sizeof *projection->sums);
-    for (size_t i = 0; i < projection->layers; i++)
+    struct ldnq_codebook_estimate *estimate = visit->estimate;
+    const size_t choices = estimate->choices;
+    estimate->draw = draw;
+    ldnq_pool_run(visit->options->pool, estimate->layers, project_layer, estimate);
+    memset(estimate->sums, 0, estimate->row_count * choices * sizeof *estimate->sums);
+    for (size_t i = 0; i < estimate->layers; i++)
         for (size_t c = 0; c < choices; c++)
-            projection->sums[projection->rows[i] * choices + c] +=
-                projection->terms[i * choices + c];
-    for (size_t k = 0; k < projection->row_count * choices; k++)
-        projection->errors[k] += projection->share * projection->sums[k] * projection->sums[k];
+            estimate->sums[estimate->rows[i] * choices + c] += estimate->terms[i * choices + c];
+    for (size_t k = 0; k < estimate->row_count * choices; k++)
+        estimate->errors[k] += estimate->share * estimate->sums[k] * estimate->sums[k];
     return ldnq_sink_progress(visit->options->sink, "plan", NULL, ++visit->draws,
                               visit->options->estimate_draws, err);
 }
 
 /* ---- a run ---------------------------------------------------------------------------------- */
 
-static enum ldnq_status allocate_projection_run(struct ldnq_codebook_estimate *projection,
-                                                const struct ldnq_graph *graph,
-                                                const struct ldnq_value **values,
-                                                struct ldnq_error *err)
+static enum ldnq_status allocate_estimate_run(struct ldnq_codebook_estimate *estimate,
+                                              const struct ldnq_graph *graph,
+                                              const struct ldnq_value **values,
+                                              struct ldnq_error *err)
 {
-    struct ldnq_arena *arena = projection->arena;
-    const size_t choices = projection->choices;
-    projection->gradient =
-        ldnq_arena_alloc(arena, projection->layers, sizeof *projection->gradient, err);
-    projection->terms =
-        ldnq_arena_alloc(arena, projection->layers * choices, sizeof *projection->terms, err);
-    projection->sums =
-        ldnq_arena_alloc(arena, projection->row_count * choices, sizeof *projection->sums, err);
-    if (!projection->gradient || !projection->terms || !projection->sums)
+    struct ldnq_arena *arena = estimate->arena;
+    const size_t choices = estimate->choices;
+    estimate->gradient = ldnq_arena_alloc(arena, estimate->layers, sizeof *estimate->gradient, err);
+    estimate->terms =
+        ldnq_arena_alloc(arena, estimate->layers * choices, sizeof *estimate->terms, err);
+    estimate->sums =
+        ldnq_arena_alloc(arena, estimate->row_count * choices, sizeof *estimate->sums, err);
+    if (!estimate->gradient || !estimate->terms || !estimate->sums)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < projection->layers; i++) {
-        const struct ldnq_layer *layer = &projection->network->layers[i].layer;
+    for (size_t i = 0; i < estimate->layers; i++) {
+        const struct ldnq_layer *layer = &estimate->network->layers[i].layer;
         const size_t count = ldnq_layer_elements(layer);
         if (graph->nodes[layer->node_index] != layer->node)
             return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: a layer is in a body", graph->file);
         values[2 * i] = layer->node->inputs[layer->weight_input];
         values[2 * i + 1] = layer->bias ? layer->node->inputs[layer->bias_input] : values[2 * i];
-        projection->gradient[i] = ldnq_arena_alloc(arena, count, sizeof(float), err);
-        if (!projection->gradient[i])
+        estimate->gradient[i] = ldnq_arena_alloc(arena, count, sizeof(float), err);
+        if (!estimate->gradient[i])
             return LDNQ_NOMEM;
     }
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_codebook_estimate_add_errors(struct ldnq_codebook_estimate *projection,
+enum ldnq_status ldnq_codebook_estimate_add_errors(struct ldnq_codebook_estimate *estimate,
                                                    const struct ldnq_graph *graph,
                                                    const struct ldnq_quantized_network *network,
                                                    const size_t *rows, size_t row_count,
@@ -218,21 +216,21 @@ enum ldnq_status ldnq_codebook_estimate_add_errors(struct ldnq_codebook_estimate
                                                    double *errors, struct ldnq_error *err)
 {
     const struct ldnq_value **values =
-        ldnq_arena_alloc(projection->arena, 2 * projection->layers, sizeof *values, err);
-    double *powers = ldnq_arena_alloc(projection->arena, graph->output_count, sizeof *powers, err);
+        ldnq_arena_alloc(estimate->arena, 2 * estimate->layers, sizeof *values, err);
+    double *powers = ldnq_arena_alloc(estimate->arena, graph->output_count, sizeof *powers, err);
     if (!values || !powers)
         return LDNQ_NOMEM;
-    projection->network = network;
-    projection->rows = rows;
-    projection->row_count = row_count;
-    projection->share = 1 / (double)options->estimate_draws;
-    projection->errors = errors;
-    LDNQ_TRY(allocate_projection_run(projection, graph, values, err));
+    estimate->network = network;
+    estimate->rows = rows;
+    estimate->row_count = row_count;
+    estimate->share = 1 / (double)options->estimate_draws;
+    estimate->errors = errors;
+    LDNQ_TRY(allocate_estimate_run(estimate, graph, values, err));
     LDNQ_TRY(ldnq_output_measure_powers(graph, samples, options->pool, powers, err));
-    struct codebook_visit visit = { projection, options, 0 };
+    struct codebook_visit visit = { estimate, options, 0 };
     const struct ldnq_projection_options project = {
         .values = values,
-        .value_count = 2 * projection->layers,
+        .value_count = 2 * estimate->layers,
         .powers = powers,
         .draws = options->estimate_draws,
         .seed = options->seed,

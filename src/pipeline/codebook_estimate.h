@@ -13,14 +13,14 @@
 
 struct ldnq_codebook_estimate;
 
-/* The projection and all codes it stores live in the arena. Errors: NOMEM. */
+/* The estimate and all codes it stores live in the arena. Errors: NOMEM. */
 enum ldnq_status ldnq_codebook_estimate_create(size_t layers, size_t choices,
                                                struct ldnq_arena *arena,
                                                struct ldnq_codebook_estimate **out,
                                                struct ldnq_error *err);
 
 /* Copies the codes, scales and biases that `choice` has found. Errors: NOMEM. */
-enum ldnq_status ldnq_codebook_estimate_store(struct ldnq_codebook_estimate *projection,
+enum ldnq_status ldnq_codebook_estimate_store(struct ldnq_codebook_estimate *estimate,
                                               size_t choice,
                                               const struct ldnq_quantized_network *network,
                                               struct ldnq_error *err);
@@ -29,7 +29,7 @@ enum ldnq_status ldnq_codebook_estimate_store(struct ldnq_codebook_estimate *pro
  * `rows` change together. Adds to errors (rows, choices), in the unit of output_error.h. Reads
  * estimate_draws, seed, max_bytes, pool and sink of the options.
  * Errors: UNSUPPORTED (no gradient reaches the layers), those of ldnq_project_outputs. */
-enum ldnq_status ldnq_codebook_estimate_add_errors(struct ldnq_codebook_estimate *projection,
+enum ldnq_status ldnq_codebook_estimate_add_errors(struct ldnq_codebook_estimate *estimate,
                                                    const struct ldnq_graph *graph,
                                                    const struct ldnq_quantized_network *network,
                                                    const size_t *rows, size_t row_count,

@@ -21,7 +21,7 @@ struct ldnq_input_readers {
 };
 
 /* Finds the layers with the same input as the layer `index`, itself at least, when they are fitted
- * to so many samples. Depends on nothing else, so that all ranks agree. */
+ * to `samples`. Depends on the arguments alone, so that all ranks agree. */
 struct ldnq_input_readers ldnq_find_input_readers(const struct ldnq_quantized_network *network,
                                                   size_t index, size_t samples);
 

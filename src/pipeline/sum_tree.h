@@ -26,7 +26,7 @@
 #define LDNQ_SUM_ARRAYS ((size_t)6)
 #define LDNQ_SUM_LEVELS ((size_t)8)
 
-/* The leaves of so many batches. */
+/* The number of leaves of a tree over `batches`. */
 size_t ldnq_sum_leaves(size_t batches);
 /* The bytes of memory that the packed sums of arrays of `bytes` take at most, about. */
 double ldnq_sum_tree_count_bytes(double bytes);
