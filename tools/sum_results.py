@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Adds up JUnit XML files (meson's and pytest's) to one line
-"N passed, N failed, N skipped"; exits non-zero when anything failed, or when
-nothing passed."""
+"N passed, N failed, N skipped", after a few lines on each failure; exits non-zero when anything
+failed, or when nothing passed."""
 
 import argparse
 import collections
+import pathlib
 import sys
 import xml.etree.ElementTree as ElementTree
 
@@ -14,6 +15,13 @@ def outcome(case):
     if case.find("failure") is not None or case.find("error") is not None:
         return "failed"
     return "skipped" if case.find("skipped") is not None else "passed"
+
+
+def last_lines(case, count=12):
+    """What the test printed last, of its message and output."""
+    texts = [case.find(tag) for tag in ("system-out", "failure", "error")]
+    lines = "\n".join(text.text or "" for text in texts if text is not None).splitlines()
+    return [line for line in lines if line.strip()][-count:]
 
 
 def main():
@@ -29,7 +37,9 @@ def main():
             result = outcome(case)
             counts[result] += 1
             if result == "failed":
-                print(f"failed: {case.get('classname')} {case.get('name')}")
+                name = f"{case.get('classname')} {case.get('name')}"
+                print(f"failed: {name} ({pathlib.Path(path).stem})")
+                print(*(f"    {line}" for line in last_lines(case)), sep="\n")
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     sys.exit(1 if counts["failed"] or not counts["passed"] else 0)
 

@@ -75,14 +75,15 @@ static int restore(void **state)
 
 /* ---- memory ------------------------------------------------------------------------ */
 
-static size_t read_resident_bytes(void)
+/* Not what is resident: that depends on the system's huge pages, and a sanitizer adds to it. */
+static size_t read_mapped_bytes(void)
 {
     FILE *stream = fopen("/proc/self/statm", "r");
-    size_t all = 0, resident = 0;
+    size_t pages = 0;
     assert_non_null(stream);
-    assert_int_equal(fscanf(stream, "%zu %zu", &all, &resident), 2);
+    assert_int_equal(fscanf(stream, "%zu", &pages), 1);
     fclose(stream);
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 enum { MANY_BATCHES = 400, LAYERS = 6 };
@@ -95,7 +96,7 @@ static void a_generation_should_take_the_place_of_the_one_before(void **state)
     struct ldnq_activation_store *store;
     size_t most = 0, largest = 0;
     assert_ok(ldnq_activation_store_create(MANY_BATCHES, (size_t)1 << 30, &store, &err));
-    const size_t before = read_resident_bytes();
+    const size_t before = read_mapped_bytes();
     for (size_t layer = 0; layer < LAYERS; layer++) {
         struct ldnq_tensor *tensor;
         const struct ldnq_shape shape = { 1, { (int64_t)(90 + 7 * (layer % 3)) << 10 } };
@@ -109,15 +110,13 @@ static void a_generation_should_take_the_place_of_the_one_before(void **state)
                                                  1, &err));
             ldnq_activation_store_release(store, b);
             if (b % 50 == 0)
-                most = ldnq_size_max(most, read_resident_bytes());
+                most = ldnq_size_max(most, read_mapped_bytes());
         }
         ldnq_activation_store_advance(store);
     }
     ldnq_activation_store_destroy(store);
-#if defined(__SANITIZE_THREAD__) /* each page that is written has others of the sanitizer's */
-    skip();
-#endif
-    assert_true(most - before <= MANY_BATCHES * largest + ((size_t)4 << 20));
+    /* One generation, and what slabs leave unused at their ends; two would be twice as much. */
+    assert_in_range(most - before, 0, MANY_BATCHES * largest / 4 * 5);
 }
 
 /* ---- what comes back ----------------------------------------------------------- */

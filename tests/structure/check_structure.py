@@ -215,6 +215,14 @@ def tests_should_compare_numbers_so_that_nan_fails(tree):
             yield f"{name}:{line}: {match.group()} lets NaN pass, use assert_within"
 
 
+def tests_should_not_skip_by_cmocka(tree):
+    for name, text in tree.tests.items():
+        code = without_comments_and_strings(text)
+        for match in re.finditer(r"\bskip\(\)", code):
+            line = code.count("\n", 0, match.start()) + 1
+            yield f"{name}:{line}: cmocka reports skip() to meson as a failure, return instead"
+
+
 def lists_of_the_build_should_be_complete(tree):
     listed = {}
     for build in tree.root.glob("src/**/meson.build"):
@@ -259,6 +267,7 @@ RULES = [
     struct_tags_should_be_unique,
     files_should_be_short,
     tests_should_compare_numbers_so_that_nan_fails,
+    tests_should_not_skip_by_cmocka,
     lists_of_the_build_should_be_complete,
 ]
 
@@ -352,6 +361,7 @@ BREAKS = [
     ("src/base/text.h", "\n" * MOST_LINES, [files_should_be_short]),
     ("tests/base/test_x.c", "void f(void) { assert_float_equal(1, 1, 0); }",
      [tests_should_compare_numbers_so_that_nan_fails]),
+    ("tests/base/test_x.c", "void f(void) { skip(); }", [tests_should_not_skip_by_cmocka]),
     ("src/base/old.c", "", [lists_of_the_build_should_be_complete]),
     ("src/base/meson.build", "files('gone.c')", [lists_of_the_build_should_be_complete]),
 ]
