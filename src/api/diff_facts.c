@@ -81,10 +81,11 @@ static const char *describe_command(const char *job, const char *const *models, 
     return data;
 }
 
-enum ldnq_status ldnq_diff_state_facts(const char *job, const char *const *models,
-                                       size_t model_count, const struct ldnq_options *options,
-                                       const struct ldnq_model *quantized, struct ldnq_arena *arena,
-                                       struct ldnq_diff *diff, struct ldnq_error *err)
+enum ldnq_status ldnq_diff_fill_reproduction(const char *job, const char *const *models,
+                                             size_t model_count, const struct ldnq_options *options,
+                                             const struct ldnq_model *quantized,
+                                             struct ldnq_arena *arena, struct ldnq_diff *diff,
+                                             struct ldnq_error *err)
 {
     static const struct ldnq_diff_fact keys[] = {
         { "quantized by ldnq", "ldnq.version" },

@@ -128,7 +128,7 @@ static bool add_layer(cJSON *list, const struct ldnq_dry_run *run, const struct 
                                 run->searches ? NAN : predict_layer_bytes(layer, run->options));
 }
 
-static bool add_kept(cJSON *list, const struct ldnq_layer *layer)
+static bool add_layer_left_float(cJSON *list, const struct ldnq_layer *layer)
 {
     cJSON *item = cJSON_CreateObject();
     return item && cJSON_AddItemToArray(list, item) &&
@@ -146,7 +146,7 @@ static bool add_layers(cJSON *root, const struct ldnq_dry_run *run,
             return false;
     cJSON *kept = layers ? cJSON_AddArrayToObject(root, "not_quantized") : NULL;
     for (size_t i = 0; kept && i < selection->kept_count; i++)
-        if (!add_kept(kept, &selection->kept[i]))
+        if (!add_layer_left_float(kept, &selection->kept[i]))
             return false;
     return kept != NULL;
 }

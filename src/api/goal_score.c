@@ -41,8 +41,8 @@ void ldnq_goal_scorer_finish(struct ldnq_goal_scorer *scorer)
 
 /* ---- for the search ------------------------------------------------------------------------- */
 
-static enum ldnq_status open_state_graph(void *ctx, struct ldnq_arena *arena,
-                                         struct ldnq_graph **out, struct ldnq_error *err)
+static enum ldnq_status load_candidate_graph(void *ctx, struct ldnq_arena *arena,
+                                             struct ldnq_graph **out, struct ldnq_error *err)
 {
     struct ldnq_goal_scorer *scorer = ctx;
     struct ldnq_job job = *scorer->job;
@@ -62,8 +62,8 @@ static void close_state_graph(void *ctx)
     scorer->state = (struct ldnq_job_model){ NULL, NULL };
 }
 
-static enum ldnq_status measure_state_drop(void *ctx, const struct ldnq_quantization *result,
-                                           double *drop, struct ldnq_error *err)
+static enum ldnq_status measure_candidate_drop(void *ctx, const struct ldnq_quantization *result,
+                                               double *drop, struct ldnq_error *err)
 {
     struct ldnq_goal_scorer *scorer = ctx;
     void *bytes;
@@ -80,7 +80,7 @@ static enum ldnq_status measure_state_drop(void *ctx, const struct ldnq_quantiza
 struct ldnq_goal_score ldnq_goal_scorer_functions(struct ldnq_goal_scorer *scorer)
 {
     return (struct ldnq_goal_score){ .ctx = scorer,
-                                     .open_graph = open_state_graph,
-                                     .measure_drop = measure_state_drop,
+                                     .open_graph = load_candidate_graph,
+                                     .measure_drop = measure_candidate_drop,
                                      .close_graph = close_state_graph };
 }

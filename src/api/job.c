@@ -106,11 +106,12 @@ void ldnq_job_finish(struct ldnq_job *job)
         ldnq_blas_release();
 }
 
-enum ldnq_status ldnq_job_leave(const struct ldnq_job *job, enum ldnq_status status,
-                                const struct ldnq_error *err)
+enum ldnq_status ldnq_job_report_failure_to_ranks(const struct ldnq_job *job,
+                                                  enum ldnq_status status,
+                                                  const struct ldnq_error *err)
 {
     if (status != LDNQ_OK && status != LDNQ_GATE)
-        ldnq_ranks_leave(job->ranks, status, err);
+        ldnq_ranks_report_failure(job->ranks, status, err);
     return status;
 }
 

@@ -40,8 +40,9 @@ enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *
                                struct ldnq_error *err);
 void ldnq_job_finish(struct ldnq_job *job);
 /* Tells the other ranks that this one fails, and returns the status. */
-enum ldnq_status ldnq_job_leave(const struct ldnq_job *job, enum ldnq_status status,
-                                const struct ldnq_error *err);
+enum ldnq_status ldnq_job_report_failure_to_ranks(const struct ldnq_job *job,
+                                                  enum ldnq_status status,
+                                                  const struct ldnq_error *err);
 
 /* Loads and imports. The caller destroys loaded->model, also after an error. */
 enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onnx *onnx,

@@ -73,8 +73,8 @@ static enum ldnq_status compare_candidate(struct diff_job *diff, const struct ld
 }
 
 /* The page's command names all models. */
-static enum ldnq_status state_facts(struct diff_job *diff, const struct diff_models *models,
-                                    struct ldnq_error *err)
+static enum ldnq_status fill_reproduction(struct diff_job *diff, const struct diff_models *models,
+                                          struct ldnq_error *err)
 {
     const struct ldnq_job *job = &diff->job;
     const char **names = ldnq_arena_alloc(job->arena, models->count + 1, sizeof *names, err);
@@ -83,9 +83,9 @@ static enum ldnq_status state_facts(struct diff_job *diff, const struct diff_mod
     names[0] = ldnq_onnx_name(models->reference);
     for (size_t i = 0; i < models->count; i++)
         names[i + 1] = ldnq_onnx_name(models->candidates[i]);
-    return ldnq_diff_state_facts("diff", names, models->count + 1, job->options,
-                                 models->count > 1 ? NULL : diff->candidates[0].b.model, job->arena,
-                                 diff->candidates[0].found, err);
+    return ldnq_diff_fill_reproduction("diff", names, models->count + 1, job->options,
+                                       models->count > 1 ? NULL : diff->candidates[0].b.model,
+                                       job->arena, diff->candidates[0].found, err);
 }
 
 static enum ldnq_status write_result(struct diff_job *diff, const struct diff_models *models,
@@ -124,7 +124,7 @@ static enum ldnq_status compare_models(struct diff_job *diff, const struct diff_
         LDNQ_TRY(compare_candidate(diff, models->reference, models->candidates[i], samples,
                                    &diff->candidates[i], err));
     }
-    LDNQ_TRY(state_facts(diff, models, err));
+    LDNQ_TRY(fill_reproduction(diff, models, err));
     return write_result(diff, models, result, err);
 }
 

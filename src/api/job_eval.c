@@ -127,7 +127,7 @@ static enum ldnq_status compare_ranks(struct evaluation *eval, struct ldnq_error
     if (ldnq_ranks_count(ranks) == 1)
         return LDNQ_OK;
     enum ldnq_status status = ldnq_samples_hash(eval->samples, &own[2], err);
-    LDNQ_TRY(ldnq_ranks_agree(ranks, status, err));
+    LDNQ_TRY(ldnq_ranks_share_first_failure(ranks, status, err));
     memcpy(first, own, sizeof first);
     LDNQ_TRY(ldnq_ranks_broadcast(ranks, 0, first, sizeof first, err));
     if (memcmp(first, own, sizeof first) != 0)
@@ -138,7 +138,7 @@ static enum ldnq_status compare_ranks(struct evaluation *eval, struct ldnq_error
                            first[1] != own[1] ? "another model" : "other samples",
                            first[1] != own[1] ? own[1] : own[2],
                            first[1] != own[1] ? first[1] : first[2]);
-    return ldnq_ranks_agree(ranks, status, err);
+    return ldnq_ranks_share_first_failure(ranks, status, err);
 }
 
 /* Each rank scores its batches; all know what all have scored. */
@@ -150,7 +150,7 @@ static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_e
     const size_t batches = ldnq_size_ceil_div(score->samples, batch);
     const enum ldnq_status status =
         score_own_batches(eval, ldnq_ranks_own_share(ranks, batches), batch, err);
-    LDNQ_TRY(ldnq_ranks_agree(ranks, status, err));
+    LDNQ_TRY(ldnq_ranks_share_first_failure(ranks, status, err));
     if (ldnq_ranks_count(ranks) == 1)
         return LDNQ_OK;
     size_t *bounds = ldnq_rank_bounds(ranks);
@@ -161,8 +161,8 @@ static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_e
     if (bounds && counts) {
         counts[ranks->rank][0] = score->top1;
         counts[ranks->rank][1] = score->top5;
-        ldnq_ranks_complete_rows(ranks, score->predicted, bounds, sizeof *score->predicted);
-        ldnq_ranks_complete_units(ranks, counts, ranks->count, sizeof *counts, NULL);
+        ldnq_ranks_allgather_rows(ranks, score->predicted, bounds, sizeof *score->predicted);
+        ldnq_ranks_allgather_units(ranks, counts, ranks->count, sizeof *counts, NULL);
         score->top1 = score->top5 = 0;
         for (size_t rank = 0; rank < ranks->count; rank++) {
             score->top1 += counts[rank][0];
@@ -294,7 +294,7 @@ static enum ldnq_status score_all(const struct ldnq_onnx *const *models, size_t 
         enum ldnq_status status = ldnq_job_init(&eval.job, options, err);
         if (status == LDNQ_OK)
             status = score_model(&eval, models[i], samples, err);
-        ldnq_job_leave(&eval.job, status, err);
+        ldnq_job_report_failure_to_ranks(&eval.job, status, err);
         ldnq_exec_destroy(eval.exec);
         ldnq_samples_destroy(eval.samples);
         ldnq_model_destroy(eval.loaded.model);

@@ -60,9 +60,9 @@ struct quantize_job {
 /* ---- before the work ------------------------------------------------------------------------ */
 
 /* Lists the files that will be written. A plan is one of them with a budget, else it is read. */
-static enum ldnq_status list_outputs(struct ldnq_output_files *files,
-                                     const struct ldnq_options *options, const char *output,
-                                     struct ldnq_error *err)
+static enum ldnq_status list_output_files(struct ldnq_output_files *files,
+                                          const struct ldnq_options *options, const char *output,
+                                          struct ldnq_error *err)
 {
     const char *plan = ldnq_option_text(options, OPTION_PLAN);
     const bool writes_plan =
@@ -138,8 +138,8 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_job_plan_fill_diff(&quantize->plan, &quantize->job, diff, err));
     LDNQ_TRY(ldnq_diff_judge_gates(NULL, quantize->job.arena, diff, err));
     const char *const name = ldnq_onnx_name(quantize->onnx);
-    LDNQ_TRY(ldnq_diff_state_facts("quantize", &name, 1, quantize->job.options, b->model,
-                                   quantize->job.arena, diff, err));
+    LDNQ_TRY(ldnq_diff_fill_reproduction("quantize", &name, 1, quantize->job.options, b->model,
+                                         quantize->job.arena, diff, err));
     return ldnq_page_render(diff, result, err);
 }
 
@@ -226,7 +226,7 @@ static void limit_memory(const struct quantize_job *quantize)
 }
 
 /* With the option, codes that the model has become floats. */
-static enum ldnq_status remove_codes(struct quantize_job *quantize, struct ldnq_error *err)
+static enum ldnq_status remove_existing_codes(struct quantize_job *quantize, struct ldnq_error *err)
 {
     struct ldnq_job_model *loaded = &quantize->loaded;
     bool changed;
@@ -252,7 +252,7 @@ static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_
     struct ldnq_job_model *loaded = &quantize->loaded;
     const struct ldnq_activation_options *activations = &quantize->options.activations;
     bool changed;
-    LDNQ_TRY(remove_codes(quantize, err));
+    LDNQ_TRY(remove_existing_codes(quantize, err));
     LDNQ_TRY(ldnq_job_rewrite_lookups(&quantize->job, loaded, err));
     LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
     LDNQ_TRY(run_passes(loaded->graph, err));
@@ -497,7 +497,7 @@ static enum ldnq_status run_quantize_job(const struct ldnq_onnx *onnx,
     const bool has_page =
         writes && ldnq_page_is_wanted(options, ldnq_option_text(options, OPTION_REPORT));
     if (status == LDNQ_OK && writes)
-        status = list_outputs(&quantize.files, options, output, err);
+        status = list_output_files(&quantize.files, options, output, err);
     if (status == LDNQ_OK)
         status = ldnq_quantize_read_settings(options, &quantize.options, &quantize.emit, err);
     if (status == LDNQ_OK)
@@ -518,7 +518,7 @@ static enum ldnq_status run_quantize_job(const struct ldnq_onnx *onnx,
     };
     if (status == LDNQ_OK)
         status = quantize_model(&quantize, samples, result, err);
-    ldnq_job_leave(&quantize.job, status, err);
+    ldnq_job_report_failure_to_ranks(&quantize.job, status, err);
     ldnq_job_checkpoint_finish(&quantize.checkpoint, status, err);
     ldnq_quantize_events_finish(&quantize.events, status);
     ldnq_model_writer_destroy(quantize.writer);

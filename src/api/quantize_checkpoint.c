@@ -179,7 +179,7 @@ static enum ldnq_status read_header(const struct ldnq_job_checkpoint *checkpoint
 
 /* ---- the difference -------------------------------------------------------------------------- */
 
-static const char *find_text(const cJSON *header, const char *name)
+static const char *find_header_text(const cJSON *header, const char *name)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(header, name));
     return text ? text : "";
@@ -187,7 +187,7 @@ static const char *find_text(const cJSON *header, const char *name)
 
 static bool is_same_text(const cJSON *then, const cJSON *now, const char *name)
 {
-    return strcmp(find_text(then, name), find_text(now, name)) == 0;
+    return strcmp(find_header_text(then, name), find_header_text(now, name)) == 0;
 }
 
 static double find_number(const cJSON *header, const char *name)
@@ -253,19 +253,21 @@ static enum ldnq_status compare_headers(const struct ldnq_job_checkpoint *checkp
         return ldnq_fail(err, LDNQ_USAGE,
                          "%s: this checkpoint was made by version %s (format %g), and this is "
                          "version %s (format %g); go on with that version, " REMEDY,
-                         folder, find_text(then, "version"), find_number(then, "format"),
-                         find_text(now, "version"), find_number(now, "format"));
+                         folder, find_header_text(then, "version"), find_number(then, "format"),
+                         find_header_text(now, "version"), find_number(now, "format"));
     if (!is_same_text(then, now, "kernels"))
         return ldnq_fail(err, LDNQ_USAGE,
                          "%s: this checkpoint was made with the kernels %s, and this run has %s: "
                          "the codes would differ; go on where those are, " REMEDY,
-                         folder, find_text(then, "kernels"), find_text(now, "kernels"));
+                         folder, find_header_text(then, "kernels"),
+                         find_header_text(now, "kernels"));
     if (!is_same_text(then, now, "model"))
         return ldnq_fail(err, LDNQ_USAGE,
                          "%s: this checkpoint was made of the model '%s' (hash %s), and this run "
                          "has '%s' (hash %s); give it that model, " REMEDY,
-                         folder, find_text(then, "model_name"), find_text(then, "model"),
-                         find_text(now, "model_name"), find_text(now, "model"));
+                         folder, find_header_text(then, "model_name"),
+                         find_header_text(then, "model"), find_header_text(now, "model_name"),
+                         find_header_text(now, "model"));
     /* The options decide which samples are used, and say more. */
     LDNQ_TRY(compare_options(checkpoint, cJSON_GetObjectItemCaseSensitive(then, "options"),
                              cJSON_GetObjectItemCaseSensitive(now, "options"), err));
@@ -277,8 +279,8 @@ static enum ldnq_status compare_headers(const struct ldnq_job_checkpoint *checkp
             return ldnq_fail(err, LDNQ_USAGE,
                              "%s: this checkpoint was made with %s of other contents (hash %s) "
                              "than this run has (hash %s); give it those, " REMEDY,
-                             folder, contents[i][1], find_text(then, contents[i][0]),
-                             find_text(now, contents[i][0]));
+                             folder, contents[i][1], find_header_text(then, contents[i][0]),
+                             find_header_text(now, contents[i][0]));
     return LDNQ_OK;
 }
 
@@ -289,15 +291,16 @@ struct folder_content {
     size_t layers;
 };
 
-static bool is_ours(const char *name)
+static bool is_checkpoint_file(const char *name)
 {
     return strncmp(name, LDNQ_CHECKPOINT_PREFIX, strlen(LDNQ_CHECKPOINT_PREFIX)) == 0;
 }
 
-static bool is_layer(const char *name)
+static bool is_layer_file(const char *name)
 {
     const size_t length = strlen(name), end = strlen(LAYER_EXTENSION);
-    return is_ours(name) && length > end && strcmp(name + length - end, LAYER_EXTENSION) == 0;
+    return is_checkpoint_file(name) && length > end &&
+           strcmp(name + length - end, LAYER_EXTENSION) == 0;
 }
 
 static enum ldnq_status list_folder(const char *folder, struct folder_content *content,
@@ -312,8 +315,8 @@ static enum ldnq_status list_folder(const char *folder, struct folder_content *c
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         content->has_header |= strcmp(entry->d_name, HEADER) == 0;
-        content->has_others |= !is_ours(entry->d_name);
-        content->layers += is_layer(entry->d_name);
+        content->has_others |= !is_checkpoint_file(entry->d_name);
+        content->layers += is_layer_file(entry->d_name);
     }
     closedir(dir);
     return LDNQ_OK;
@@ -326,7 +329,7 @@ static void remove_files(const struct ldnq_job_checkpoint *checkpoint)
     unlinkat(checkpoint->lock, HEADER, 0);
     DIR *dir = opendir(checkpoint->folder);
     while (dir && (entry = readdir(dir)) != NULL)
-        if (is_ours(entry->d_name))
+        if (is_checkpoint_file(entry->d_name))
             unlinkat(checkpoint->lock, entry->d_name, 0);
     if (dir)
         closedir(dir);
@@ -357,7 +360,7 @@ static enum ldnq_status lock_folder(struct ldnq_job_checkpoint *checkpoint, stru
                      folder);
 }
 
-static void report_found(const struct ldnq_job *job, const char *folder, size_t layers)
+static void report_found_checkpoint(const struct ldnq_job *job, const char *folder, size_t layers)
 {
     cJSON *event = cJSON_CreateObject();
     if (event && ldnq_json_add_text(event, "event", "checkpoint") &&
@@ -367,8 +370,9 @@ static void report_found(const struct ldnq_job *job, const char *folder, size_t 
     cJSON_Delete(event);
 }
 
-static enum ldnq_status go_on(const struct ldnq_job_checkpoint *checkpoint,
-                              const struct ldnq_job *job, const cJSON *now, struct ldnq_error *err)
+static enum ldnq_status resume_checkpoint(const struct ldnq_job_checkpoint *checkpoint,
+                                          const struct ldnq_job *job, const cJSON *now,
+                                          struct ldnq_error *err)
 {
     cJSON *then;
     LDNQ_TRY(read_header(checkpoint, job->arena, &then, err));
@@ -391,7 +395,7 @@ static enum ldnq_status open_in_folder(struct ldnq_job_checkpoint *checkpoint,
                          "that did not end; set it to go on there, or remove the folder",
                          folder, content.layers);
     if (content.has_header) {
-        LDNQ_TRY(go_on(checkpoint, job, header, err));
+        LDNQ_TRY(resume_checkpoint(checkpoint, job, header, err));
     } else if (content.has_others) {
         return ldnq_fail(err, LDNQ_USAGE,
                          "%s: has files that are no checkpoint; choose a new or an empty folder",
@@ -402,7 +406,7 @@ static enum ldnq_status open_in_folder(struct ldnq_job_checkpoint *checkpoint,
         LDNQ_TRY(write_header(checkpoint, header, job->arena, err));
     }
     if (resumes)
-        report_found(job, folder, content.layers);
+        report_found_checkpoint(job, folder, content.layers);
     checkpoint->records.folder = folder;
     checkpoint->is_open = true;
     return LDNQ_OK;

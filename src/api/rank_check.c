@@ -11,7 +11,7 @@
 
 /* ---- what a rank was given ------------------------------------------------------------------ */
 
-static const char *find_text(const cJSON *header, const char *name)
+static const char *find_header_text(const cJSON *header, const char *name)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(header, name));
     return text ? text : "";
@@ -68,13 +68,13 @@ static enum ldnq_status compare_headers(const cJSON *own, const cJSON *first, co
         return ldnq_fail(err, LDNQ_USAGE,
                          "%s computes with the kernels %s, and rank 0 with %s: their bits differ; "
                          "use processors of one kind, or set portable",
-                         who, find_text(own, "kernels"), find_text(first, "kernels"));
+                         who, find_header_text(own, "kernels"), find_header_text(first, "kernels"));
     if (differs(own, first, "model"))
         return ldnq_fail(err, LDNQ_USAGE,
                          "%s has the model '%s' (hash %s), and rank 0 has '%s' (hash %s); give all "
                          "ranks the same file",
-                         who, find_text(own, "model_name"), find_text(own, "model"),
-                         find_text(first, "model_name"), find_text(first, "model"));
+                         who, find_header_text(own, "model_name"), find_header_text(own, "model"),
+                         find_header_text(first, "model_name"), find_header_text(first, "model"));
     /* The options decide which samples are used, and say more. */
     LDNQ_TRY(compare_options(own, first, who, err));
     for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
@@ -82,8 +82,8 @@ static enum ldnq_status compare_headers(const cJSON *own, const cJSON *first, co
             return ldnq_fail(err, LDNQ_USAGE,
                              "%s has %s of other contents (hash %s) than rank 0 (hash %s); give "
                              "all ranks the same",
-                             who, contents[i][1], find_text(own, contents[i][0]),
-                             find_text(first, contents[i][0]));
+                             who, contents[i][1], find_header_text(own, contents[i][0]),
+                             find_header_text(first, contents[i][0]));
     return LDNQ_OK;
 }
 
@@ -123,7 +123,7 @@ enum ldnq_status ldnq_job_compare_ranks(const struct ldnq_job *job,
         status = first ? compare_headers(own, first, who, err)
                        : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
         cJSON_Delete(first);
-        status = ldnq_ranks_agree(job->ranks, status, err);
+        status = ldnq_ranks_share_first_failure(job->ranks, status, err);
     }
     cJSON_Delete(own);
     ldnq_free(printed);
@@ -166,7 +166,7 @@ enum ldnq_status ldnq_job_add_ranks(const struct ldnq_job *job, cJSON *root, str
     figures[job->ranks->rank] =
         (struct rank_figures){ (double)clock() / CLOCKS_PER_SEC, job->ranks->waiting_seconds,
                                job->ranks->sent_bytes };
-    LDNQ_TRY(ldnq_ranks_complete_units(job->ranks, figures, count, sizeof *figures, err));
+    LDNQ_TRY(ldnq_ranks_allgather_units(job->ranks, figures, count, sizeof *figures, err));
     for (size_t rank = 0; rank < count; rank++)
         all += figures[rank].processor_seconds;
     for (size_t rank = 0; list && rank < count; rank++)

@@ -15,8 +15,8 @@ enum ldnq_status ldnq_ranks_check(const struct ldnq_ranks *ranks, struct ldnq_er
     return ranks && ranks->check ? ranks->check(ranks->ctx, err) : LDNQ_OK;
 }
 
-void ldnq_ranks_leave(const struct ldnq_ranks *ranks, enum ldnq_status status,
-                      const struct ldnq_error *err)
+void ldnq_ranks_report_failure(const struct ldnq_ranks *ranks, enum ldnq_status status,
+                               const struct ldnq_error *err)
 {
     if (ranks && ranks->leave && status != LDNQ_OK)
         ranks->leave(ranks->ctx, status, err ? err->message : ldnq_status_name(status));
@@ -63,8 +63,8 @@ enum ldnq_status ldnq_ranks_broadcast(struct ldnq_ranks *ranks, size_t root, voi
 }
 
 /* Around the ring: in each step a rank passes on the part that it received last. */
-enum ldnq_status ldnq_ranks_complete(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_ranks_allgather(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
+                                      struct ldnq_error *err)
 {
     const size_t count = ldnq_ranks_count(ranks);
     if (count == 1)
@@ -93,19 +93,19 @@ size_t *ldnq_rank_bounds(struct ldnq_ranks *ranks)
     return bounds;
 }
 
-void ldnq_ranks_complete_rows(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
-                              size_t row_bytes)
+void ldnq_ranks_allgather_rows(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
+                               size_t row_bytes)
 {
     size_t *bytes = bounds ? ldnq_rank_bounds(ranks) : NULL;
     for (size_t rank = 1; bytes && rank <= ranks->count; rank++)
         bytes[rank] = bounds[rank] * row_bytes;
     if (bytes)
-        ldnq_ranks_complete(ranks, data, bytes, NULL);
+        ldnq_ranks_allgather(ranks, data, bytes, NULL);
     ldnq_free(bytes);
 }
 
-enum ldnq_status ldnq_ranks_complete_units(struct ldnq_ranks *ranks, void *data, size_t count,
-                                           size_t unit_bytes, struct ldnq_error *err)
+enum ldnq_status ldnq_ranks_allgather_units(struct ldnq_ranks *ranks, void *data, size_t count,
+                                            size_t unit_bytes, struct ldnq_error *err)
 {
     const size_t ranks_count = ldnq_ranks_count(ranks);
     if (ranks_count == 1)
@@ -115,14 +115,14 @@ enum ldnq_status ldnq_ranks_complete_units(struct ldnq_ranks *ranks, void *data,
         return ldnq_ranks_check(ranks, err);
     for (size_t rank = 0; rank < ranks_count; rank++)
         bounds[rank + 1] = ldnq_ranks_share(ranks, rank, count).end * unit_bytes;
-    const enum ldnq_status status = ldnq_ranks_complete(ranks, data, bounds, err);
+    const enum ldnq_status status = ldnq_ranks_allgather(ranks, data, bounds, err);
     ldnq_free(bounds);
     return status;
 }
 
 /* Each rank tells the first one, which tells all of them which is the first that failed. */
-enum ldnq_status ldnq_ranks_agree(struct ldnq_ranks *ranks, enum ldnq_status status,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_ranks_share_first_failure(struct ldnq_ranks *ranks, enum ldnq_status status,
+                                                struct ldnq_error *err)
 {
     struct ldnq_error own = { .status = LDNQ_OK }, other;
     if (ldnq_ranks_count(ranks) == 1)

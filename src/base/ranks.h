@@ -51,7 +51,7 @@ static inline size_t ldnq_ranks_count(const struct ldnq_ranks *ranks)
     return ranks ? ranks->count : 1;
 }
 
-static inline size_t ldnq_ranks_own(const struct ldnq_ranks *ranks)
+static inline size_t ldnq_ranks_own_rank(const struct ldnq_ranks *ranks)
 {
     return ranks ? ranks->rank : 0;
 }
@@ -59,7 +59,7 @@ static inline size_t ldnq_ranks_own(const struct ldnq_ranks *ranks)
 /* The first rank writes, and reports to the caller. */
 static inline bool ldnq_ranks_is_first(const struct ldnq_ranks *ranks)
 {
-    return ldnq_ranks_own(ranks) == 0;
+    return ldnq_ranks_own_rank(ranks) == 0;
 }
 
 /* Whether an exchange has failed, or the next one will. */
@@ -85,7 +85,7 @@ static inline struct ldnq_rank_share ldnq_ranks_share(const struct ldnq_ranks *r
 static inline struct ldnq_rank_share ldnq_ranks_own_share(const struct ldnq_ranks *ranks,
                                                           size_t count)
 {
-    return ldnq_ranks_share(ranks, ldnq_ranks_own(ranks), count);
+    return ldnq_ranks_share(ranks, ldnq_ranks_own_rank(ranks), count);
 }
 
 /* The rank that has this unit of `count`. */
@@ -106,7 +106,7 @@ enum ldnq_status ldnq_ranks_broadcast(struct ldnq_ranks *ranks, size_t root, voi
                                       size_t bytes, struct ldnq_error *err);
 
 /* The first rank's answer, for what depends on the time. */
-static inline bool ldnq_ranks_decide(struct ldnq_ranks *ranks, bool own)
+static inline bool ldnq_ranks_take_decision_of_first(struct ldnq_ranks *ranks, bool own)
 {
     ldnq_ranks_broadcast(ranks, 0, &own, sizeof own, NULL);
     return own;
@@ -114,28 +114,28 @@ static inline bool ldnq_ranks_decide(struct ldnq_ranks *ranks, bool own)
 
 /* Fills in `data` on all ranks, of which each has its part: the bytes bounds[rank] to before
  * bounds[rank + 1]. */
-enum ldnq_status ldnq_ranks_complete(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
-                                     struct ldnq_error *err);
+enum ldnq_status ldnq_ranks_allgather(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
+                                      struct ldnq_error *err);
 /* Zeroed bounds of the ranks, which the caller frees; NULL for one process, or without memory,
  * which fails all later exchanges. */
 size_t *ldnq_rank_bounds(struct ldnq_ranks *ranks);
 /* The same for rows of `row_bytes`, whose numbers are the bounds; NULL does nothing. */
-void ldnq_ranks_complete_rows(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
-                              size_t row_bytes);
+void ldnq_ranks_allgather_rows(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
+                               size_t row_bytes);
 /* The same where units of `unit_bytes` are shared as ldnq_ranks_share does. */
-enum ldnq_status ldnq_ranks_complete_units(struct ldnq_ranks *ranks, void *data, size_t count,
-                                           size_t unit_bytes, struct ldnq_error *err);
+enum ldnq_status ldnq_ranks_allgather_units(struct ldnq_ranks *ranks, void *data, size_t count,
+                                            size_t unit_bytes, struct ldnq_error *err);
 
 /* Returns the status of the first rank that has another one than OK, with its message, on all
  * ranks; `status` is this rank's, with its message in `err`. */
-enum ldnq_status ldnq_ranks_agree(struct ldnq_ranks *ranks, enum ldnq_status status,
-                                  struct ldnq_error *err);
+enum ldnq_status ldnq_ranks_share_first_failure(struct ldnq_ranks *ranks, enum ldnq_status status,
+                                                struct ldnq_error *err);
 
 /* Returns the failure of an exchange whose result was not checked, or that of another rank. */
 enum ldnq_status ldnq_ranks_check(const struct ldnq_ranks *ranks, struct ldnq_error *err);
 
 /* Tells the others of a failure that they may not have: they wait for this rank no longer. */
-void ldnq_ranks_leave(const struct ldnq_ranks *ranks, enum ldnq_status status,
-                      const struct ldnq_error *err);
+void ldnq_ranks_report_failure(const struct ldnq_ranks *ranks, enum ldnq_status status,
+                               const struct ldnq_error *err);
 
 #endif

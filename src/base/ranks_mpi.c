@@ -38,7 +38,7 @@
 
 #define NAME_BYTES 64
 
-enum beat_kind { BEAT_ALIVE, BEAT_FAILED, BEAT_DONE };
+enum heartbeat_kind { BEAT_ALIVE, BEAT_FAILED, BEAT_DONE };
 
 struct rank_beat {
     int kind;
@@ -75,7 +75,7 @@ static void report_failure(const struct ldnq_error *failure)
     atomic_store(&mpi.has_failed, true);
 }
 
-static void send_beat(size_t rank, enum beat_kind kind, const struct ldnq_error *failure)
+static void send_heartbeat(size_t rank, enum heartbeat_kind kind, const struct ldnq_error *failure)
 {
     struct mpi_peer *peer = &mpi.peers[rank];
     int is_sent = 1;
@@ -90,14 +90,14 @@ static void send_beat(size_t rank, enum beat_kind kind, const struct ldnq_error 
               &peer->sending);
 }
 
-static void wait_for_beat(size_t rank)
+static void wait_for_heartbeat(size_t rank)
 {
     struct mpi_peer *peer = &mpi.peers[rank];
     MPI_Irecv(&peer->received, (int)sizeof peer->received, MPI_BYTE, (int)rank, 0, mpi.beats,
               &peer->receiving);
 }
 
-static void read_beat(size_t rank)
+static void read_heartbeat(size_t rank)
 {
     struct mpi_peer *peer = &mpi.peers[rank];
     struct ldnq_error failure;
@@ -111,10 +111,10 @@ static void read_beat(size_t rank)
                   peer->received.failure.message);
         report_failure(&failure);
     }
-    wait_for_beat(rank);
+    wait_for_heartbeat(rank);
 }
 
-static void read_beats(void)
+static void read_heartbeats(void)
 {
     for (size_t rank = 0; rank < mpi.ranks.count; rank++) {
         struct mpi_peer *peer = &mpi.peers[rank];
@@ -122,7 +122,7 @@ static void read_beats(void)
         while (has_come && rank != mpi.ranks.rank && !peer->is_done) {
             MPI_Test(&peer->receiving, &has_come, MPI_STATUS_IGNORE);
             if (has_come)
-                read_beat(rank);
+                read_heartbeat(rank);
         }
     }
 }
@@ -153,7 +153,7 @@ static void sleep_nanoseconds(long nanoseconds)
 
 /* A process that was stopped, or whose machine slept, has heard of nobody for longer: silence
  * counts from when it went on. */
-static void *send_and_read_beats(void *unused)
+static void *exchange_heartbeats(void *unused)
 {
     double since = ldnq_now(), last_sent = 0, last_look = since;
     while (!atomic_load(&mpi.stops)) {
@@ -161,11 +161,11 @@ static void *send_and_read_beats(void *unused)
         since = now - last_look > 2 * BEAT_SECONDS ? now : since;
         last_look = now;
         pthread_mutex_lock(&mpi.lock);
-        read_beats();
+        read_heartbeats();
         if (now - last_sent >= BEAT_SECONDS) {
             for (size_t rank = 0; rank < mpi.ranks.count; rank++)
                 if (rank != mpi.ranks.rank && !mpi.peers[rank].is_done)
-                    send_beat(rank, BEAT_ALIVE, NULL);
+                    send_heartbeat(rank, BEAT_ALIVE, NULL);
             last_sent = now;
         }
         find_lost_ranks(since);
@@ -176,7 +176,7 @@ static void *send_and_read_beats(void *unused)
 }
 
 /* Sends the last beat to all that may wait for one, for some time at most. */
-static void send_last_beat(enum beat_kind kind, const struct ldnq_error *failure)
+static void send_last_heartbeat(enum heartbeat_kind kind, const struct ldnq_error *failure)
 {
     const double end = ldnq_now() + LEAVE_SECONDS;
     for (size_t rank = 0; rank < mpi.ranks.count; rank++) {
@@ -187,10 +187,10 @@ static void send_last_beat(enum beat_kind kind, const struct ldnq_error *failure
         pthread_mutex_lock(&mpi.lock);
         /* Both sides may be here: each receives what the other waits to send. */
         while (peer->sending != MPI_REQUEST_NULL && !is_sent && ldnq_now() < end) {
-            read_beats();
+            read_heartbeats();
             MPI_Test(&peer->sending, &is_sent, MPI_STATUS_IGNORE);
         }
-        send_beat(rank, kind, failure);
+        send_heartbeat(rank, kind, failure);
         pthread_mutex_unlock(&mpi.lock);
     }
 }
@@ -304,7 +304,7 @@ static void leave_ranks(void *ctx, enum ldnq_status status, const char *message)
     if (check_ranks(NULL, NULL) != LDNQ_OK)
         return;
     ldnq_fail(&failure, status, "%s", message);
-    send_last_beat(BEAT_FAILED, &failure);
+    send_last_heartbeat(BEAT_FAILED, &failure);
 }
 
 /* ---- the start and the end ---------------------------------------------------------------- */
@@ -317,7 +317,7 @@ static void end_mpi(void)
     if (is_finalized)
         return;
     if (mpi.has_beater && !mpi.is_lost)
-        send_last_beat(BEAT_DONE, NULL);
+        send_last_heartbeat(BEAT_DONE, NULL);
     atomic_store(&mpi.stops, true);
     if (mpi.has_beater)
         pthread_join(mpi.beater, NULL);
@@ -382,7 +382,7 @@ static enum ldnq_status introduce_ranks(struct ldnq_error *err)
     return LDNQ_OK;
 }
 
-static enum ldnq_status start_beats(struct ldnq_error *err)
+static enum ldnq_status start_heartbeats(struct ldnq_error *err)
 {
     const char *seconds = getenv(LOST_VARIABLE);
     mpi.lost_seconds = seconds ? atof(seconds) : LOST_SECONDS;
@@ -393,9 +393,9 @@ static enum ldnq_status start_beats(struct ldnq_error *err)
         mpi.peers[rank].sending = mpi.peers[rank].receiving = MPI_REQUEST_NULL;
         mpi.peers[rank].heard = ldnq_now();
         if (rank != mpi.ranks.rank)
-            wait_for_beat(rank);
+            wait_for_heartbeat(rank);
     }
-    mpi.has_beater = pthread_create(&mpi.beater, NULL, send_and_read_beats, NULL) == 0;
+    mpi.has_beater = pthread_create(&mpi.beater, NULL, exchange_heartbeats, NULL) == 0;
     return mpi.has_beater ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "no thread can be started");
 }
 
@@ -419,7 +419,7 @@ static enum ldnq_status join_world(struct ldnq_error *err)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     mpi.has_joined = true;
     LDNQ_TRY(introduce_ranks(err));
-    return count > 1 ? start_beats(err) : LDNQ_OK;
+    return count > 1 ? start_heartbeats(err) : LDNQ_OK;
 }
 
 enum ldnq_status ldnq_ranks_join(struct ldnq_ranks **ranks, struct ldnq_error *err)

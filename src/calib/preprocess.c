@@ -128,9 +128,9 @@ void ldnq_preprocess_fit_input(struct ldnq_preprocess *preprocess, int64_t width
 
 /* ---- pixels ---------------------------------------------------------------------- */
 
-static enum ldnq_status set_into_frame(const char *path, const struct resize_plan *plan,
-                                       struct ldnq_picture *picture, struct ldnq_arena *arena,
-                                       struct ldnq_error *err)
+static enum ldnq_status paste_into_letterbox(const char *path, const struct resize_plan *plan,
+                                             struct ldnq_picture *picture, struct ldnq_arena *arena,
+                                             struct ldnq_error *err)
 {
     const struct ldnq_picture from = *picture;
     if (plan->frame_width == plan->width && plan->frame_height == plan->height)
@@ -158,7 +158,7 @@ static enum ldnq_status resize(const struct ldnq_preprocess *preprocess, const c
         LDNQ_TRY(ldnq_picture_resize(path, picture, preprocess->filter, arena, &to, err));
         *picture = to;
     }
-    return set_into_frame(path, &plan, picture, arena, err);
+    return paste_into_letterbox(path, &plan, picture, arena, err);
 }
 
 /* Python's round(margin / 2.0), which rounds halves to even. */

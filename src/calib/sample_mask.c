@@ -119,7 +119,7 @@ static enum ldnq_status count_own_positions(const struct ldnq_samples *samples, 
 
 /* ---- the extent of a sample -------------------------------------------------------------- */
 
-static size_t count_left(const struct ldnq_sample_extent *extent)
+static size_t count_unmasked_positions(const struct ldnq_sample_extent *extent)
 {
     return extent->kept ? extent->kept_count : extent->count;
 }
@@ -195,7 +195,7 @@ static enum ldnq_status read_extents(struct ldnq_samples *samples, bool has_cach
     for (size_t i = 0; i < samples->count; i++) {
         const struct ldnq_sample_extent *extent = &samples->mask.extents[i];
         LDNQ_TRY(read_extent(samples, i, has_cache, differs, err));
-        if (count_left(extent) < extent->of)
+        if (count_unmasked_positions(extent) < extent->of)
             *padded = ldnq_size_min(*padded, i);
     }
     return LDNQ_OK;
@@ -242,8 +242,8 @@ static enum ldnq_status mask_own_positions(struct ldnq_samples *samples, struct 
 
 /* Cuts where the length is open, masks positions within the samples where the model fixes it, or
  * where a cache is before them. */
-static enum ldnq_status choose_way(struct ldnq_samples *samples, size_t padded,
-                                   struct ldnq_error *err)
+static enum ldnq_status choose_masking(struct ldnq_samples *samples, size_t padded,
+                                       struct ldnq_error *err)
 {
     const struct ldnq_input *mask = &samples->inputs[samples->mask.input];
     bool found;
@@ -284,12 +284,13 @@ enum ldnq_status ldnq_sample_mask_read(struct ldnq_samples *samples, struct ldnq
         samples->mask.extents = NULL;
         return LDNQ_OK;
     }
-    return choose_way(samples, padded, err);
+    return choose_masking(samples, padded, err);
 }
 
 /* Copies what is left along the axis; `to` has its size. */
-static void copy_kept(const struct ldnq_sample_extent *extent, const struct ldnq_tensor *from,
-                      int axis, struct ldnq_tensor *to)
+static void copy_unmasked_positions(const struct ldnq_sample_extent *extent,
+                                    const struct ldnq_tensor *from, int axis,
+                                    struct ldnq_tensor *to)
 {
     size_t outer = 1, inner = ldnq_dtype_size(from->dtype);
     ldnq_shape_count_range(&from->shape, 0, axis, &outer); /* parts of a tensor that exists */
@@ -315,14 +316,14 @@ enum ldnq_status ldnq_sample_mask_trim(const struct ldnq_samples *samples, size_
         return LDNQ_OK;
     const struct ldnq_sample_extent *extent = &samples->mask.extents[sample];
     const int axis = find_trimmed_axis(samples, input, &tensor->shape, extent->of);
-    if (axis < 0 || axis >= tensor->shape.rank || count_left(extent) == extent->of ||
+    if (axis < 0 || axis >= tensor->shape.rank || count_unmasked_positions(extent) == extent->of ||
         (size_t)tensor->shape.dim[axis] != extent->of)
         return LDNQ_OK;
     struct ldnq_shape shape = tensor->shape;
     struct ldnq_tensor *trimmed;
-    shape.dim[axis] = (int64_t)count_left(extent);
+    shape.dim[axis] = (int64_t)count_unmasked_positions(extent);
     LDNQ_TRY(ldnq_tensor_create(arena, tensor->dtype, &shape, &trimmed, err));
-    copy_kept(extent, tensor, axis, trimmed);
+    copy_unmasked_positions(extent, tensor, axis, trimmed);
     *out = trimmed;
     return LDNQ_OK;
 }
@@ -330,7 +331,8 @@ enum ldnq_status ldnq_sample_mask_trim(const struct ldnq_samples *samples, size_
 bool ldnq_sample_mask_lengths_are_equal(const struct ldnq_samples *samples, size_t a, size_t b)
 {
     return !samples->mask.extents || !samples->mask.is_cut ||
-           count_left(&samples->mask.extents[a]) == count_left(&samples->mask.extents[b]);
+           count_unmasked_positions(&samples->mask.extents[a]) ==
+               count_unmasked_positions(&samples->mask.extents[b]);
 }
 
 /* ---- masks within samples -------------------------------------------------------------------- */

@@ -68,7 +68,7 @@ static int close_nothing(thandle_t handle)
     return 0;
 }
 
-static toff_t find_size(thandle_t handle)
+static toff_t get_file_size(thandle_t handle)
 {
     const struct tiff_decoder *d = handle;
     return d->file->size;
@@ -86,7 +86,7 @@ static TIFF *open_tiff(struct tiff_decoder *decoder)
     TIFFOpenOptionsSetWarningHandlerExtR(options, ignore_tiff_warning, decoder);
     TIFF *tiff =
         TIFFClientOpenExt(decoder->file->path, "rm", decoder, read_for_libtiff, refuse_to_write,
-                          seek_for_libtiff, close_nothing, find_size, NULL, NULL, options);
+                          seek_for_libtiff, close_nothing, get_file_size, NULL, NULL, options);
     TIFFOpenOptionsFree(options);
     return tiff;
 }

@@ -37,7 +37,7 @@ struct table_form {
 
 /* Whether it is a node of this type with these inputs and one output: binding, which refuses
  * others, comes later. NULL is none. */
-static bool is_step(const struct ldnq_node *node, const char *type, size_t inputs)
+static bool is_operator_with_inputs(const struct ldnq_node *node, const char *type, size_t inputs)
 {
     return node && strcmp(node->op_type, type) == 0 && node->domain[0] == '\0' &&
            node->input_count == inputs && ldnq_node_has_inputs(node, inputs) &&
@@ -59,7 +59,7 @@ static struct ldnq_node *find_reader(const struct form_rewriter *rewriter,
     if (readers->count != count)
         return NULL;
     for (size_t i = 0; i < count; i++)
-        if (is_step(readers->list[i], type, inputs))
+        if (is_operator_with_inputs(readers->list[i], type, inputs))
             return readers->list[i];
     return NULL;
 }
@@ -72,9 +72,9 @@ static bool is_scalar(const struct ldnq_value *value, float number)
 }
 
 /* The only reader, if it is `type` of the value and this number. */
-static struct ldnq_node *match_step(const struct form_rewriter *rewriter, struct table_form *form,
-                                    const struct ldnq_value *value, size_t readers,
-                                    const char *type, float number)
+static struct ldnq_node *match_only_reader(const struct form_rewriter *rewriter,
+                                           struct table_form *form, const struct ldnq_value *value,
+                                           size_t readers, const char *type, float number)
 {
     struct ldnq_node *node = find_reader(rewriter, value, readers, type, 2);
     if (!node || node->inputs[0] != value || !is_scalar(node->inputs[1], number))
@@ -88,13 +88,13 @@ static const struct ldnq_value *match_unpacking(const struct form_rewriter *rewr
                                                 struct table_form *form,
                                                 const struct ldnq_value *bytes)
 {
-    struct ldnq_node *scaled = match_step(rewriter, form, bytes, 2, "Mul", 1.0f / 16);
+    struct ldnq_node *scaled = match_only_reader(rewriter, form, bytes, 2, "Mul", 1.0f / 16);
     struct ldnq_node *low = find_reader(rewriter, bytes, 2, "Sub", 2);
     struct ldnq_node *high =
         scaled ? find_reader(rewriter, scaled->outputs[0], 1, "Floor", 1) : NULL;
     if (!low || !high || low->inputs[0] != bytes)
         return NULL;
-    struct ldnq_node *part = match_step(rewriter, form, high->outputs[0], 2, "Mul", 16.0f);
+    struct ldnq_node *part = match_only_reader(rewriter, form, high->outputs[0], 2, "Mul", 16.0f);
     struct ldnq_node *join = find_reader(rewriter, low->outputs[0], 1, "Concat", 2);
     if (!part || !join || low->inputs[1] != part->outputs[0] ||
         join->inputs[0] != low->outputs[0] || join->inputs[1] != high->outputs[0])
@@ -106,13 +106,14 @@ static const struct ldnq_value *match_unpacking(const struct form_rewriter *rewr
     append_form_node(form, low);
     append_form_node(form, high);
     append_form_node(form, join);
-    struct ldnq_node *offset = match_step(rewriter, form, join->outputs[0], 1, "Sub", CODE_OFFSET);
+    struct ldnq_node *offset =
+        match_only_reader(rewriter, form, join->outputs[0], 1, "Sub", CODE_OFFSET);
     return offset ? offset->outputs[0] : NULL;
 }
 
 static bool gathers_constant(const struct ldnq_node *node)
 {
-    return is_step(node, "Gather", 2) && node->inputs[0]->constant &&
+    return is_operator_with_inputs(node, "Gather", 2) && node->inputs[0]->constant &&
            ldnq_attr_int(node, "axis", 0) >= 0;
 }
 

@@ -244,7 +244,7 @@ static enum ldnq_status add_zero_points(struct emitter *emitter,
     return ldnq_edit_add_initializer(emitter->model, *name, &zeros, err);
 }
 
-static const void *find_origin(const struct ldnq_node *node)
+static const void *find_file_node(const struct ldnq_node *node)
 {
     return node->origin ? node->origin : node->body_origin;
 }
@@ -261,13 +261,13 @@ static bool has_shared_codes(const struct emitter *emitter,
 /* The node before which the layer's weight is dequantized: in a branch the layer itself. A loop
  * would repeat it, and other readers of the codes may be in another branch: then it is the node of
  * the main graph. */
-static const void *find_anchor(const struct emitter *emitter,
-                               const struct ldnq_quantized_layer *quantized)
+static const void *find_insertion_point(const struct emitter *emitter,
+                                        const struct ldnq_quantized_layer *quantized)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     const bool is_outside = layer->is_in_loop || has_shared_codes(emitter, quantized);
     return layer->body && layer->outer_origin && is_outside ? layer->outer_origin
-                                                            : find_origin(layer->node);
+                                                            : find_file_node(layer->node);
 }
 
 /* Inserts a node before the layer; *output becomes the name of its value. */
@@ -283,8 +283,8 @@ insert_node_before_layer(struct emitter *emitter, const struct ldnq_quantized_la
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, node_suffix, &node, err));
     LDNQ_TRY(ldnq_edit_unique_name(emitter->model, base, suffix, output, err));
-    return ldnq_edit_insert_node(emitter->model, find_anchor(emitter, quantized), op_type, node,
-                                 inputs, input_count, *output, attrs, attr_count, err);
+    return ldnq_edit_insert_node(emitter->model, find_insertion_point(emitter, quantized), op_type,
+                                 node, inputs, input_count, *output, attrs, attr_count, err);
 }
 
 static enum ldnq_status add_reshape(struct emitter *emitter,
@@ -443,7 +443,7 @@ static enum ldnq_status write_bias(struct emitter *emitter,
                                        &name, err));
         LDNQ_TRY(add_floats(emitter, &quantized->layer, name, quantized->bias, err));
     }
-    return ldnq_edit_set_input(emitter->model, find_origin(quantized->layer.node),
+    return ldnq_edit_set_input(emitter->model, find_file_node(quantized->layer.node),
                                quantized->layer.bias_input, name, err);
 }
 
@@ -455,11 +455,11 @@ static enum ldnq_status remove_folded_nodes(struct emitter *emitter, const struc
     if (node->merged_count == 0)
         return LDNQ_OK;
     /* In a body, the value may have another name than in the file. */
-    const char *output =
-        ldnq_edit_find_output(emitter->model, find_origin(node->merged[node->merged_count - 1]), 0);
+    const char *output = ldnq_edit_find_output(
+        emitter->model, find_file_node(node->merged[node->merged_count - 1]), 0);
     for (size_t i = 0; i < node->merged_count; i++)
-        ldnq_edit_remove_node(emitter->model, find_origin(node->merged[i]));
-    return ldnq_edit_set_output(emitter->model, find_origin(node), 0, output, err);
+        ldnq_edit_remove_node(emitter->model, find_file_node(node->merged[i]));
+    return ldnq_edit_set_output(emitter->model, find_file_node(node), 0, output, err);
 }
 
 static enum ldnq_status write_layer_metadata(struct emitter *emitter,
@@ -496,8 +496,8 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
         return write_layer_metadata(emitter, quantized, err);
     }
     LDNQ_TRY(add_weight(emitter, i, err));
-    LDNQ_TRY(ldnq_edit_set_input(emitter->model, find_origin(node), quantized->layer.weight_input,
-                                 emitter->dequantized[i], err));
+    LDNQ_TRY(ldnq_edit_set_input(emitter->model, find_file_node(node),
+                                 quantized->layer.weight_input, emitter->dequantized[i], err));
     if (reads_swapped_axes(emitter, quantized))
         LDNQ_TRY(ldnq_edit_set_int(emitter->model, node->origin, "transB", 0, err));
     LDNQ_TRY(write_bias(emitter, quantized, err));

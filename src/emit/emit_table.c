@@ -7,7 +7,7 @@
 #define CODE_OFFSET 8
 
 /* The handle of the table's node, which may be in a body. */
-static const void *find_origin(const struct ldnq_layer *layer)
+static const void *find_file_node(const struct ldnq_layer *layer)
 {
     return layer->node->origin ? layer->node->origin : layer->node->body_origin;
 }
@@ -171,7 +171,7 @@ static enum ldnq_status insert_node(struct table_emitter *emitter, const char *o
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_edit_unique_name(emitter->model, layer->weight_name, suffix, &name, err));
     LDNQ_TRY(ldnq_edit_unique_name(emitter->model, name, "_output", output, err));
-    return ldnq_edit_insert_node(emitter->model, find_origin(layer), op_type, name, inputs,
+    return ldnq_edit_insert_node(emitter->model, find_file_node(layer), op_type, name, inputs,
                                  b ? 2 : 1, *output, attr, attr ? 1 : 0, err);
 }
 
@@ -213,7 +213,7 @@ static enum ldnq_status add_joined_shape(struct table_emitter *emitter, const ch
 static enum ldnq_status insert_nodes(struct table_emitter *emitter,
                                      const struct ldnq_table_names *names, struct ldnq_error *err)
 {
-    const void *origin = find_origin(&emitter->quantized->layer);
+    const void *origin = find_file_node(&emitter->quantized->layer);
     const char *ids = ldnq_edit_find_input(emitter->model, origin, 1);
     const struct ldnq_edit_int_attr to_float = { .name = "to",
                                                  .value = emitter->quantized->layer.dtype };

@@ -51,7 +51,7 @@ static bool read_scale(const struct ldnq_node *node, double *scale, double *zero
 }
 
 /* Narrows lowest and highest to the constants of a Clip of codes. */
-static bool narrow_to_clip(const struct ldnq_node *clip, double *lowest, double *highest)
+static bool narrow_range_by_clip(const struct ldnq_node *clip, double *lowest, double *highest)
 {
     const struct ldnq_value *low = clip->input_count > 1 ? clip->inputs[1] : NULL;
     const struct ldnq_value *high = clip->input_count > 2 ? clip->inputs[2] : NULL;
@@ -77,7 +77,7 @@ static const struct ldnq_value *find_float_source(const struct ldnq_node *dequan
     double lowest = lowest_code, highest = lowest_code + ldexp(1.0, (int)bits) - 1.0;
     const struct ldnq_node *node = dequantize->inputs[0]->producer;
     if (ldnq_is_file_node(node, "Clip")) {
-        if (!narrow_to_clip(node, &lowest, &highest))
+        if (!narrow_range_by_clip(node, &lowest, &highest))
             return NULL;
         node = node->inputs[0]->producer;
     }
@@ -109,9 +109,9 @@ static bool is_captured(const struct ldnq_graph *graph, const struct ldnq_value 
     return false;
 }
 
-static enum ldnq_status become_clip(struct pair_remover *remover,
-                                    const struct ldnq_node *dequantize, const char *source,
-                                    float ends[2], struct ldnq_error *err)
+static enum ldnq_status replace_pair_by_clip(struct pair_remover *remover,
+                                             const struct ldnq_node *dequantize, const char *source,
+                                             float ends[2], struct ldnq_error *err)
 {
     const struct ldnq_tensor low = { .dtype = LDNQ_FLOAT, .data = &ends[0] };
     const struct ldnq_tensor high = { .dtype = LDNQ_FLOAT, .data = &ends[1] };
@@ -135,7 +135,7 @@ static enum ldnq_status replace_pair(struct pair_remover *remover,
         return LDNQ_OK;
     remover->changed = true;
     if (ends[0] == 0.0f && may_have_activation(source->producer))
-        return become_clip(remover, dequantize, source->name, ends, err);
+        return replace_pair_by_clip(remover, dequantize, source->name, ends, err);
     if (output->is_output || is_captured(remover->graph, output))
         return ldnq_edit_replace_node(remover->model, dequantize->origin, "Identity",
                                       &(const char *){ source->name }, 1, NULL, 0, err);

@@ -158,11 +158,12 @@ static bool find_product_shape(const struct ldnq_shape *input, int64_t channels,
 
 /* Inserts a node that computes `output` from `input`, after the node `after`; before the node
  * `of` where that is NULL. Its name begins with that of `of`. */
-static enum ldnq_status insert_move(struct operator_rewriter *rewriter, const struct ldnq_node *of,
-                                    const void *after, const char *op_type,
-                                    const char *const *inputs, size_t input_count,
-                                    const char *output, const struct ldnq_edit_int_attr *attr,
-                                    struct ldnq_error *err)
+static enum ldnq_status insert_rewritten_node(struct operator_rewriter *rewriter,
+                                              const struct ldnq_node *of, const void *after,
+                                              const char *op_type, const char *const *inputs,
+                                              size_t input_count, const char *output,
+                                              const struct ldnq_edit_int_attr *attr,
+                                              struct ldnq_error *err)
 {
     const char *name, *suffix = ldnq_arena_printf(rewriter->arena, err, "_%s", op_type);
     if (!suffix)
@@ -184,7 +185,7 @@ static enum ldnq_status insert_reshape(struct operator_rewriter *rewriter,
                                        .data = dims };
     const char *inputs[2] = { input, NULL };
     LDNQ_TRY(ldnq_edit_add_named(rewriter->model, of->label, "_shape", &shape, &inputs[1], err));
-    return insert_move(rewriter, of, after, "Reshape", inputs, 2, output, NULL, err);
+    return insert_rewritten_node(rewriter, of, after, "Reshape", inputs, 2, output, NULL, err);
 }
 
 static enum ldnq_status insert_transpose(struct operator_rewriter *rewriter,
@@ -193,7 +194,7 @@ static enum ldnq_status insert_transpose(struct operator_rewriter *rewriter,
                                          size_t rank, struct ldnq_error *err)
 {
     const struct ldnq_edit_int_attr attr = { .name = "perm", .values = perm, .count = rank };
-    return insert_move(rewriter, of, after, "Transpose", &input, 1, output, &attr, err);
+    return insert_rewritten_node(rewriter, of, after, "Transpose", &input, 1, output, &attr, err);
 }
 
 /* The layer writes *value in place of what `written` wrote, and its elements will be moved to
@@ -302,8 +303,8 @@ static enum ldnq_status rewrite_mean(struct operator_rewriter *rewriter,
     LDNQ_TRY(ldnq_edit_unique_name(rewriter->model, mean->label, "_pooled", &output, err));
     LDNQ_TRY(ldnq_edit_set_output(rewriter->model, mean->origin, 0, output, err));
     const char *const flattened[] = { output };
-    return insert_move(rewriter, mean, mean->origin, "Flatten", flattened, 1,
-                       mean->outputs[0]->name, &axis, err);
+    return insert_rewritten_node(rewriter, mean, mean->origin, "Flatten", flattened, 1,
+                                 mean->outputs[0]->name, &axis, err);
 }
 
 /* ---- transposed convolutions ------------------------------------------------------------------
@@ -367,10 +368,10 @@ static enum ldnq_status add_window_weights(struct operator_rewriter *rewriter,
 /* Rearranges (N, k k M, H, W) to (N, M, H k, W k). With the channels last, rows of k M elements
  * stay together, which is four times as fast as ONNX Runtime's DepthToSpace; it cancels the outer
  * two transposes with those around its convolutions. */
-static enum ldnq_status insert_windows(struct operator_rewriter *rewriter,
-                                       const struct ldnq_node *node, const void *after,
-                                       const char *input, const char *output, int64_t side,
-                                       struct ldnq_error *err)
+static enum ldnq_status insert_depth_to_space(struct operator_rewriter *rewriter,
+                                              const struct ldnq_node *node, const void *after,
+                                              const char *input, const char *output, int64_t side,
+                                              struct ldnq_error *err)
 {
     static const int64_t channels_last[] = { 0, 2, 3, 1 }, channels_first[] = { 0, 3, 1, 2 };
     static const int64_t rows_together[] = { 0, 1, 3, 2, 4 };
@@ -418,7 +419,7 @@ static enum ldnq_status rewrite_transposed_conv(struct operator_rewriter *rewrit
     LDNQ_TRY(ldnq_edit_set_output(rewriter->model, node->origin, 0, moved, err));
     LDNQ_TRY(move_clamp_to_layer(rewriter, node, node, &last, &moved, &output, err));
     rewriter->changed = true;
-    return insert_windows(rewriter, node, last->origin, moved, output, side, err);
+    return insert_depth_to_space(rewriter, node, last->origin, moved, output, side, err);
 }
 
 /* ---- normalizations -----------------------------------------------------------------------------

@@ -58,7 +58,7 @@ static enum ldnq_status refuse_inner_layer(struct ldnq_layer *layer, struct ldnq
 }
 
 /* Shapes and indices are looked up too: a table is a constant of floats. */
-static bool is_no_table(const struct ldnq_node *node)
+static bool is_lookup_without_float_table(const struct ldnq_node *node)
 {
     const struct ldnq_value *table = find_input(node, node->op->layer->weight_input);
     return node->op->layer->is_table &&
@@ -66,7 +66,7 @@ static bool is_no_table(const struct ldnq_node *node)
             table->constant->dtype == LDNQ_BOOL || table->constant->dtype == LDNQ_STRING);
 }
 
-static bool keeps_elements(const struct ldnq_node *node)
+static bool only_moves_or_casts_elements(const struct ldnq_node *node)
 {
     static const char *const types[] = { "DequantizeLinear", "Transpose", "Reshape", "Identity",
                                          "Cast" };
@@ -79,7 +79,7 @@ static bool keeps_elements(const struct ldnq_node *node)
 /* The tensor of the file that has the weight's elements, or its codes. */
 static const struct ldnq_tensor *find_stored_tensor(const struct ldnq_value *value)
 {
-    while (value->folded_from && keeps_elements(value->folded_from) &&
+    while (value->folded_from && only_moves_or_casts_elements(value->folded_from) &&
            value->folded_from->inputs[0])
         value = value->folded_from->inputs[0];
     return value->constant;
@@ -258,7 +258,7 @@ static enum ldnq_status list_layers(const struct ldnq_graph *graph, struct layer
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
                 LDNQ_TRY(list_layers(node->attrs[k].g, enter_body(&place, node, node->attrs[k].g),
                                      arena, layers, count, err));
-        if (node->op && node->op->layer && !is_no_table(node)) {
+        if (node->op && node->op->layer && !is_lookup_without_float_table(node)) {
             const size_t first = *count;
             LDNQ_TRY(append_layers_of_node(node, &place, arena, layers, count, err));
             if (node->feeds_product && *count > first)

@@ -174,11 +174,11 @@ static enum ldnq_status measure_and_add_batches(struct accuracy_measurement *mea
                                   &measurement->execs[i], err));
     const enum ldnq_status status =
         measure_batches(measurement, ldnq_ranks_own_share(ranks, batches), most, err);
-    LDNQ_TRY(ldnq_ranks_agree(ranks, status, err));
-    LDNQ_TRY(ldnq_ranks_complete_units(ranks, measurement->batch_sums, batches,
-                                       outputs * sizeof *measurement->batch_sums, err));
-    LDNQ_TRY(ldnq_ranks_complete_units(ranks, measurement->batch_counts, batches,
-                                       sizeof *measurement->batch_counts, err));
+    LDNQ_TRY(ldnq_ranks_share_first_failure(ranks, status, err));
+    LDNQ_TRY(ldnq_ranks_allgather_units(ranks, measurement->batch_sums, batches,
+                                        outputs * sizeof *measurement->batch_sums, err));
+    LDNQ_TRY(ldnq_ranks_allgather_units(ranks, measurement->batch_counts, batches,
+                                        sizeof *measurement->batch_counts, err));
     for (size_t batch = 0; batch < batches; batch++)
         add_batch(measurement, batch);
     return LDNQ_OK;

@@ -19,8 +19,8 @@ enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_ten
 }
 
 /* The part of an output that counts. */
-static struct ldnq_tensor find_unmasked(const struct ldnq_executed_graph *executed,
-                                        const struct ldnq_tensor *output)
+static struct ldnq_tensor view_unmasked_part(const struct ldnq_executed_graph *executed,
+                                             const struct ldnq_tensor *output)
 {
     return executed->samples ? ldnq_samples_unmask(executed->samples, executed->sample, output)
                              : *output;
@@ -38,8 +38,8 @@ enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantiz
         LDNQ_TRY(ldnq_output_check_shape(output->name, y, t, err));
         if (y->dtype != LDNQ_FLOAT)
             continue;
-        const struct ldnq_tensor y_part = find_unmasked(quantized, y);
-        const struct ldnq_tensor t_part = find_unmasked(quantized, t);
+        const struct ldnq_tensor y_part = view_unmasked_part(quantized, y);
+        const struct ldnq_tensor t_part = view_unmasked_part(quantized, t);
         const size_t count = ldnq_tensor_count(&t_part);
         errors[o] += ldnq_compute_squared_error(y_part.data, t_part.data, count);
         powers[o] += ldnq_compute_squared_error(t_part.data, NULL, count);
@@ -93,13 +93,13 @@ static enum ldnq_status run_and_add_powers(void *ctx, struct ldnq_tensor *const 
     const struct ldnq_graph *graph = m->executed.graph;
     const size_t batch = m->batch++;
     m->executed.sample = batch; /* where positions are masked, one run has one sample */
-    if (ldnq_ranks_find_owner(m->ranks, batch, m->batches) != ldnq_ranks_own(m->ranks))
+    if (ldnq_ranks_find_owner(m->ranks, batch, m->batches) != ldnq_ranks_own_rank(m->ranks))
         return LDNQ_OK;
     double *powers = m->powers + batch * graph->output_count;
     const enum ldnq_status status = ldnq_exec_run(m->executed.exec, inputs, err);
     for (size_t o = 0; status == LDNQ_OK && o < graph->output_count; o++) {
         const struct ldnq_tensor *t = ldnq_exec_find_value(m->executed.exec, graph->outputs[o]);
-        const struct ldnq_tensor part = find_unmasked(&m->executed, t);
+        const struct ldnq_tensor part = view_unmasked_part(&m->executed, t);
         if (t->dtype == LDNQ_FLOAT)
             powers[o] += ldnq_compute_squared_error(part.data, NULL, ldnq_tensor_count(&part));
     }
@@ -116,9 +116,9 @@ static enum ldnq_status measure_powers(struct power_measurement *m, struct ldnq_
     LDNQ_TRY(ldnq_exec_create(m->executed.graph, pool, &m->executed.exec, err));
     const enum ldnq_status status =
         ldnq_visit_first_samples(m->executed.graph, samples, pool, run_and_add_powers, m, err);
-    LDNQ_TRY(ldnq_ranks_agree(m->ranks, status, err));
-    LDNQ_TRY(ldnq_ranks_complete_units(m->ranks, m->powers, m->batches, outputs * sizeof *m->powers,
-                                       err));
+    LDNQ_TRY(ldnq_ranks_share_first_failure(m->ranks, status, err));
+    LDNQ_TRY(ldnq_ranks_allgather_units(m->ranks, m->powers, m->batches,
+                                        outputs * sizeof *m->powers, err));
     for (size_t i = 0; i < m->batches * outputs; i++)
         powers[i % outputs] += m->powers[i];
     return LDNQ_OK;

@@ -75,8 +75,8 @@ static enum ldnq_status list_targets(struct output_projector *projector, struct 
 /* ---- a draw --------------------------------------------------------------------------------- */
 
 /* Masked positions have no part in the loss. */
-static void clear_masked(const struct output_projector *projector, const struct ldnq_tensor *value,
-                         float *u)
+static void zero_masked_positions(const struct output_projector *projector,
+                                  const struct ldnq_tensor *value, float *u)
 {
     const struct ldnq_tensor part =
         ldnq_samples_unmask(projector->samples, projector->sample, value);
@@ -102,16 +102,17 @@ static enum ldnq_status project_targets(void *ctx, const struct ldnq_tensor *con
         const size_t count = ldnq_tensor_count(values[o]);
         for (size_t i = 0; i < count; i++)
             u[i] = ldnq_rng_next(&projector->rng) >> 63 ? unit : -unit;
-        clear_masked(projector, values[o], u);
+        zero_masked_positions(projector, values[o], u);
         for (size_t i = 0; i < count; i++)
             *sum += (double)u[i] * (double)y[i];
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status run_draw(struct output_projector *projector,
-                                 struct ldnq_tensor *const *inputs, ldnq_projection_visit_fn *visit,
-                                 void *ctx, struct ldnq_error *err)
+static enum ldnq_status project_once(struct output_projector *projector,
+                                     struct ldnq_tensor *const *inputs,
+                                     ldnq_projection_visit_fn *visit, void *ctx,
+                                     struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = projector->graph;
     const struct ldnq_projection_options *options = projector->options;
@@ -130,9 +131,10 @@ static enum ldnq_status run_draw(struct output_projector *projector,
     return visit(ctx, &projector->projection, err);
 }
 
-static enum ldnq_status run_draws(struct output_projector *projector, struct ldnq_samples *samples,
-                                  ldnq_projection_visit_fn *visit, void *ctx,
-                                  struct ldnq_error *err)
+static enum ldnq_status project_each_batch(struct output_projector *projector,
+                                           struct ldnq_samples *samples,
+                                           ldnq_projection_visit_fn *visit, void *ctx,
+                                           struct ldnq_error *err)
 {
     const size_t count = ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
     for (size_t d = 0; d < projector->options->draws; d++) {
@@ -141,7 +143,7 @@ static enum ldnq_status run_draws(struct output_projector *projector, struct ldn
             ldnq_sample_batch_read(samples, d % count, 1, projector->options->pool, &batch, err));
         projector->draw = batch.arena;
         projector->sample = d % count;
-        const enum ldnq_status status = run_draw(projector, batch.inputs, visit, ctx, err);
+        const enum ldnq_status status = project_once(projector, batch.inputs, visit, ctx, err);
         ldnq_arena_destroy(batch.arena);
         LDNQ_TRY(status);
     }
@@ -173,7 +175,7 @@ static enum ldnq_status project_in_arena(struct output_projector *projector,
     if (status != LDNQ_OK)
         return ldnq_fail(err, status == LDNQ_USAGE ? LDNQ_UNSUPPORTED : status, "%s",
                          reason.message);
-    return run_draws(projector, samples, visit, ctx, err);
+    return project_each_batch(projector, samples, visit, ctx, err);
 }
 
 enum ldnq_status ldnq_project_outputs(const struct ldnq_graph *graph, struct ldnq_samples *samples,

@@ -164,8 +164,8 @@ const char *ldnq_contributed_insert_name(struct ldnq_arena *arena, const char *t
 }
 
 /* Lines that make the value `name`, (rows, cols) of unsigned codes, from the bytes in `bytes`. */
-static const char *write_unpack(struct ldnq_arena *arena, const struct packed *p, const char *bytes,
-                                const char *name, struct ldnq_error *err)
+static const char *write_code_unpacking(struct ldnq_arena *arena, const struct packed *p,
+                                        const char *bytes, const char *name, struct ldnq_error *err)
 {
     const char *shifts = p->bits == 2 ? "0, 2, 4, 6" : p->bits == 4 ? "0, 4" : "0";
     const char *lines =
@@ -191,14 +191,14 @@ static const char *write_unpack(struct ldnq_arena *arena, const struct packed *p
 }
 
 /* Lines that make W from `codes`, `scale` and zero points of the same type. */
-static const char *write_pairs(struct ldnq_arena *arena, const struct blocks *b,
-                               struct ldnq_error *err)
+static const char *write_weight_with_code_zeros(struct ldnq_arena *arena, const struct blocks *b,
+                                                struct ldnq_error *err)
 {
     const struct packed zeros = { b->codes.bits, b->codes.rows, (b->count * b->codes.bits + 7) / 8,
                                   b->count };
     const char *lines =
         b->zero_type == LDNQ_UINT8
-            ? write_unpack(arena, &zeros, "Z", "zero", err)
+            ? write_code_unpacking(arena, &zeros, "Z", "zero", err)
             : ldnq_arena_printf(arena, err,
                                 "  middle64 = Constant <value_int = %d> ()\n"
                                 "  middle8 = Cast <to = 2> (middle64)\n"
@@ -213,8 +213,8 @@ static const char *write_pairs(struct ldnq_arena *arena, const struct blocks *b,
 }
 
 /* Lines that make W from `codes`, `scale` and zero points that are no codes. */
-static const char *write_real_zeros(struct ldnq_arena *arena, const struct blocks *b,
-                                    struct ldnq_error *err)
+static const char *write_weight_with_float_zeros(struct ldnq_arena *arena, const struct blocks *b,
+                                                 struct ldnq_error *err)
 {
     return ldnq_arena_printf(arena, err,
                              "  first = Constant <value_int = 0> ()\n"
@@ -237,8 +237,9 @@ static const char *write_matrix(struct ldnq_arena *arena, const struct blocks *b
                                 struct ldnq_error *err)
 {
     const bool is_real = b->zero_type != LDNQ_UINT8 && b->zero_type != LDNQ_UNDEFINED;
-    const char *codes = write_unpack(arena, &b->codes, "B", "codes", err);
-    const char *rest = is_real ? write_real_zeros(arena, b, err) : write_pairs(arena, b, err);
+    const char *codes = write_code_unpacking(arena, &b->codes, "B", "codes", err);
+    const char *rest = is_real ? write_weight_with_float_zeros(arena, b, err)
+                               : write_weight_with_code_zeros(arena, b, err);
     return codes && rest ? ldnq_arena_printf(arena, err,
                                              "%s"
                                              "  scale_shape = Constant <value_ints = [%lld, %lld]> "
@@ -250,7 +251,7 @@ static const char *write_matrix(struct ldnq_arena *arena, const struct blocks *b
 }
 
 /* Whether the sizes are those of a matrix that can be read from `bytes` bytes. */
-static bool check_blocks(const struct blocks *b, size_t bytes)
+static bool have_valid_sizes(const struct blocks *b, size_t bytes)
 {
     const struct packed *p = &b->codes;
     size_t all;
@@ -289,7 +290,7 @@ static enum ldnq_status write_matmul(const struct ldnq_import *import, const Onn
         .zero_type = find_zero_type(import, node, 3),
     };
     b.codes.row_bytes = b.codes.rows > 0 ? (long long)ldnq_tensor_count(bytes) / b.codes.rows : 0;
-    if (!check_blocks(&b, ldnq_tensor_count(bytes)))
+    if (!have_valid_sizes(&b, ldnq_tensor_count(bytes)))
         return LDNQ_OK;
     const char *matrix = write_matrix(arena, &b, err);
     if (!matrix)
@@ -338,7 +339,7 @@ static enum ldnq_status write_gather(const struct ldnq_import *import, const Onn
         .zero_type = find_zero_type(import, node, 3),
     };
     b.count = b.codes.cols / size + (b.codes.cols % size != 0);
-    if (!check_blocks(&b, ldnq_tensor_count(data)))
+    if (!have_valid_sizes(&b, ldnq_tensor_count(data)))
         return LDNQ_OK;
     const char *matrix = write_matrix(arena, &b, err);
     if (!matrix)

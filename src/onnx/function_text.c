@@ -101,7 +101,7 @@ static bool has_output(const struct reader *r, const char *name)
 }
 
 /* Whether a line so far has made the value. */
-static bool is_made(const struct reader *r, const char *name)
+static bool is_defined(const struct reader *r, const char *name)
 {
     for (size_t n = 0; n < r->function->n_node; n++)
         for (size_t o = 0; o < r->function->node[n]->n_output; o++)
@@ -119,7 +119,7 @@ static enum ldnq_status read_names(struct reader *r, struct name_list *list)
         if (list->count == MOST)
             return fail(r, "a shorter list");
         LDNQ_TRY(read_name(r, word));
-        if (accept(r, "?") && !is_made(r, word) && !has_input(r, word))
+        if (accept(r, "?") && !is_defined(r, word) && !has_input(r, word))
             word[0] = '\0';
         const char *copy = ldnq_arena_strdup(r->arena, word, r->err);
         if (!copy)

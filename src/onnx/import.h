@@ -115,10 +115,10 @@ enum ldnq_status ldnq_import_output(struct ldnq_import *import, struct ldnq_node
 enum ldnq_status ldnq_import_new_node(struct ldnq_import *import, const char *op_type,
                                       const char *domain, size_t inputs, size_t outputs,
                                       struct ldnq_node **out, struct ldnq_error *err);
-enum ldnq_status ldnq_import_add_use(struct ldnq_import *import, struct ldnq_node *node,
-                                     const Onnx__NodeProto *proto,
-                                     const struct ldnq_attr_source *attrs, size_t attr_count,
-                                     struct ldnq_error *err);
+enum ldnq_status ldnq_import_add_pending_node(struct ldnq_import *import, struct ldnq_node *node,
+                                              const Onnx__NodeProto *proto,
+                                              const struct ldnq_attr_source *attrs,
+                                              size_t attr_count, struct ldnq_error *err);
 
 /* Imports the main graph or a subgraph into a scope that has been set up. */
 enum ldnq_status ldnq_import_graph(struct ldnq_import *import, struct ldnq_error *err);

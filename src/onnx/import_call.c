@@ -162,7 +162,7 @@ static enum ldnq_status connect_call_output(struct ldnq_import *body, struct ldn
     node->name = ldnq_arena_printf(body->graph->arena, err, "%sIdentity#%zu", body->prefix, i);
     node->outputs[0] = value;
     value->producer = node;
-    return node->name ? ldnq_import_add_use(body, node, NULL, NULL, 0, err) : LDNQ_NOMEM;
+    return node->name ? ldnq_import_add_pending_node(body, node, NULL, NULL, 0, err) : LDNQ_NOMEM;
 }
 
 /* Limit of a node's part in the names of all values and nodes of its body. */
@@ -235,7 +235,7 @@ enum ldnq_status ldnq_import_inline_call(struct ldnq_import *import,
     ldnq_names_init(&call->outputs, scratch);
     LDNQ_TRY(init_body_import(import, node, call, body, err));
     LDNQ_TRY(reserve_function_input_names(body, node, err));
-    LDNQ_TRY(ldnq_import_add_use(body, NULL, proto, NULL, 0, err));
+    LDNQ_TRY(ldnq_import_add_pending_node(body, NULL, proto, NULL, 0, err));
     for (size_t i = 0; i < proto->n_output; i++)
         LDNQ_TRY(connect_call_output(body, call, node, i, err));
     return ldnq_import_nodes(body, function->node, function->n_node, err);

@@ -151,10 +151,10 @@ static enum ldnq_status import_constant_node(struct ldnq_import *import, struct 
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_import_add_use(struct ldnq_import *import, struct ldnq_node *node,
-                                     const Onnx__NodeProto *proto,
-                                     const struct ldnq_attr_source *attrs, size_t attr_count,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_import_add_pending_node(struct ldnq_import *import, struct ldnq_node *node,
+                                              const Onnx__NodeProto *proto,
+                                              const struct ldnq_attr_source *attrs,
+                                              size_t attr_count, struct ldnq_error *err)
 {
     struct ldnq_import_pending *use = ldnq_arena_alloc(import->all->scratch, 1, sizeof *use, err);
     if (!use)
@@ -186,8 +186,9 @@ static enum ldnq_status import_node(struct ldnq_import *import, const Onnx__Node
     LDNQ_TRY(read_attrs(import, node, attrs, err));
     LDNQ_TRY(import_outputs(import, node, proto, err));
     LDNQ_TRY(import_constant_node(import, node, attrs, &is_constant, err));
-    return is_constant ? LDNQ_OK
-                       : ldnq_import_add_use(import, node, proto, attrs, node->attr_count, err);
+    return is_constant
+               ? LDNQ_OK
+               : ldnq_import_add_pending_node(import, node, proto, attrs, node->attr_count, err);
 }
 
 enum ldnq_status ldnq_import_nodes(struct ldnq_import *import, Onnx__NodeProto *const *nodes,

@@ -139,7 +139,7 @@ static bool has_opsets_of_model(const struct inliner *inliner, const Onnx__Funct
 }
 
 /* A body that the caller hands in has the caller's names. */
-static bool hands_in_body(const Onnx__NodeProto *node)
+static bool has_graph_attribute(const Onnx__NodeProto *node)
 {
     for (size_t a = 0; a < node->n_attribute; a++)
         if (node->attribute[a]->g)
@@ -157,7 +157,7 @@ static enum ldnq_status find_inlined_function(const struct inliner *inliner, Onn
     if (!called)
         LDNQ_TRY(
             ldnq_contributed_find_layers(inliner->model, inliner->scratch, node, &function, err));
-    else if (called->has_layer && !hands_in_body(node) &&
+    else if (called->has_layer && !has_graph_attribute(node) &&
              has_opsets_of_model(inliner, called->proto))
         function = called->proto;
     const bool fits = function && depth < LDNQ_IMPORT_DEPTH &&

@@ -66,7 +66,7 @@ static bool looks_up_rows(const struct ldnq_node *node)
            is_stored(table) && ldnq_tensor_count(table->constant) >= LEAST_ELEMENTS;
 }
 
-static void put_back(struct unfolding *unfolding, struct ldnq_node *node)
+static void restore_folded_node(struct unfolding *unfolding, struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->output_count; i++) {
         if (!node->outputs[i])
@@ -81,7 +81,7 @@ static void put_back(struct unfolding *unfolding, struct ldnq_node *node)
 
 /* Puts back what computes the value, if a layer is among it; after that the value is no constant.
  */
-static void visit_value(struct unfolding *unfolding, const struct ldnq_value *value)
+static void restore_producers_of_value(struct unfolding *unfolding, const struct ldnq_value *value)
 {
     struct ldnq_node *node = (struct ldnq_node *)(uintptr_t)value->folded_from;
     if (!value->constant || !node || unfolding->is_visited[value->index] ||
@@ -93,17 +93,17 @@ static void visit_value(struct unfolding *unfolding, const struct ldnq_value *va
         const struct ldnq_value *input = node->inputs[i];
         if (!input || (node->op->flags & LDNQ_OP_READS_SHAPE))
             continue;
-        visit_value(unfolding, input);
+        restore_producers_of_value(unfolding, input);
         is_needed = is_needed || (!input->constant && unfolding->is_visited[input->index]);
     }
     is_needed = is_needed || looks_up_rows(node);
     const struct ldnq_value *data = find_data(node);
     if (data && !unfolding->is_weight[data->index]) {
-        put_back(unfolding, (struct ldnq_node *)(uintptr_t)data->folded_from);
+        restore_folded_node(unfolding, (struct ldnq_node *)(uintptr_t)data->folded_from);
         is_needed = true;
     }
     if (is_needed && value->constant)
-        put_back(unfolding, node);
+        restore_folded_node(unfolding, node);
 }
 
 static void mark_weights(struct unfolding *unfolding)
@@ -121,7 +121,7 @@ static void mark_weights(struct unfolding *unfolding)
     }
 }
 
-static size_t count_folded(const struct ldnq_graph *graph)
+static size_t count_folded_values(const struct ldnq_graph *graph)
 {
     size_t count = 0;
     for (size_t v = 0; v < graph->value_count; v++)
@@ -132,7 +132,7 @@ static size_t count_folded(const struct ldnq_graph *graph)
 enum ldnq_status ldnq_pass_unfold_layers(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     struct unfolding unfolding = { .graph = graph };
-    const size_t most = count_folded(graph) + graph->node_count;
+    const size_t most = count_folded_values(graph) + graph->node_count;
     unfolding.is_weight =
         ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *unfolding.is_weight, err);
     unfolding.is_visited =
@@ -144,7 +144,7 @@ enum ldnq_status ldnq_pass_unfold_layers(struct ldnq_graph *graph, struct ldnq_e
     for (size_t n = 0; n < graph->node_count; n++)
         for (size_t i = 0; i < graph->nodes[n]->input_count; i++)
             if (graph->nodes[n]->inputs[i])
-                visit_value(&unfolding, graph->nodes[n]->inputs[i]);
+                restore_producers_of_value(&unfolding, graph->nodes[n]->inputs[i]);
     if (unfolding.count == 0)
         return LDNQ_OK;
     memcpy(unfolding.nodes + unfolding.count, graph->nodes,

@@ -58,7 +58,8 @@ static int report_fitting_progress(void *ctx, const struct ldnq_progress *at)
 static bool has_time(const struct goal_search *search)
 {
     const double limit = search->options->max_seconds;
-    return !(limit > 0) || ldnq_ranks_decide(ldnq_pool_ranks(search->options->pool),
+    return !(limit > 0) ||
+           ldnq_ranks_take_decision_of_first(ldnq_pool_ranks(search->options->pool),
                                              ldnq_now() - search->start < SEARCH_TIME * limit);
 }
 

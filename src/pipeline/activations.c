@@ -100,7 +100,7 @@ static bool has_body_layer(const struct ldnq_selection *selection)
     return false;
 }
 
-static bool wants_pairs(struct placing *placing)
+static bool should_place_pairs(struct placing *placing)
 {
     const struct ldnq_activation_options *activations = &placing->run->options->activations;
     return activations->target && activations->target->pairs != LDNQ_PAIRS_NONE &&
@@ -114,7 +114,7 @@ static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_r
     const struct ldnq_activation_options *activations = &run->options->activations;
     const struct ldnq_selection *selection = &placing->layers.selection;
     *ranges = NULL;
-    if (wants_pairs(placing)) {
+    if (should_place_pairs(placing)) {
         const struct ldnq_placement_options options = { .target = activations->target,
                                                         .activation = activations->dtype,
                                                         .explain_float_weight =

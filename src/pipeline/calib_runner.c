@@ -228,7 +228,7 @@ enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, siz
         both[i]->next_live_count =
             ldnq_exec_live_values(both[i]->exec, node_index, both[i]->next_live);
     const enum ldnq_status status = advance_all_batches(runner, node_index, visit, ctx, err);
-    LDNQ_TRY(ldnq_ranks_agree(ldnq_pool_ranks(runner->pool), status, err));
+    LDNQ_TRY(ldnq_ranks_share_first_failure(ldnq_pool_ranks(runner->pool), status, err));
     for (size_t i = 0; i < 2 && both[i]; i++) {
         switch_to_next_generation(both[i], node_index);
         ldnq_exec_release_unused(both[i]->exec); /* the layer's matrices come next */

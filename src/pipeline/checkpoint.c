@@ -47,7 +47,7 @@ struct record_cursor {
     bool failed; /* the bytes end early, or are no record of this layer */
 };
 
-static void move_field(struct record_cursor *cursor, void *field, size_t size)
+static void transfer_field(struct record_cursor *cursor, void *field, size_t size)
 {
     if (cursor->failed || (cursor->bytes && size > cursor->size - cursor->at)) {
         cursor->failed = true;
@@ -62,95 +62,95 @@ static void move_field(struct record_cursor *cursor, void *field, size_t size)
     cursor->at += size;
 }
 
-#define MOVE(cursor, field) move_field((cursor), &(field), sizeof(field))
+#define TRANSFER(cursor, field) transfer_field((cursor), &(field), sizeof(field))
 
 /* A number that the reader knows already. */
-static void move_known(struct record_cursor *cursor, size_t known)
+static void transfer_known_number(struct record_cursor *cursor, size_t known)
 {
     uint64_t value = known;
-    MOVE(cursor, value);
+    TRANSFER(cursor, value);
     cursor->failed |= value != known;
 }
 
 /* By its name; NULL for none. */
-static const struct ldnq_solver *move_solver(struct record_cursor *cursor, const char *name)
+static const struct ldnq_solver *transfer_solver(struct record_cursor *cursor, const char *name)
 {
     char text[NAME_SIZE] = "";
     if (!cursor->reads && name)
         snprintf(text, sizeof text, "%s", name);
-    MOVE(cursor, text);
+    TRANSFER(cursor, text);
     text[NAME_SIZE - 1] = '\0';
     return ldnq_solver_find(text);
 }
 
-static void move_choice(struct record_cursor *cursor, struct ldnq_layer_choice *choice)
+static void transfer_choice(struct record_cursor *cursor, struct ldnq_layer_choice *choice)
 {
-    const struct ldnq_solver *rounding = move_solver(cursor, choice->rounding);
+    const struct ldnq_solver *rounding = transfer_solver(cursor, choice->rounding);
     choice->rounding = rounding ? rounding->name : NULL;
-    MOVE(cursor, choice->fit);
-    MOVE(cursor, choice->damping);
-    MOVE(cursor, choice->keeps_bias);
-    MOVE(cursor, choice->fitted_error);
-    MOVE(cursor, choice->damped_error);
-    MOVE(cursor, choice->rounded_error);
+    TRANSFER(cursor, choice->fit);
+    TRANSFER(cursor, choice->damping);
+    TRANSFER(cursor, choice->keeps_bias);
+    TRANSFER(cursor, choice->fitted_error);
+    TRANSFER(cursor, choice->damped_error);
+    TRANSFER(cursor, choice->rounded_error);
 }
 
-static void move_diagnostics(struct record_cursor *cursor, struct ldnq_layer_diagnostics *d)
+static void transfer_diagnostics(struct record_cursor *cursor, struct ldnq_layer_diagnostics *d)
 {
-    move_choice(cursor, &d->choice);
-    d->solver = move_solver(cursor, d->solver ? d->solver->name : NULL);
-    MOVE(cursor, d->error_start);
-    MOVE(cursor, d->change);
-    MOVE(cursor, d->iterations);
-    MOVE(cursor, d->rho);
-    MOVE(cursor, d->lambda);
-    MOVE(cursor, d->damping);
-    MOVE(cursor, d->remaining_error);
-    MOVE(cursor, d->late);
-    MOVE(cursor, d->positions);
-    MOVE(cursor, d->positions_per_sample);
-    MOVE(cursor, d->varying);
-    MOVE(cursor, d->rank);
-    MOVE(cursor, d->seconds);
-    MOVE(cursor, d->solver_seconds);
+    transfer_choice(cursor, &d->choice);
+    d->solver = transfer_solver(cursor, d->solver ? d->solver->name : NULL);
+    TRANSFER(cursor, d->error_start);
+    TRANSFER(cursor, d->change);
+    TRANSFER(cursor, d->iterations);
+    TRANSFER(cursor, d->rho);
+    TRANSFER(cursor, d->lambda);
+    TRANSFER(cursor, d->damping);
+    TRANSFER(cursor, d->remaining_error);
+    TRANSFER(cursor, d->late);
+    TRANSFER(cursor, d->positions);
+    TRANSFER(cursor, d->positions_per_sample);
+    TRANSFER(cursor, d->varying);
+    TRANSFER(cursor, d->rank);
+    TRANSFER(cursor, d->seconds);
+    TRANSFER(cursor, d->solver_seconds);
 }
 
-static void move_trace_row(struct record_cursor *cursor, struct ldnq_trace_row *row)
+static void transfer_trace_row(struct record_cursor *cursor, struct ldnq_trace_row *row)
 {
-    MOVE(cursor, row->iteration);
-    MOVE(cursor, row->objective);
-    MOVE(cursor, row->residual);
-    MOVE(cursor, row->changed);
-    MOVE(cursor, row->active);
-    MOVE(cursor, row->rho);
+    TRANSFER(cursor, row->iteration);
+    TRANSFER(cursor, row->objective);
+    TRANSFER(cursor, row->residual);
+    TRANSFER(cursor, row->changed);
+    TRANSFER(cursor, row->active);
+    TRANSFER(cursor, row->rho);
 }
 
 /* All but the trace. `deviation` has the rows of the layer. */
-static void move_layer(struct record_cursor *cursor, const struct ldnq_layer_record *record,
-                       float *deviation)
+static void transfer_layer(struct record_cursor *cursor, const struct ldnq_layer_record *record,
+                           float *deviation)
 {
     const struct ldnq_layer *layer = &record->quantized->layer;
     struct ldnq_layer_solution *solution = record->solution;
     const size_t rows = ldnq_layer_rows(layer), elements = ldnq_layer_elements(layer);
     const size_t scales = rows * ldnq_quantized_scales_per_row(record->quantized);
-    move_known(cursor, rows);
-    move_known(cursor, elements);
-    move_known(cursor, scales);
-    move_known(cursor, layer->bias != NULL);
-    move_field(cursor, solution->codes, elements * sizeof *solution->codes);
-    move_field(cursor, solution->scales, scales * sizeof *solution->scales);
+    transfer_known_number(cursor, rows);
+    transfer_known_number(cursor, elements);
+    transfer_known_number(cursor, scales);
+    transfer_known_number(cursor, layer->bias != NULL);
+    transfer_field(cursor, solution->codes, elements * sizeof *solution->codes);
+    transfer_field(cursor, solution->scales, scales * sizeof *solution->scales);
     if (layer->bias)
-        move_field(cursor, solution->bias, rows * sizeof *solution->bias);
+        transfer_field(cursor, solution->bias, rows * sizeof *solution->bias);
     bool has_deviation = record->diagnostics->deviation != NULL;
-    MOVE(cursor, has_deviation);
+    TRANSFER(cursor, has_deviation);
     if (has_deviation)
-        move_field(cursor, deviation, rows * sizeof *deviation);
+        transfer_field(cursor, deviation, rows * sizeof *deviation);
     record->diagnostics->deviation = has_deviation ? deviation : NULL;
-    MOVE(cursor, solution->error_start);
-    MOVE(cursor, solution->error);
-    MOVE(cursor, solution->iterations);
-    MOVE(cursor, solution->rho);
-    move_diagnostics(cursor, record->diagnostics);
+    TRANSFER(cursor, solution->error_start);
+    TRANSFER(cursor, solution->error);
+    TRANSFER(cursor, solution->iterations);
+    TRANSFER(cursor, solution->rho);
+    transfer_diagnostics(cursor, record->diagnostics);
 }
 
 /* ---- the solver's iterations ----------------------------------------------------------------- */
@@ -313,13 +313,13 @@ bool ldnq_checkpoint_has_all_layers(const struct ldnq_checkpoint *checkpoint)
     return checkpoint && checkpoint->recorded == checkpoint->layers;
 }
 
-static void repeat_trace(struct record_cursor *cursor, const struct ldnq_checkpoint *checkpoint)
+static void replay_trace(struct record_cursor *cursor, const struct ldnq_checkpoint *checkpoint)
 {
     uint64_t count = 0;
-    MOVE(cursor, count);
+    TRANSFER(cursor, count);
     for (uint64_t i = 0; i < count && !cursor->failed; i++) {
         struct ldnq_trace_row row = { 0 };
-        move_trace_row(cursor, &row);
+        transfer_trace_row(cursor, &row);
         if (!cursor->failed && checkpoint->next_trace)
             checkpoint->next_trace(checkpoint->next_trace_ctx, &row);
     }
@@ -355,9 +355,9 @@ static enum ldnq_status read_layer(const struct ldnq_checkpoint *checkpoint,
         LDNQ_TRY(read_record(checkpoint, record->index, scratch, &cursor, &found, &damaged, err));
     LDNQ_TRY(share_record(checkpoint, &cursor, &found, scratch, err));
     if (found)
-        move_layer(&cursor, record, deviation);
+        transfer_layer(&cursor, record, deviation);
     if (found)
-        repeat_trace(&cursor, checkpoint);
+        replay_trace(&cursor, checkpoint);
     if (!found || cursor.failed)
         return ldnq_fail(err, LDNQ_IO,
                          "%s: the record of layer %zu has changed since the run began",
@@ -385,14 +385,14 @@ enum ldnq_status ldnq_checkpoint_read_layer(struct ldnq_checkpoint *checkpoint,
 /* ---- writing ----------------------------------------------------------------------------------
  */
 
-static void move_record(struct record_cursor *cursor, struct ldnq_checkpoint *checkpoint,
-                        const struct ldnq_layer_record *record)
+static void transfer_record(struct record_cursor *cursor, struct ldnq_checkpoint *checkpoint,
+                            const struct ldnq_layer_record *record)
 {
     uint64_t count = checkpoint->trace_count;
-    move_layer(cursor, record, (float *)record->diagnostics->deviation);
-    MOVE(cursor, count);
+    transfer_layer(cursor, record, (float *)record->diagnostics->deviation);
+    TRANSFER(cursor, count);
     for (size_t i = 0; i < checkpoint->trace_count; i++)
-        move_trace_row(cursor, &checkpoint->trace[i]);
+        transfer_trace_row(cursor, &checkpoint->trace[i]);
 }
 
 static enum ldnq_status write_file(struct ldnq_checkpoint *checkpoint,
@@ -400,7 +400,7 @@ static enum ldnq_status write_file(struct ldnq_checkpoint *checkpoint,
                                    struct ldnq_error *err)
 {
     struct record_cursor cursor = { .bytes = NULL };
-    move_record(&cursor, checkpoint, record);
+    transfer_record(&cursor, checkpoint, record);
     const struct file_header header = {
         { magic[0], magic[1], magic[2], magic[3], magic[4], magic[5], magic[6], magic[7] },
         FORMAT,
@@ -415,7 +415,7 @@ static enum ldnq_status write_file(struct ldnq_checkpoint *checkpoint,
         return LDNQ_NOMEM;
     memcpy(bytes, &header, sizeof header);
     cursor = (struct record_cursor){ .bytes = bytes + sizeof header, .size = cursor.at };
-    move_record(&cursor, checkpoint, record);
+    transfer_record(&cursor, checkpoint, record);
     const uint64_t hash = XXH3_64bits(bytes, size - sizeof hash);
     memcpy(bytes + size - sizeof hash, &hash, sizeof hash);
     return ldnq_file_write(path, bytes, size, err);

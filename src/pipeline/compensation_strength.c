@@ -131,7 +131,7 @@ static enum ldnq_status try_dampings(struct ldnq_layer_moments *moments, bool ce
         ldnq_pool_run_share(pool, DAMPINGS, try_damping, &trial);
     for (size_t i = own.first; !pool && i < own.end; i++)
         try_damping(&trial, i, 0);
-    return ldnq_ranks_complete_units(moments->tree.ranks, effects, DAMPINGS, sizeof *effects, err);
+    return ldnq_ranks_allgather_units(moments->tree.ranks, effects, DAMPINGS, sizeof *effects, err);
 }
 
 static enum ldnq_status measure_by_input(struct ldnq_layer_moments *moments, bool centred,
@@ -161,7 +161,7 @@ static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *
     const struct ldnq_few_positions_options options = { centred, moments->compensation.pool };
     struct ldnq_held_out_effect effects[DAMPINGS] = { { 0 } };
     double best_reduction = 0;
-    if (ldnq_few_positions_are(few, moments->statistics.positions))
+    if (ldnq_few_positions_hold_all(few, moments->statistics.positions))
         LDNQ_TRY(ldnq_few_positions_measure(few, &options, dampings, DAMPINGS, effects, err));
     else if (moments->uses_input)
         LDNQ_TRY(measure_by_input(moments, centred, effects, err));

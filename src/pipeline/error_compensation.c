@@ -476,7 +476,7 @@ static enum ldnq_status correct_row_blocks(struct correction_task *task, struct 
     const struct ldnq_few_positions_options options = { task->bias != NULL, c->pool };
     const size_t slots = ldnq_pool_threads(c->pool) * (c->input.cols ? 2 : 1);
     const struct ldnq_change_reader reader = { add_row_change, task };
-    if (ldnq_few_positions_are(c->few, positions))
+    if (ldnq_few_positions_hold_all(c->few, positions))
         return ldnq_few_positions_solve(c->few, positions, &options, task->damping, &reader, err);
     task->change = ldnq_arena_alloc(arena, slots * ROWS, k * sizeof *task->change, err);
     task->factor = ldnq_arena_alloc(arena, k, k * sizeof *task->factor, err);

@@ -69,7 +69,7 @@ enum ldnq_status ldnq_few_positions_share(struct ldnq_few_positions *few,
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_few_positions_init(few, geometry->rows, geometry->cols, capacity, arena, err));
     counts[ranks->rank] = (struct rank_positions){ own.fitted, own.held_out };
-    LDNQ_TRY(ldnq_ranks_complete_units(ranks, counts, ranks->count, sizeof *counts, err));
+    LDNQ_TRY(ldnq_ranks_allgather_units(ranks, counts, ranks->count, sizeof *counts, err));
     for (size_t rank = 0; rank < ranks->count; rank++) {
         const size_t fitted = (size_t)counts[rank].fitted, held = (size_t)counts[rank].held_out;
         few->held_out += held;
@@ -81,7 +81,7 @@ enum ldnq_status ldnq_few_positions_share(struct ldnq_few_positions *few,
     return LDNQ_OK;
 }
 
-bool ldnq_few_positions_are(const struct ldnq_few_positions *few, size_t positions)
+bool ldnq_few_positions_hold_all(const struct ldnq_few_positions *few, size_t positions)
 {
     return few && few->fitted > 0 &&
            (positions == few->fitted || positions == few->fitted + few->held_out);

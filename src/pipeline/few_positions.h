@@ -71,7 +71,7 @@ enum ldnq_status ldnq_few_positions_share(struct ldnq_few_positions *few,
                                           struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* Whether these are `positions` positions: the fitted part, or both parts. Accepts NULL. */
-bool ldnq_few_positions_are(const struct ldnq_few_positions *few, size_t positions);
+bool ldnq_few_positions_hold_all(const struct ldnq_few_positions *few, size_t positions);
 
 struct ldnq_few_positions_options {
     bool centred; /* the layer has a bias */
@@ -93,8 +93,8 @@ struct ldnq_change_reader {
     void *ctx;
 };
 
-/* Computes the change at lambda = 1 from the first `positions` of ldnq_few_positions_are, a block
- * of rows after the other; none when the system can't be factored. */
+/* Computes the change at lambda = 1 from the first `positions` of ldnq_few_positions_hold_all, a
+ * block of rows after the other; none when the system can't be factored. */
 enum ldnq_status ldnq_few_positions_solve(const struct ldnq_few_positions *few, size_t positions,
                                           const struct ldnq_few_positions_options *options,
                                           double damping, const struct ldnq_change_reader *reader,

@@ -289,7 +289,8 @@ static enum ldnq_status run_training_steps(struct fine_tuning *tuning, struct ld
         result->steps = ++tuning->step;
         late = ldnq_now() >= tuning->end;
         if (isfinite(tuning->end))
-            late = ldnq_ranks_decide(ldnq_pool_ranks(tuning->quantizer->options->pool), late);
+            late = ldnq_ranks_take_decision_of_first(
+                ldnq_pool_ranks(tuning->quantizer->options->pool), late);
         if (tuning->step % interval == 0 || tuning->step == tuning->steps || late)
             LDNQ_TRY(save_if_held_out_improves(tuning, err));
         if (tuning->float_count == 0) /* a cascade is part of fitting the layers */

@@ -127,7 +127,8 @@ static const struct ldnq_node *find_kernel(const struct island_workspace *work,
     return n == SIZE_MAX ? NULL : work->graph->nodes[n];
 }
 
-static double cost_of_entering(const struct island_workspace *work, const struct ldnq_value *value)
+static double compute_cost_of_quantizing(const struct island_workspace *work,
+                                         const struct ldnq_value *value)
 {
     const struct ldnq_node *kernel = find_kernel(work, value);
     const bool is_float_kernel = kernel && !is_on_codes(work, kernel);
@@ -135,8 +136,9 @@ static double cost_of_entering(const struct island_workspace *work, const struct
            (is_float_kernel && is_blocked(work, kernel, value) ? work->costs->blocked : 0);
 }
 
-static double cost_of_leaving(const struct island_workspace *work, const struct ldnq_value *value,
-                              const struct ldnq_node *reader)
+static double compute_cost_of_dequantizing(const struct island_workspace *work,
+                                           const struct ldnq_value *value,
+                                           const struct ldnq_node *reader)
 {
     if (reader && is_fusable(reader))
         return work->costs->leaving + work->costs->unfused;
@@ -171,14 +173,15 @@ static void unite_islands(struct island_workspace *work)
 }
 
 /* Each value is converted once for an island, whatever reads it. */
-static bool is_counted(struct island_workspace *work, const struct ldnq_value *value, size_t island)
+static bool mark_as_converted(struct island_workspace *work, const struct ldnq_value *value,
+                              size_t island)
 {
     const bool again = work->counted[value->index] == island + 1;
     work->counted[value->index] = island + 1;
     return again;
 }
 
-static void pay_for_borders(struct island_workspace *work, size_t n)
+static void subtract_conversion_costs_of_inputs(struct island_workspace *work, size_t n)
 {
     const struct ldnq_node *node = work->graph->nodes[n];
     const bool on_codes = is_on_codes(work, node);
@@ -189,24 +192,24 @@ static void pay_for_borders(struct island_workspace *work, size_t n)
             continue;
         const size_t inside = on_codes ? n : work->writers[value->index];
         const size_t island = find_island(work, inside);
-        if (is_counted(work, value, island))
+        if (mark_as_converted(work, value, island))
             continue;
-        work->islands[island].gain -=
-            count_elements(work, value) *
-            (on_codes ? cost_of_entering(work, value) : cost_of_leaving(work, value, node));
+        work->islands[island].gain -= count_elements(work, value) *
+                                      (on_codes ? compute_cost_of_quantizing(work, value)
+                                                : compute_cost_of_dequantizing(work, value, node));
     }
 }
 
-static void pay_for_outputs(struct island_workspace *work)
+static void subtract_conversion_costs_of_outputs(struct island_workspace *work)
 {
     for (size_t o = 0; o < work->graph->output_count; o++) {
         const struct ldnq_value *value = work->graph->outputs[o];
         if (!work->flow->has_codes[value->index] || work->writers[value->index] == SIZE_MAX)
             continue;
         const size_t island = find_island(work, work->writers[value->index]);
-        if (!is_counted(work, value, island))
+        if (!mark_as_converted(work, value, island))
             work->islands[island].gain -=
-                count_elements(work, value) * cost_of_leaving(work, value, NULL);
+                count_elements(work, value) * compute_cost_of_dequantizing(work, value, NULL);
     }
 }
 
@@ -233,7 +236,8 @@ static double compute_saving(const struct island_workspace *work, const struct l
     return work->costs->saved_per_product * channels * window * work->positions[output->index];
 }
 
-static bool is_main_layer(const struct island_workspace *work, const struct ldnq_layer *layer)
+static bool is_layer_of_main_graph(const struct island_workspace *work,
+                                   const struct ldnq_layer *layer)
 {
     return layer->weight && layer->node_index < work->graph->node_count &&
            work->graph->nodes[layer->node_index] == layer->node && layer->node->outputs[0];
@@ -241,10 +245,11 @@ static bool is_main_layer(const struct island_workspace *work, const struct ldnq
 
 static bool is_in_island(const struct island_workspace *work, const struct ldnq_layer *layer)
 {
-    return is_main_layer(work, layer) && is_on_codes(work, layer->node);
+    return is_layer_of_main_graph(work, layer) && is_on_codes(work, layer->node);
 }
 
-static void add_layers(struct island_workspace *work, const struct ldnq_layer *layers, size_t count)
+static void add_savings_of_layers(struct island_workspace *work, const struct ldnq_layer *layers,
+                                  size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (!is_in_island(work, &layers[i]))
@@ -297,8 +302,8 @@ static enum ldnq_status init_workspace(struct island_workspace *work,
     return LDNQ_OK;
 }
 
-static void weigh_islands(struct island_workspace *work, const struct ldnq_layer *layers,
-                          size_t count)
+static void compute_island_gains(struct island_workspace *work, const struct ldnq_layer *layers,
+                                 size_t count)
 {
     memset(work->islands, 0, work->graph->node_count * sizeof *work->islands);
     memset(work->counted, 0, work->graph->value_count * sizeof *work->counted);
@@ -306,9 +311,9 @@ static void weigh_islands(struct island_workspace *work, const struct ldnq_layer
         work->parents[n] = n;
     unite_islands(work);
     for (size_t n = 0; n < work->graph->node_count; n++)
-        pay_for_borders(work, n);
-    pay_for_outputs(work);
-    add_layers(work, layers, count);
+        subtract_conversion_costs_of_inputs(work, n);
+    subtract_conversion_costs_of_outputs(work);
+    add_savings_of_layers(work, layers, count);
 }
 
 static bool is_too_slow(const struct island_workspace *work, const struct integer_island *island)
@@ -336,8 +341,8 @@ static bool refuse_layers(struct island_workspace *work, struct ldnq_layer *laye
     return any;
 }
 
-static void follow_again(struct ldnq_code_flow *flow, const struct ldnq_layer *layers, size_t count,
-                         const struct ldnq_quantize_options *options)
+static void recompute_code_flow(struct ldnq_code_flow *flow, const struct ldnq_layer *layers,
+                                size_t count, const struct ldnq_quantize_options *options)
 {
     memset(flow->has_codes, 0, flow->graph->value_count * sizeof *flow->has_codes);
     flow->node_index = 0;
@@ -357,8 +362,8 @@ enum ldnq_status ldnq_refuse_integer_islands(struct ldnq_code_flow *flow, struct
     LDNQ_TRY(init_workspace(&work, flow, options, arena, err));
     /* A float neighbor makes conversions dearer, as its channels are in blocks. */
     for (bool changed = true; changed;) {
-        follow_again(flow, layers, count, options);
-        weigh_islands(&work, layers, count);
+        recompute_code_flow(flow, layers, count, options);
+        compute_island_gains(&work, layers, count);
         changed = refuse_layers(&work, layers, count);
     }
     return LDNQ_OK;

@@ -179,7 +179,8 @@ static void clear_sums(struct ldnq_statistics *s, struct ldnq_compensation *c, d
 }
 
 /* Makes the matrices that low rank was to avoid, and adds the stored calls again. */
-static enum ldnq_status leave_low_rank(struct ldnq_layer_moments *moments, struct ldnq_error *err)
+static enum ldnq_status switch_to_full_matrices(struct ldnq_layer_moments *moments,
+                                                struct ldnq_error *err)
 {
     moments->is_low_rank = false;
     ldnq_sum_tree_release(&moments->tree);
@@ -215,7 +216,7 @@ static enum ldnq_status prepare_matrices(struct ldnq_layer_moments *moments, siz
     const bool is_first = moments->call_count == 0;
     if (!is_first)
         return moments->is_low_rank && !ldnq_few_positions_have_room(few, positions)
-                   ? leave_low_rank(moments, err)
+                   ? switch_to_full_matrices(moments, err)
                    : LDNQ_OK;
     moments->is_low_rank = moments->may_be_low_rank && is_stored &&
                            ldnq_is_low_rank(&moments->statistics.geometry, few->capacity);
@@ -229,8 +230,7 @@ static enum ldnq_status prepare_matrices(struct ldnq_layer_moments *moments, siz
     return moments->stored_calls ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-static void remember_call(struct ldnq_layer_moments *moments, size_t count, size_t all,
-                          bool held_out)
+static void record_call(struct ldnq_layer_moments *moments, size_t count, size_t all, bool held_out)
 {
     const struct ldnq_few_positions *few = &moments->few;
     const size_t row = held_out ? few->capacity - few->held_out - count : few->fitted;
@@ -254,7 +254,7 @@ enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
     if (call->exact && moments->call_count == 0)
         LDNQ_TRY(store_few_positions(moments, err));
     LDNQ_TRY(prepare_matrices(moments, sampling.count, err));
-    remember_call(moments, sampling.count, all, apart);
+    record_call(moments, sampling.count, all, apart);
     moments->call_count++;
     moments->all_positions += all;
     counts[0] += (double)sampling.count;

@@ -454,13 +454,14 @@ static bool has_finite_float_input(const struct ldnq_quantizer *quantizer, size_
     struct ldnq_ranks *ranks = ldnq_pool_ranks(quantizer->options->pool);
     enum ldnq_status status = init_runner(
         quantizer, reference, ldnq_get_max_bytes(quantizer->options), &runner, &ignored);
-    status = ldnq_ranks_agree(ranks, status, &ignored);
+    status = ldnq_ranks_share_first_failure(ranks, status, &ignored);
     if (status == LDNQ_OK)
         status =
             ldnq_calib_runner_advance(&runner, node, check_batch_of_float_input, &input, &ignored);
     ldnq_calib_runner_finish(&runner);
     if (status == LDNQ_OK) /* of all batches, and not only those of this rank */
-        status = ldnq_ranks_agree(ranks, input.is_finite ? LDNQ_OK : LDNQ_NUMERIC, &ignored);
+        status = ldnq_ranks_share_first_failure(ranks, input.is_finite ? LDNQ_OK : LDNQ_NUMERIC,
+                                                &ignored);
     return status == LDNQ_OK;
 }
 

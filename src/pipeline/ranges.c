@@ -285,7 +285,7 @@ static bool can_widen(const struct ldnq_ranges *ranges)
 }
 
 /* Whether the target would rather lose accuracy than compute on the value in float. */
-static bool is_kept_at_any_cost(const struct ldnq_ranges *ranges)
+static bool must_stay_quantized(const struct ldnq_ranges *ranges)
 {
     return ranges->placement->target->every_tensor && !can_widen(ranges);
 }
@@ -308,7 +308,7 @@ static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, s
     const enum ldnq_dtype dtype = ranges->placement->activations[a].dtype;
     const struct ldnq_scale scale = ranges->scales[a];
     const char *name = ranges->placement->activations[a].value->name;
-    if (is_kept_at_any_cost(ranges) || dtype != ranges->placement->dtype ||
+    if (must_stay_quantized(ranges) || dtype != ranges->placement->dtype ||
         has_least_scale(ranges, a))
         return NULL;
     const double most = ldexp(MOST_RELATIVE_ERROR, -2 * (int)ldnq_dtype_bits(dtype));

@@ -199,7 +199,8 @@ static size_t find_sum(const struct ldnq_sum_tree *tree, size_t first)
 static enum ldnq_status add_remote_half(struct ldnq_sum_tree *tree, size_t left, size_t right,
                                         size_t first, size_t middle, struct ldnq_error *err)
 {
-    const size_t own = ldnq_ranks_own(tree->ranks), bytes = tree->packed_count * sizeof(double);
+    const size_t own = ldnq_ranks_own_rank(tree->ranks),
+                 bytes = tree->packed_count * sizeof(double);
     if (own == right) {
         const size_t sum = find_sum(tree, middle);
         const struct ldnq_rank_message send = { left, tree->sums[sum].values, bytes };
@@ -248,7 +249,7 @@ static enum ldnq_status sum_node(struct ldnq_sum_tree *tree, size_t first, size_
         if (*holder != right)
             return add_remote_half(tree, *holder, right, first, middle, err);
     }
-    if (*holder == ldnq_ranks_own(tree->ranks))
+    if (*holder == ldnq_ranks_own_rank(tree->ranks))
         merge_sums(tree, first, end);
     return LDNQ_OK;
 }

@@ -232,7 +232,7 @@ static void project_row(struct admm *admm, const double *v, const double *d, siz
         .v = v, .v_stride = admm->k, .rows = 1, .length = admm->k, .codes = q, .weight = 1
     };
     ldnq_project_codes(admm->problem->codebook, &span, row->scale);
-    ldnq_hold_zeros(admm->problem, at * admm->k, admm->k, q);
+    ldnq_clear_codes_of_pruned_weights(admm->problem, at * admm->k, admm->k, q);
     row->vq = row->dq = 0;
     for (size_t i = 0; i < admm->k; i++) {
         row->vq += d[i] * v[i] * q[i];

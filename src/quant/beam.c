@@ -381,7 +381,7 @@ static void store_best_branch_codes(const struct beam_search *s, const struct be
         at = workspace->parents[stored];
         first = end;
     }
-    ldnq_hold_zeros(s->beam->problem, (chunk->row + r) * s->k, s->k, codes);
+    ldnq_clear_codes_of_pruned_weights(s->beam->problem, (chunk->row + r) * s->k, s->k, codes);
 }
 
 static void search_chunk(void *ctx, size_t index, size_t thread)
@@ -464,9 +464,9 @@ static void search_on_ranks(struct beam_search *s, size_t chunks)
         const size_t end = ldnq_ranks_share(ranks, rank, chunks).end;
         bounds[rank + 1] = end < chunks ? find_beam_chunk(s, end).row : rows;
     }
-    ldnq_ranks_complete_rows(ranks, s->codes, bounds, s->k);
-    ldnq_ranks_complete_rows(ranks, s->chosen, bounds, sizeof *s->chosen);
-    ldnq_ranks_complete_rows(ranks, s->costs, bounds, sizeof *s->costs);
+    ldnq_ranks_allgather_rows(ranks, s->codes, bounds, s->k);
+    ldnq_ranks_allgather_rows(ranks, s->chosen, bounds, sizeof *s->chosen);
+    ldnq_ranks_allgather_rows(ranks, s->costs, bounds, sizeof *s->costs);
     ldnq_free(bounds);
 }
 

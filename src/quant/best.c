@@ -62,7 +62,7 @@ static void store_trial_rows(struct search_state *best, size_t first, size_t cou
     memcpy(best->errors + first, best->trial_errors + first, count * sizeof(double));
 }
 
-static void store_better(struct search_state *best)
+static void store_rows_that_improve(struct search_state *best)
 {
     const size_t rows = best->problem->groups * best->problem->rows;
     if (best->problem->granularity == LDNQ_PER_TENSOR) {
@@ -111,7 +111,7 @@ static enum ldnq_status descend_from_trial(struct search_state *best, struct ldn
 {
     LDNQ_TRY(ldnq_run_coordinate_descent(best->problem, best->target, best->pool, best->trial.codes,
                                          best->trial.scales, best->trial_errors, err));
-    store_better(best);
+    store_rows_that_improve(best);
     return LDNQ_OK;
 }
 

@@ -47,12 +47,12 @@ void ldnq_exchange_rows(const struct ldnq_layer_problem *problem, struct ldnq_po
         bounds[rank + 1] =
             end < pieces ? ldnq_piece_at(problem, end).offset : problem->groups * problem->rows;
     }
-    ldnq_ranks_complete_rows(ranks, data, bounds, row_bytes);
+    ldnq_ranks_allgather_rows(ranks, data, bounds, row_bytes);
     ldnq_free(bounds);
 }
 
-bool ldnq_hold_zeros(const struct ldnq_layer_problem *problem, size_t first, size_t count,
-                     int8_t *codes)
+bool ldnq_clear_codes_of_pruned_weights(const struct ldnq_layer_problem *problem, size_t first,
+                                        size_t count, int8_t *codes)
 {
     bool has_changed = false;
     for (size_t i = 0; problem->zeros && i < count; i++)

@@ -53,8 +53,8 @@ static inline bool ldnq_is_held_at_zero(const struct ldnq_layer_problem *problem
 
 /* Sets those of the elements first .. first+count-1 to 0, codes[0] being element `first`. Returns
  * whether a code changed. */
-bool ldnq_hold_zeros(const struct ldnq_layer_problem *problem, size_t first, size_t count,
-                     int8_t *codes);
+bool ldnq_clear_codes_of_pruned_weights(const struct ldnq_layer_problem *problem, size_t first,
+                                        size_t count, int8_t *codes);
 
 size_t ldnq_piece_count(const struct ldnq_layer_problem *problem);
 struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t index);

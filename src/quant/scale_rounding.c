@@ -66,7 +66,8 @@ static void find_nearest_codes(struct rounding *rounding)
                 problem->codebook,
                 (double)problem->weight[i] /
                     (double)rounding->trial.scales[ldnq_scale_index(problem, row, i - row * k)]);
-    ldnq_hold_zeros(problem, 0, problem->groups * problem->rows * k, rounding->trial.codes);
+    ldnq_clear_codes_of_pruned_weights(problem, 0, problem->groups * problem->rows * k,
+                                       rounding->trial.codes);
 }
 
 static void measure_distance_to_weight(struct rounding *rounding)
@@ -117,7 +118,7 @@ static void store_trial_rows(struct rounding *rounding, size_t first, size_t cou
     memcpy(rounding->errors + first, rounding->trial_errors + first, count * sizeof(double));
 }
 
-static void store_better(struct rounding *rounding)
+static void store_rows_that_improve(struct rounding *rounding)
 {
     const size_t rows = rounding->problem.groups * rounding->problem.rows;
     double before = 0, after = 0;
@@ -168,7 +169,7 @@ static enum ldnq_status try_neighboring_scales(struct rounding *rounding, bool a
     if (above)
         store_trial_rows(rounding, 0, rows);
     else
-        store_better(rounding);
+        store_rows_that_improve(rounding);
     return LDNQ_OK;
 }
 

@@ -236,7 +236,7 @@ static enum ldnq_status restore_zeros(struct ldnq_solver_task *task, struct ldnq
     const struct ldnq_layer_problem *problem = task->problem;
     const size_t count = problem->groups * problem->rows * problem->cols;
     struct ldnq_layer_problem reduced;
-    if (!ldnq_hold_zeros(problem, 0, count, task->solution->codes))
+    if (!ldnq_clear_codes_of_pruned_weights(problem, 0, count, task->solution->codes))
         return LDNQ_OK;
     double *target = ldnq_arena_alloc(task->arena, count, sizeof *target, err);
     if (!target)
@@ -298,7 +298,7 @@ static enum ldnq_status allocate_errors(struct ldnq_solver_task *task, double **
     return *errors && task->errors ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-static double measure_zero(const struct ldnq_solver_task *task, double *errors)
+static double measure_error_of_zero_weights(const struct ldnq_solver_task *task, double *errors)
 {
     const struct ldnq_choice zero = { 0 };
     return task->options->is_trial
@@ -328,7 +328,7 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
     LDNQ_TRY(allocate_errors(task, &errors, err));
 
     /* ---- start */
-    task->zero = measure_zero(task, errors);
+    task->zero = measure_error_of_zero_weights(task, errors);
     LDNQ_TRY(start_solution(solver, task, err));
     solution->iterations = 0;
     solution->rho = solution->error_start = solution->error = 0;

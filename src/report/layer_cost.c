@@ -34,7 +34,7 @@ static double sum_layer_noise(const struct ldnq_diff *diff)
 }
 
 /* What shares are parts of. Parts that compensate each other are larger than their sum. */
-static double find_whole_noise(const struct ldnq_diff *diff)
+static double sum_output_noise(const struct ldnq_diff *diff)
 {
     const double sum = sum_layer_noise(diff);
     return has_estimate(diff) && diff->estimate ? fmax(sum, diff->estimate->error) : sum;
@@ -42,13 +42,13 @@ static double find_whole_noise(const struct ldnq_diff *diff)
 
 double ldnq_layer_noise_share(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer)
 {
-    const double whole = find_whole_noise(diff);
+    const double whole = sum_output_noise(diff);
     return whole > 0 ? measure_noise(diff, layer) / whole : NAN;
 }
 
 double ldnq_diff_noise_besides_layers(const struct ldnq_diff *diff)
 {
-    return has_estimate(diff) ? 1 - sum_layer_noise(diff) / find_whole_noise(diff) : NAN;
+    return has_estimate(diff) ? 1 - sum_layer_noise(diff) / sum_output_noise(diff) : NAN;
 }
 
 static struct ldnq_layer_step choose_step(const struct ldnq_diff_layer *layer)
@@ -68,7 +68,7 @@ static struct ldnq_layer_step choose_step(const struct ldnq_diff_layer *layer)
 }
 
 /* In dB, of taking a part of the output's noise away. */
-static double gain_of(double removed)
+static double compute_sqnr_gain(double removed)
 {
     return -10 * log10(fmax(1 - removed, 1e-3));
 }
@@ -81,7 +81,7 @@ struct ldnq_layer_step ldnq_layer_step_up(const struct ldnq_diff *diff,
     struct ldnq_layer_step step = choose_step(layer);
     const double share = ldnq_layer_noise_share(diff, layer);
     if (has_estimate(diff) && share >= 0)
-        step.output_gain = gain_of(share * (1 - pow(10, -step.layer_gain / 10)));
+        step.output_gain = compute_sqnr_gain(share * (1 - pow(10, -step.layer_gain / 10)));
     return step;
 }
 
@@ -95,7 +95,7 @@ struct ldnq_layer_step ldnq_layers_step_up(const struct ldnq_diff *diff, const s
         all.bytes += step.bytes;
         removed += step.codebook ? 1 - pow(10, -step.output_gain / 10) : 0;
     }
-    all.output_gain = has_estimate(diff) ? gain_of(removed) : NAN;
+    all.output_gain = has_estimate(diff) ? compute_sqnr_gain(removed) : NAN;
     return all;
 }
 

@@ -32,8 +32,8 @@ static void one_process_should_exchange_nothing(void **state)
     assert_int_equal(ldnq_ranks_count(NULL), 1);
     assert_true(ldnq_ranks_is_first(NULL));
     assert_int_equal(ldnq_ranks_broadcast(NULL, 0, data, sizeof data, &err), LDNQ_OK);
-    assert_int_equal(ldnq_ranks_complete_units(NULL, data, 3, sizeof *data, &err), LDNQ_OK);
-    assert_int_equal(ldnq_ranks_agree(NULL, LDNQ_DATA, &err), LDNQ_DATA);
+    assert_int_equal(ldnq_ranks_allgather_units(NULL, data, 3, sizeof *data, &err), LDNQ_OK);
+    assert_int_equal(ldnq_ranks_share_first_failure(NULL, LDNQ_DATA, &err), LDNQ_DATA);
     assert_int_equal(ldnq_ranks_check(NULL, &err), LDNQ_OK);
     assert_int_equal(data[2], 3);
 }
@@ -67,11 +67,11 @@ static void exchange_all(struct ldnq_ranks *ranks, void *ctx)
         return;
     ldnq_pool_join_ranks(pool, ranks);
     ldnq_pool_run_share(pool, UNITS, fill_share, results->units);
-    ldnq_ranks_complete_units(ldnq_pool_ranks(pool), results->units, UNITS, sizeof(int), &err);
+    ldnq_ranks_allgather_units(ldnq_pool_ranks(pool), results->units, UNITS, sizeof(int), &err);
     ldnq_pool_destroy(pool);
     const enum ldnq_status own =
         ranks->rank >= 2 ? ldnq_fail(&results->err, LDNQ_DATA, "of %zu", ranks->rank) : LDNQ_OK;
-    results->agreed = ldnq_ranks_agree(ranks, own, &results->err);
+    results->agreed = ldnq_ranks_share_first_failure(ranks, own, &results->err);
 }
 
 static void all_ranks_should_get_all_parts_and_the_first_failure(void **state)
@@ -106,7 +106,7 @@ static void one_failed_exchange_should_fail_all_later_ones(void **state)
     assert_true(ldnq_ranks_have_failed(&own.ranks));
     assert_int_equal(ldnq_ranks_broadcast(&own.ranks, 1, &other, sizeof other, &err), LDNQ_IO);
     assert_string_equal(err.message, "rank 1 has not answered");
-    assert_int_equal(ldnq_ranks_agree(&own.ranks, LDNQ_OK, &err), LDNQ_IO);
+    assert_int_equal(ldnq_ranks_share_first_failure(&own.ranks, LDNQ_OK, &err), LDNQ_IO);
     assert_int_equal(ldnq_pool_create(1, &pool, &err), LDNQ_OK);
     ldnq_pool_join_ranks(pool, &own.ranks);
     ldnq_pool_run_share(pool, 2, fill_share, units);

@@ -90,7 +90,7 @@ static void compensate(size_t expected, bool centred, bool merges, struct ldnq_p
                                                        .held_out = i == 1 };
         assert_ok(ldnq_layer_moments_add(&m, &added, &err));
     }
-    out->stored = ldnq_few_positions_are(m.compensation.few, m.statistics.positions);
+    out->stored = ldnq_few_positions_hold_all(m.compensation.few, m.statistics.positions);
     assert_ok(ldnq_layer_moments_choose_strength(&m, centred, &out->strength, &err));
     if (merges)
         ldnq_layer_moments_merge(&m);

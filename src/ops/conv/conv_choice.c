@@ -31,7 +31,7 @@ bool ldnq_conv_is_pointwise(const struct ldnq_conv_job *job)
            g->out_h == g->height && g->out_w == g->width;
 }
 
-static struct conv_sizes make_sizes(const struct ldnq_conv_job *job)
+static struct conv_sizes describe_sizes(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     const double window = (double)g->kernel_h * (double)g->kernel_w;
@@ -56,7 +56,7 @@ static double count_vectors(size_t count, size_t vector)
  * tools/bench-ops, which they predict within a tenth for most convolutions. */
 
 /* Runs are at most a vector of one row, or two rows of at most half of it. */
-static double cost_direct(const struct conv_sizes *s)
+static double estimate_direct_cost(const struct conv_sizes *s)
 {
     bool is_paired = s->out_w <= VECTOR / 2 && s->out_h > 1;
     double runs =
@@ -66,7 +66,7 @@ static double cost_direct(const struct conv_sizes *s)
 }
 
 /* Columns of all positions, and whole vectors of positions. */
-static double cost_product(const struct conv_sizes *s)
+static double estimate_product_cost(const struct conv_sizes *s)
 {
     double vectors = count_vectors((size_t)s->positions, VECTOR);
     return 1.08 * s->outputs * vectors + (s->is_pointwise ? 0.6 : 1.2) * s->positions +
@@ -74,7 +74,8 @@ static double cost_product(const struct conv_sizes *s)
 }
 
 /* Packed weights, shared by `rows` rows, and whole panels of output channels. */
-static double cost_few_positions(const struct ldnq_conv_job *job, const struct conv_sizes *s)
+static double estimate_few_positions_cost(const struct ldnq_conv_job *job,
+                                          const struct conv_sizes *s)
 {
     double rows = (double)ldnq_conv_few_positions_count_rows(job);
     double panels = count_vectors(job->outputs, PANEL) * (double)(PANEL / VECTOR);
@@ -87,19 +88,19 @@ static double cost_few_positions(const struct ldnq_conv_job *job, const struct c
 
 enum ldnq_conv_implementation ldnq_conv_choose_implementation(const struct ldnq_conv_job *job)
 {
-    const struct conv_sizes sizes = make_sizes(job);
+    const struct conv_sizes sizes = describe_sizes(job);
     if (is_depthwise(job))
         return LDNQ_CONV_DEPTHWISE;
     if (sizes.taps == 0 || sizes.positions == 0)
         return LDNQ_CONV_PRODUCT;
     enum ldnq_conv_implementation best =
         sizes.is_pointwise && job->groups == 1 ? LDNQ_CONV_POINTWISE : LDNQ_CONV_PRODUCT;
-    double least = cost_product(&sizes);
-    if (sizes.positions <= MAX_FEW_POSITIONS && cost_few_positions(job, &sizes) < least) {
+    double least = estimate_product_cost(&sizes);
+    if (sizes.positions <= MAX_FEW_POSITIONS && estimate_few_positions_cost(job, &sizes) < least) {
         best = LDNQ_CONV_FEW_POSITIONS;
-        least = cost_few_positions(job, &sizes);
+        least = estimate_few_positions_cost(job, &sizes);
     }
-    if (!sizes.is_pointwise && ldnq_conv_direct_fits(job) && cost_direct(&sizes) < least)
+    if (!sizes.is_pointwise && ldnq_conv_direct_fits(job) && estimate_direct_cost(&sizes) < least)
         best = LDNQ_CONV_DIRECT;
     return best;
 }

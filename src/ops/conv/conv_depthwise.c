@@ -123,7 +123,7 @@ static void compute_plane_by_row_blocks(const struct depthwise_implementation *i
 }
 
 /* The kernel side 3, 5 or 7 for which output rows share the loads of input rows; otherwise 0. */
-static size_t find_shared_side(const struct ldnq_conv_geometry *g)
+static size_t find_kernel_side_sharing_loads(const struct ldnq_conv_geometry *g)
 {
     bool is_dense = g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 &&
                     g->dilation_w == 1 && g->kernel_h == g->kernel_w;
@@ -157,7 +157,7 @@ void ldnq_conv_depthwise_compute_tile_with(size_t implementation, const struct l
     struct depthwise_plane d = {
         .taps = g->kernel_h * g->kernel_w,
         .offsets = offsets,
-        .shared = find_shared_side(g),
+        .shared = find_kernel_side_sharing_loads(g),
         .in_row = ldnq_padded_tile_row_step(padded),
         .out_row = g->out_w,
         .columns = tile->columns,

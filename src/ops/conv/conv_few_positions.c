@@ -53,7 +53,7 @@ static size_t count_parts(const struct ldnq_conv_job *job)
 }
 
 /* Whether x of one image has the columns already. */
-static bool reads_input(const struct ldnq_conv_job *job)
+static bool has_columns_in_input(const struct ldnq_conv_job *job)
 {
     return ldnq_conv_is_pointwise(job) && (choose_images(job) == 1 || count_positions(job) == 1);
 }
@@ -88,7 +88,7 @@ size_t ldnq_conv_few_positions_scratch_floats(const struct ldnq_conv_job *job)
     size_t rows = ldnq_conv_few_positions_count_rows(job), columns, made, tiles;
     struct ldnq_padded_tile padded = make_padded(job, NULL);
     bool counted =
-        ldnq_size_mul(count_cols(job), reads_input(job) ? 0 : rows, &columns) &&
+        ldnq_size_mul(count_cols(job), has_columns_in_input(job) ? 0 : rows, &columns) &&
         ldnq_size_mul(rows, job->outputs, &made) && ldnq_size_add(columns, made, &columns) &&
         ldnq_size_mul(ldnq_padded_tile_count_floats(&padded), choose_planes(job), &tiles) &&
         ldnq_size_add(columns, tiles, &columns) && ldnq_size_add(columns, 15, &columns);
@@ -159,7 +159,7 @@ void ldnq_conv_few_positions_compute_chunk(const struct ldnq_conv_job *job, size
     const struct few_positions few = find_chunk(job, chunk);
     const size_t rows = few.images * few.positions, all = job->groups * job->outputs;
     const size_t first = few.group * job->outputs + few.first;
-    const bool in_place = few.positions == 1, reads = reads_input(job);
+    const bool in_place = few.positions == 1, reads = has_columns_in_input(job);
     float *made = reads ? scratch : scratch + few.cols * rows;
     struct ldnq_gemm gemm = {
         .m = rows,

@@ -143,45 +143,47 @@ static const struct ldnq_op_layer *find_inner_layer(const struct ldnq_op_call *c
     return ((const struct ldnq_fused_attrs *)call->attrs)->op->layer;
 }
 
-static enum ldnq_status describe_first(const struct ldnq_node *node,
-                                       const struct ldnq_tensor *weight,
-                                       const struct ldnq_tensor *bias,
-                                       struct ldnq_layer_geometry *geometry, struct ldnq_error *err)
+static enum ldnq_status describe_weight_of_first_input(const struct ldnq_node *node,
+                                                       const struct ldnq_tensor *weight,
+                                                       const struct ldnq_tensor *bias,
+                                                       struct ldnq_layer_geometry *geometry,
+                                                       struct ldnq_error *err)
 {
     const struct ldnq_fused_attrs *attrs = node->op_attrs;
     return describe_inner_weight(attrs->op->layer, node, weight, bias, geometry, err);
 }
 
-static size_t count_first(const struct ldnq_op_call *call)
+static size_t count_positions_of_first_input(const struct ldnq_op_call *call)
 {
     const struct ldnq_op_call inner = make_inner_call(call);
     return find_inner_layer(call)->count_positions(&inner);
 }
 
-static void fill_first(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
-                       float *columns, size_t ld)
+static void fill_columns_of_first_input(const struct ldnq_op_call *call, size_t group, size_t first,
+                                        size_t count, float *columns, size_t ld)
 {
     const struct ldnq_op_call inner = make_inner_call(call);
     find_inner_layer(call)->fill_columns(&inner, group, first, count, columns, ld);
 }
 
-static enum ldnq_status describe_other(const struct ldnq_node *node,
-                                       const struct ldnq_tensor *weight,
-                                       const struct ldnq_tensor *bias,
-                                       struct ldnq_layer_geometry *geometry, struct ldnq_error *err)
+static enum ldnq_status describe_weight_of_other_input(const struct ldnq_node *node,
+                                                       const struct ldnq_tensor *weight,
+                                                       const struct ldnq_tensor *bias,
+                                                       struct ldnq_layer_geometry *geometry,
+                                                       struct ldnq_error *err)
 {
     const struct ldnq_fused_attrs *attrs = node->op_attrs;
     return describe_inner_weight(attrs->op->layer->other, node, weight, bias, geometry, err);
 }
 
-static size_t count_other(const struct ldnq_op_call *call)
+static size_t count_positions_of_other_input(const struct ldnq_op_call *call)
 {
     const struct ldnq_op_call inner = make_inner_call(call);
     return find_inner_layer(call)->other->count_positions(&inner);
 }
 
-static void fill_other(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
-                       float *columns, size_t ld)
+static void fill_columns_of_other_input(const struct ldnq_op_call *call, size_t group, size_t first,
+                                        size_t count, float *columns, size_t ld)
 {
     const struct ldnq_op_call inner = make_inner_call(call);
     find_inner_layer(call)->other->fill_columns(&inner, group, first, count, columns, ld);
@@ -192,18 +194,18 @@ static const struct ldnq_op_layer other_layer = {
     .bias_input = 2,
     .weight_label = "A",
     .data_input = 1,
-    .describe_weight = describe_other,
-    .count_positions = count_other,
-    .fill_columns = fill_other,
+    .describe_weight = describe_weight_of_other_input,
+    .count_positions = count_positions_of_other_input,
+    .fill_columns = fill_columns_of_other_input,
 };
 
 const struct ldnq_op_layer ldnq_fused_layer = {
     .weight_input = 1,
     .bias_input = 2,
     .weight_label = "B",
-    .describe_weight = describe_first,
-    .count_positions = count_first,
-    .fill_columns = fill_first,
+    .describe_weight = describe_weight_of_first_input,
+    .count_positions = count_positions_of_first_input,
+    .fill_columns = fill_columns_of_first_input,
 };
 
 const struct ldnq_op_layer ldnq_fused_layers = {
@@ -211,7 +213,7 @@ const struct ldnq_op_layer ldnq_fused_layers = {
     .bias_input = 2,
     .weight_label = "B",
     .other = &other_layer,
-    .describe_weight = describe_first,
-    .count_positions = count_first,
-    .fill_columns = fill_first,
+    .describe_weight = describe_weight_of_first_input,
+    .count_positions = count_positions_of_first_input,
+    .fill_columns = fill_columns_of_first_input,
 };

@@ -36,7 +36,7 @@ static size_t count_tile_floats(const struct ldnq_conv_geometry *g, size_t rows)
 }
 
 /* Whether each window reads the input: padding alone would be merged for nothing. */
-static bool reads_input(const struct ldnq_pooling_axis *axis)
+static bool every_window_reads_input(const struct ldnq_pooling_axis *axis)
 {
     return axis->begin >= 0 && axis->begin <= ((ptrdiff_t)axis->kernel - 1) * axis->dilation &&
            ((ptrdiff_t)axis->out - 1) * axis->stride - axis->begin < (ptrdiff_t)axis->in;
@@ -47,9 +47,9 @@ bool ldnq_pooling_fits_tiles(const struct ldnq_pooling *p)
     const struct ldnq_pooling_axis *d = &p->axis[0], *h = &p->axis[1], *w = &p->axis[2];
     if (d->in != 1 || d->out != 1 || d->kernel != 1 || d->begin != 0 || h->out == 0 ||
         h->out > LDNQ_POOLING_TILE_SIDE || w->out < MIN_COLUMNS ||
-        w->out > LDNQ_POOLING_TILE_SIDE || !reads_input(h) || !reads_input(w) ||
-        h->kernel > LDNQ_POOLING_TILE_TAPS || w->kernel > LDNQ_POOLING_TILE_TAPS ||
-        h->kernel * w->kernel > LDNQ_POOLING_TILE_TAPS)
+        w->out > LDNQ_POOLING_TILE_SIDE || !every_window_reads_input(h) ||
+        !every_window_reads_input(w) || h->kernel > LDNQ_POOLING_TILE_TAPS ||
+        w->kernel > LDNQ_POOLING_TILE_TAPS || h->kernel * w->kernel > LDNQ_POOLING_TILE_TAPS)
         return false;
     struct ldnq_conv_geometry g = make_plane_geometry(p);
     return count_tile_floats(&g, 1) <= TILE_FLOATS;
