@@ -90,8 +90,9 @@ static enum ldnq_status load_row_major(struct ldnq_array *array, size_t bytes,
     return status;
 }
 
-enum ldnq_status ldnq_array_finalize(struct ldnq_array *array, const struct ldnq_npy_header *header,
-                                     struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_array_apply_header(struct ldnq_array *array,
+                                         const struct ldnq_npy_header *header,
+                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
     array->dtype = header->dtype;
     array->shape = header->shape;
@@ -126,7 +127,7 @@ static enum ldnq_status read_npy_array_file(struct ldnq_array *array, size_t siz
     ldnq_arena_destroy(scratch);
     LDNQ_TRY(status);
     array->offset = header.offset;
-    return ldnq_array_finalize(array, &header, arena, err);
+    return ldnq_array_apply_header(array, &header, arena, err);
 }
 
 enum ldnq_status ldnq_array_open(const char *path, struct ldnq_arena *arena, struct ldnq_array *out,

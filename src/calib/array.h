@@ -45,7 +45,8 @@ enum ldnq_status ldnq_array_append(struct ldnq_array *array, const void *bytes, 
 /* Copies type and shape from the header. An array in Fortran order is read as a whole
  * and stored row-major. The caller has set array->name, and either fd and offset or
  * data. */
-enum ldnq_status ldnq_array_finalize(struct ldnq_array *array, const struct ldnq_npy_header *header,
-                                     struct ldnq_arena *arena, struct ldnq_error *err);
+enum ldnq_status ldnq_array_apply_header(struct ldnq_array *array,
+                                         const struct ldnq_npy_header *header,
+                                         struct ldnq_arena *arena, struct ldnq_error *err);
 
 #endif

@@ -173,11 +173,11 @@ bool ldnq_samples_differ_in_shape(const struct ldnq_samples *samples);
 bool ldnq_samples_have_masked_positions(const struct ldnq_samples *samples);
 /* The part of a value, of one sample's run, at positions that are not masked: where its first axis
  * above 1 is as long as the mask; else all of it. The data are the tensor's. */
-struct ldnq_tensor ldnq_samples_unmask(const struct ldnq_samples *samples, size_t sample,
-                                       const struct ldnq_tensor *tensor);
+struct ldnq_tensor ldnq_samples_view_unmasked(const struct ldnq_samples *samples, size_t sample,
+                                              const struct ldnq_tensor *tensor);
 /* The same of `all` positions: *first becomes the first, and the result their number. */
-size_t ldnq_samples_unmask_positions(const struct ldnq_samples *samples, size_t sample, size_t all,
-                                     size_t *first);
+size_t ldnq_samples_find_unmasked_positions(const struct ldnq_samples *samples, size_t sample,
+                                            size_t all, size_t *first);
 
 /* Whether every input has a batch dimension, so that more than one sample can be read
  * at a time. The caller checks whether the model accepts a batch above the 1 that an

@@ -101,7 +101,7 @@ static enum ldnq_status finalize_member(struct npz_member *member, struct ldnq_a
 {
     bool moves = member->header.fortran && member->header.shape.rank > 1;
     LDNQ_TRY(read_member(member, moves ? scratch : arena));
-    return ldnq_array_finalize(member->array, &member->header, arena, member->err);
+    return ldnq_array_apply_header(member->array, &member->header, arena, member->err);
 }
 
 static enum ldnq_status open_member(zip_t *archive, const zip_stat_t *info,

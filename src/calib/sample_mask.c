@@ -342,8 +342,8 @@ bool ldnq_samples_have_masked_positions(const struct ldnq_samples *samples)
     return samples->mask.extents && !samples->mask.is_cut;
 }
 
-struct ldnq_tensor ldnq_samples_unmask(const struct ldnq_samples *samples, size_t sample,
-                                       const struct ldnq_tensor *tensor)
+struct ldnq_tensor ldnq_samples_view_unmasked(const struct ldnq_samples *samples, size_t sample,
+                                              const struct ldnq_tensor *tensor)
 {
     struct ldnq_tensor part = *tensor;
     int axis = 0;
@@ -362,8 +362,8 @@ struct ldnq_tensor ldnq_samples_unmask(const struct ldnq_samples *samples, size_
     return part;
 }
 
-size_t ldnq_samples_unmask_positions(const struct ldnq_samples *samples, size_t sample, size_t all,
-                                     size_t *first)
+size_t ldnq_samples_find_unmasked_positions(const struct ldnq_samples *samples, size_t sample,
+                                            size_t all, size_t *first)
 {
     *first = 0;
     if (!ldnq_samples_have_masked_positions(samples) || samples->mask.extents[sample].of != all)

@@ -231,7 +231,7 @@ static enum ldnq_status open_samples(struct ldnq_samples *samples, const struct 
     LDNQ_TRY(store_sample_names(samples, err));
     LDNQ_TRY(ldnq_samples_drop_damaged(samples, err));
     LDNQ_TRY(ldnq_sample_mask_read(samples, err));
-    return ldnq_samples_fix_shapes(samples, err);
+    return ldnq_samples_find_shapes(samples, err);
 }
 
 bool ldnq_samples_are_pictures(const struct ldnq_samples *samples)

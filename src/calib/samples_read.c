@@ -187,7 +187,7 @@ static enum ldnq_status find_differing_shapes(struct ldnq_samples *samples, stru
                : LDNQ_OK;
 }
 
-enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ldnq_error *err)
+enum ldnq_status ldnq_samples_find_shapes(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
     const struct ldnq_tensor *tensor;

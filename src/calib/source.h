@@ -133,7 +133,7 @@ extern const struct ldnq_source ldnq_source_pictures, ldnq_source_npy, ldnq_sour
 
 /* Reads the first sample, fixes each input's row shape by it, and finds out whether others have
  * other shapes. Errors: those of reading, DATA, NOMEM. */
-enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ldnq_error *err);
+enum ldnq_status ldnq_samples_find_shapes(struct ldnq_samples *samples, struct ldnq_error *err);
 
 /* Leaves out drawn samples that can't be decoded, with a warning, unless the options are strict.
  * Errors: DATA (none is left), IO, NOMEM. */

@@ -197,8 +197,8 @@ static enum ldnq_status add_distance(const struct measurement *m,
     struct ldnq_tensor y_part = *y;
     if (is_product(layer) && have_same_rows(y, t))
         y_part.shape = t->shape;
-    y_part = ldnq_samples_unmask(m->options->samples, m->sample, &y_part);
-    const struct ldnq_tensor t_part = ldnq_samples_unmask(m->options->samples, m->sample, t);
+    y_part = ldnq_samples_view_unmasked(m->options->samples, m->sample, &y_part);
+    const struct ldnq_tensor t_part = ldnq_samples_view_unmasked(m->options->samples, m->sample, t);
     return ldnq_distance_add(sums, &y_part, &t_part, m->options->pool, err);
 }
 
@@ -257,8 +257,8 @@ static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor 
             match == LDNQ_NO_NODE ? NULL : ldnq_exec_find_value(m->b, m->graph_b->outputs[match]);
         struct ldnq_tensor y_part, t_part;
         if (y && t) {
-            y_part = ldnq_samples_unmask(m->options->samples, m->sample, y);
-            t_part = ldnq_samples_unmask(m->options->samples, m->sample, t);
+            y_part = ldnq_samples_view_unmasked(m->options->samples, m->sample, y);
+            t_part = ldnq_samples_view_unmasked(m->options->samples, m->sample, t);
         }
         LDNQ_TRY(ldnq_output_sums_add(&m->sums[o], y && t ? &y_part : y, y && t ? &t_part : t,
                                       samples, m->options->pool, err));

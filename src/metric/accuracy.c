@@ -107,7 +107,7 @@ static enum ldnq_status measure_accuracy_of_batch(struct accuracy_measurement *m
                                               find_output_of_graph(measurement, 1, o) };
         struct ldnq_tensor parts[2];
         for (size_t i = 0; i < 2 && both[0] && both[1]; i++) {
-            parts[i] = ldnq_samples_unmask(measurement->samples, first, both[i]);
+            parts[i] = ldnq_samples_view_unmasked(measurement->samples, first, both[i]);
             both[i] = &parts[i];
         }
         LDNQ_TRY(ldnq_output_sums_add(&sums[o], both[0], both[1], count, measurement->options->pool,

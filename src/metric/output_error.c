@@ -22,8 +22,9 @@ enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_ten
 static struct ldnq_tensor view_unmasked_part(const struct ldnq_executed_graph *executed,
                                              const struct ldnq_tensor *output)
 {
-    return executed->samples ? ldnq_samples_unmask(executed->samples, executed->sample, output)
-                             : *output;
+    return executed->samples
+               ? ldnq_samples_view_unmasked(executed->samples, executed->sample, output)
+               : *output;
 }
 
 enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantized,

@@ -79,7 +79,7 @@ static void zero_masked_positions(const struct output_projector *projector,
                                   const struct ldnq_tensor *value, float *u)
 {
     const struct ldnq_tensor part =
-        ldnq_samples_unmask(projector->samples, projector->sample, value);
+        ldnq_samples_view_unmasked(projector->samples, projector->sample, value);
     const float *data = part.data;
     const size_t first = (size_t)(data - (const float *)value->data);
     const size_t end = first + ldnq_tensor_count(&part), count = ldnq_tensor_count(value);

@@ -29,8 +29,8 @@ struct goal_search {
     struct ldnq_bit_allocation *ladders; /* errors and costs of the codebooks */
     struct ldnq_goal_costs costs;
     struct ldnq_goal_path path;
-    size_t *rungs;      /* by entry: its rung in the state that is measured */
-    size_t *real_rungs; /* the same, of float where the target leaves it float */
+    size_t *rungs;           /* by entry: its rung in the state that is measured */
+    size_t *effective_rungs; /* the same, of float where the target leaves it float */
     size_t *chosen_rungs;
     struct ldnq_sink sink; /* receives the events of the quantizations */
     size_t expected;       /* steps, for the progress */
@@ -124,15 +124,15 @@ static enum ldnq_status list_plan_entries(const struct goal_search *search, cons
 }
 
 /* Layers that the target computes faster in float are so whatever codes their rung has. */
-static void find_real_rungs(struct goal_search *search, const struct ldnq_quantization *result)
+static void find_effective_rungs(struct goal_search *search, const struct ldnq_quantization *result)
 {
     const struct ldnq_bit_allocation *ladders = search->ladders;
     const size_t float_rung = search->goal->codebook_count + search->costs.has_wide;
-    memcpy(search->real_rungs, search->rungs, ladders->count * sizeof *search->rungs);
+    memcpy(search->effective_rungs, search->rungs, ladders->count * sizeof *search->rungs);
     for (size_t k = 0; search->costs.has_float && k < result->kept_count; k++)
         for (size_t i = 0; i < ladders->layer_count; i++)
             if (strcmp(ladders->layer_labels[i], result->kept[k].label) == 0)
-                search->real_rungs[ladders->layer_entries[i]] = float_rung;
+                search->effective_rungs[ladders->layer_entries[i]] = float_rung;
 }
 
 static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq_graph *clone,
@@ -153,7 +153,7 @@ static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq
     options.skips_output_error = !layers || !options.activations.target;
     options.estimate_draws = LDNQ_ESTIMATE_DRAWS;
     LDNQ_TRY(ldnq_quantize_graph(clone, search->samples, &options, arena, &result, err));
-    find_real_rungs(search, result);
+    find_effective_rungs(search, result);
     if (layers)
         LDNQ_TRY(ldnq_goal_layers_read(layers, search->ladders, result, search->arena, err));
     const struct ldnq_accuracy_options measuring = {
@@ -168,9 +168,9 @@ static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq
 }
 
 /* Quantizes with search->rungs, and appends a step. With `layers`, also estimates. */
-static enum ldnq_status measure_state(struct goal_search *search, size_t moves, const char *node,
-                                      struct ldnq_goal_layers *layers, bool *meets,
-                                      struct ldnq_error *err)
+static enum ldnq_status measure_step(struct goal_search *search, size_t moves, const char *node,
+                                     struct ldnq_goal_layers *layers, bool *meets,
+                                     struct ldnq_error *err)
 {
     struct ldnq_goal_step *step = &search->result->steps[search->result->step_count];
     struct ldnq_arena *arena;
@@ -188,8 +188,8 @@ static enum ldnq_status measure_state(struct goal_search *search, size_t moves, 
     LDNQ_TRY(status);
     step->meets = *meets = ldnq_accuracy_meets(&step->accuracy, &search->goal->goal);
     for (size_t i = 0; i < search->ladders->count; i++) {
-        step->wide_layers += is_wide(search, search->real_rungs[i]);
-        step->float_layers += is_float(search, search->real_rungs[i]);
+        step->wide_layers += is_wide(search, search->effective_rungs[i]);
+        step->float_layers += is_float(search, search->effective_rungs[i]);
     }
     search->result->step_count++;
     return report_progress(search, NULL, 0, err);
@@ -199,11 +199,11 @@ static enum ldnq_status measure_state(struct goal_search *search, size_t moves, 
 static void describe_last_step(struct goal_search *search)
 {
     struct ldnq_goal_step *step = &search->result->steps[search->result->step_count - 1];
-    step->bytes = ldnq_goal_path_bytes(&search->path, search->real_rungs);
-    step->estimate = ldnq_goal_path_error(&search->path, search->real_rungs);
+    step->bytes = ldnq_goal_path_bytes(&search->path, search->effective_rungs);
+    step->estimate = ldnq_goal_path_error(&search->path, search->effective_rungs);
 }
 
-static void set_moves(struct goal_search *search, size_t moves)
+static void apply_first_moves(struct goal_search *search, size_t moves)
 {
     ldnq_goal_path_rungs(&search->path, moves, search->rungs);
 }
@@ -213,8 +213,8 @@ static enum ldnq_status measure_moves(struct goal_search *search, size_t moves, 
 {
     const char *node =
         moves ? search->ladders->entries[search->path.moves[moves - 1].entry].node : NULL;
-    set_moves(search, moves);
-    LDNQ_TRY(measure_state(search, moves, node, NULL, meets, err));
+    apply_first_moves(search, moves);
+    LDNQ_TRY(measure_step(search, moves, node, NULL, meets, err));
     describe_last_step(search);
     return LDNQ_OK;
 }
@@ -296,7 +296,7 @@ static enum ldnq_status bisect_path(struct goal_search *search, size_t low, size
 
 /* Takes moves back, those first that save most for the error that they bring back. The last move
  * was just found to be necessary. */
-static enum ldnq_status take_back_moves(struct goal_search *search, struct ldnq_error *err)
+static enum ldnq_status undo_unneeded_moves(struct goal_search *search, struct ldnq_error *err)
 {
     const size_t moves = search->result->steps[search->result->chosen].moves;
     size_t kept = moves;
@@ -314,8 +314,8 @@ static enum ldnq_status take_back_moves(struct goal_search *search, struct ldnq_
             return LDNQ_OK;
         search->rungs[entry] = ldnq_goal_path_find_lower_rung(&search->path, entry,
                                                               search->chosen_rungs[entry], moves);
-        LDNQ_TRY(measure_state(search, kept - 1, search->ladders->entries[entry].node, NULL, &meets,
-                               err));
+        LDNQ_TRY(measure_step(search, kept - 1, search->ladders->entries[entry].node, NULL, &meets,
+                              err));
         describe_last_step(search);
         if (meets) {
             choose_last_step(search);
@@ -349,12 +349,13 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
     LDNQ_TRY(find_ladders(search, err));
     const size_t entries = search->ladders->count;
     search->rungs = ldnq_arena_alloc(search->arena, entries, sizeof *search->rungs, err);
-    search->real_rungs = ldnq_arena_alloc(search->arena, entries, sizeof *search->rungs, err);
+    search->effective_rungs = ldnq_arena_alloc(search->arena, entries, sizeof *search->rungs, err);
     search->chosen_rungs =
         ldnq_arena_alloc(search->arena, entries, sizeof *search->chosen_rungs, err);
     search->result->steps =
         ldnq_arena_alloc(search->arena, MOST_STEPS, sizeof *search->result->steps, err);
-    if (!search->rungs || !search->real_rungs || !search->chosen_rungs || !search->result->steps)
+    if (!search->rungs || !search->effective_rungs || !search->chosen_rungs ||
+        !search->result->steps)
         return LDNQ_NOMEM;
     search->result->layer_count = search->ladders->layer_count;
     layers.pinned = ldnq_arena_alloc(search->arena, entries, sizeof *layers.pinned, err);
@@ -378,7 +379,7 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
     };
 
     /* ---- 1: all layers on their lowest rung ---- */
-    LDNQ_TRY(measure_state(search, 0, NULL, &layers, &meets, err));
+    LDNQ_TRY(measure_step(search, 0, NULL, &layers, &meets, err));
 
     /* ---- 2: the path ---- */
     LDNQ_TRY(ldnq_goal_path_make(&search->costs, search->arena, &search->path, err));
@@ -401,7 +402,7 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
     LDNQ_TRY(bisect_path(search, 0, most, err));
 
     /* ---- 4: down again ---- */
-    return take_back_moves(search, err);
+    return undo_unneeded_moves(search, err);
 }
 
 enum ldnq_status ldnq_reach_goal(const struct ldnq_graph *graph, struct ldnq_samples *samples,

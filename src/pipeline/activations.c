@@ -74,8 +74,8 @@ static enum ldnq_status observe_samples(struct ldnq_quantizer *run, struct ldnq_
     return ldnq_float_pass_run(&pass, err);
 }
 
-bool ldnq_needs_only_means(const struct ldnq_quantize_options *options,
-                           const struct ldnq_samples *samples)
+bool ldnq_fit_needs_only_input_means(const struct ldnq_quantize_options *options,
+                                     const struct ldnq_samples *samples)
 {
     return options->solver && ldnq_solver_rounds_with_bias(options->solver) &&
            options->lambda == 0 && options->cascade == 0 && options->fine_tune.steps == 0 &&
@@ -126,7 +126,7 @@ static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_r
         LDNQ_TRY(ldnq_ranges_create(run->placement, run->graph, activations->rule, placing->arena,
                                     ranges, err));
     }
-    if (ldnq_needs_only_means(run->options, run->samples) && !has_body_layer(selection))
+    if (ldnq_fit_needs_only_input_means(run->options, run->samples) && !has_body_layer(selection))
         LDNQ_TRY(ldnq_input_means_create(selection->layers, selection->count, run->graph,
                                          run->options->pool, run->arena, &run->means, err));
     if (!*ranges && !run->means)

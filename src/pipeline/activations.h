@@ -26,7 +26,7 @@ enum ldnq_status ldnq_quantizer_bypass_pairs(struct ldnq_quantizer *run, struct 
  * cascade and fine-tuning go through the layers one by one, and so do the baselines: their errors
  * are measured with all correlations of the input. Means of samples of different shapes would take
  * memory for each shape. */
-bool ldnq_needs_only_means(const struct ldnq_quantize_options *options,
-                           const struct ldnq_samples *samples);
+bool ldnq_fit_needs_only_input_means(const struct ldnq_quantize_options *options,
+                                     const struct ldnq_samples *samples);
 
 #endif

@@ -34,10 +34,10 @@ size_t ldnq_few_positions_reserve(struct ldnq_few_positions *few, size_t count, 
 }
 
 /* Positions of one part of one rank, from their rows of its own to their rows of all. */
-static enum ldnq_status share_rows(struct ldnq_few_positions *all,
-                                   const struct ldnq_few_positions *own, size_t from, size_t to,
-                                   size_t count, struct ldnq_ranks *ranks, size_t rank,
-                                   struct ldnq_error *err)
+static enum ldnq_status broadcast_rows(struct ldnq_few_positions *all,
+                                       const struct ldnq_few_positions *own, size_t from, size_t to,
+                                       size_t count, struct ldnq_ranks *ranks, size_t rank,
+                                       struct ldnq_error *err)
 {
     float *columns = all->columns + to * all->cols,
           *differences = all->differences + to * all->rows;
@@ -73,9 +73,9 @@ enum ldnq_status ldnq_few_positions_share(struct ldnq_few_positions *few,
     for (size_t rank = 0; rank < ranks->count; rank++) {
         const size_t fitted = (size_t)counts[rank].fitted, held = (size_t)counts[rank].held_out;
         few->held_out += held;
-        LDNQ_TRY(share_rows(few, &own, 0, few->fitted, fitted, ranks, rank, err));
-        LDNQ_TRY(share_rows(few, &own, own.capacity - own.held_out, capacity - few->held_out, held,
-                            ranks, rank, err));
+        LDNQ_TRY(broadcast_rows(few, &own, 0, few->fitted, fitted, ranks, rank, err));
+        LDNQ_TRY(broadcast_rows(few, &own, own.capacity - own.held_out, capacity - few->held_out,
+                                held, ranks, rank, err));
         few->fitted += fitted;
     }
     return LDNQ_OK;

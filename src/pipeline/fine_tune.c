@@ -88,7 +88,7 @@ static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tenso
         if (!is_float_output(tuning, o))
             continue;
         const struct ldnq_tensor part =
-            ldnq_samples_unmask(tuning->samples.samples, tuning->samples.current, values[o]);
+            ldnq_samples_view_unmasked(tuning->samples.samples, tuning->samples.current, values[o]);
         const size_t n = ldnq_tensor_count(&part), all = ldnq_tensor_count(values[o]);
         const float *y = part.data;
         const size_t first = (size_t)(y - (const float *)values[o]->data);
@@ -125,7 +125,7 @@ static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_
     LDNQ_TRY(ldnq_exec_run(tuning->quantized, inputs, err));
     LDNQ_TRY(ldnq_output_error_add(&quantized, &reference, errors, powers, err));
     for (size_t o = 0; o < graph->output_count; o++) { /* a count here, divided below */
-        const struct ldnq_tensor part = ldnq_samples_unmask(
+        const struct ldnq_tensor part = ldnq_samples_view_unmasked(
             tuning->samples.samples, tuning->samples.current, find_reference_output(tuning, o));
         tuning->power[o] += (double)ldnq_tensor_count(&part);
     }

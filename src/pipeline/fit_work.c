@@ -261,7 +261,7 @@ enum ldnq_status ldnq_predict_fit_work(struct ldnq_graph *graph,
     }
     const size_t all = samples ? ldnq_samples_count(samples) : 0;
     const size_t fitted = ldnq_size_min(all, ldnq_count_fitted_samples(&options->fit, macs));
-    const bool only_means = samples && ldnq_needs_only_means(options, samples);
+    const bool only_means = samples && ldnq_fit_needs_only_input_means(options, samples);
     const double pass = count_run_work(&quantizer, 0, graph->node_count);
     fitting.runner.sample_count = only_means ? 0 : fitted;
     fitting.runner.copies = ldnq_size_max(options->copies, 1);

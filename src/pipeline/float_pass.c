@@ -17,7 +17,7 @@ static enum ldnq_status visit_value(const struct ldnq_float_pass *pass,
     const struct ldnq_tensor *tensor = ldnq_exec_find_value(exec, value);
     if (!tensor || tensor->dtype != LDNQ_FLOAT)
         return LDNQ_OK;
-    const struct ldnq_tensor part = ldnq_samples_unmask(pass->samples, first, tensor);
+    const struct ldnq_tensor part = ldnq_samples_view_unmasked(pass->samples, first, tensor);
     return pass->visit(pass->ctx, value, &part, err);
 }
 

@@ -106,8 +106,8 @@ static bool is_fusable(const struct ldnq_node *node)
 }
 
 /* Whether the operator computes with channels in blocks, of which this value has a whole one. */
-static bool is_blocked(const struct island_workspace *work, const struct ldnq_node *node,
-                       const struct ldnq_value *value)
+static bool is_in_channel_blocks(const struct island_workspace *work, const struct ldnq_node *node,
+                                 const struct ldnq_value *value)
 {
     return value->shape.rank == 4 && value->shape.dim[1] >= work->costs->channel_block &&
            (is_convolution(node) || is_type(node, "MaxPool") || is_type(node, "AveragePool") ||
@@ -115,8 +115,8 @@ static bool is_blocked(const struct island_workspace *work, const struct ldnq_no
 }
 
 /* The operator whose kernel writes the value, past what is fused into it. */
-static const struct ldnq_node *find_kernel(const struct island_workspace *work,
-                                           const struct ldnq_value *value)
+static const struct ldnq_node *find_operator_that_writes(const struct island_workspace *work,
+                                                         const struct ldnq_value *value)
 {
     size_t n = work->writers[value->index];
     while (n != SIZE_MAX &&
@@ -130,10 +130,11 @@ static const struct ldnq_node *find_kernel(const struct island_workspace *work,
 static double compute_cost_of_quantizing(const struct island_workspace *work,
                                          const struct ldnq_value *value)
 {
-    const struct ldnq_node *kernel = find_kernel(work, value);
+    const struct ldnq_node *kernel = find_operator_that_writes(work, value);
     const bool is_float_kernel = kernel && !is_on_codes(work, kernel);
-    return work->costs->entering +
-           (is_float_kernel && is_blocked(work, kernel, value) ? work->costs->blocked : 0);
+    return work->costs->entering + (is_float_kernel && is_in_channel_blocks(work, kernel, value)
+                                        ? work->costs->blocked
+                                        : 0);
 }
 
 static double compute_cost_of_dequantizing(const struct island_workspace *work,
@@ -143,7 +144,7 @@ static double compute_cost_of_dequantizing(const struct island_workspace *work,
     if (reader && is_fusable(reader))
         return work->costs->leaving + work->costs->unfused;
     return work->costs->leaving +
-           (reader && is_blocked(work, reader, value) ? work->costs->blocked : 0);
+           (reader && is_in_channel_blocks(work, reader, value) ? work->costs->blocked : 0);
 }
 
 /* ---- islands ----------------------------------------------------------------------------------

@@ -504,10 +504,10 @@ static enum ldnq_status choose(struct choice_trial *trial,
     return status;
 }
 
-enum ldnq_status ldnq_fitting_choose(struct ldnq_layer_fitting *fitting, const float *weight,
-                                     const float *bias,
-                                     const struct ldnq_compensation_strength *strength,
-                                     struct ldnq_layer_choice *choice, struct ldnq_error *err)
+enum ldnq_status ldnq_fitting_choose_fit(struct ldnq_layer_fitting *fitting, const float *weight,
+                                         const float *bias,
+                                         const struct ldnq_compensation_strength *strength,
+                                         struct ldnq_layer_choice *choice, struct ldnq_error *err)
 {
     const struct ldnq_layer_moments *moments = &fitting->moments;
     struct choice_trial trial = {

@@ -10,10 +10,10 @@
 
 /* Chooses by the held-out part of the current layer's moments, which are sums before and after.
  * Without such a part the layer is fitted, damped by what few positions leave open. */
-enum ldnq_status ldnq_fitting_choose(struct ldnq_layer_fitting *fitting, const float *weight,
-                                     const float *bias,
-                                     const struct ldnq_compensation_strength *strength,
-                                     struct ldnq_layer_choice *choice, struct ldnq_error *err);
+enum ldnq_status ldnq_fitting_choose_fit(struct ldnq_layer_fitting *fitting, const float *weight,
+                                         const float *bias,
+                                         const struct ldnq_compensation_strength *strength,
+                                         struct ldnq_layer_choice *choice, struct ldnq_error *err);
 
 /* The fits that the choice tries, for a solver that needs a Gram matrix. `positions` are those that
  * are not held out. */

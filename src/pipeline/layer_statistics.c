@@ -141,9 +141,9 @@ static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t bat
         .held_out = is_batch_held_out(runner, batch),
     };
     if (!op->prepare)
-        call.count = ldnq_samples_unmask_positions(runner->samples,
-                                                   ldnq_calib_runner_first_sample(runner, batch),
-                                                   op->count_positions(&quantized), &call.first);
+        call.count = ldnq_samples_find_unmasked_positions(
+            runner->samples, ldnq_calib_runner_first_sample(runner, batch),
+            op->count_positions(&quantized), &call.first);
     return ldnq_layer_moments_add(&fitting->moments, &call, err);
 }
 
@@ -296,7 +296,8 @@ static enum ldnq_status choose_by_held_out_part(struct ldnq_layer_fitting *fitti
     else if (options->lambda == LDNQ_LAMBDA_AUTO)
         LDNQ_TRY(ldnq_layer_moments_choose_strength(moments, layer->bias != NULL, &strength, err));
     if (chooses_fit(fitting))
-        LDNQ_TRY(ldnq_fitting_choose(fitting, weight, bias, &strength, &diagnostics->choice, err));
+        LDNQ_TRY(
+            ldnq_fitting_choose_fit(fitting, weight, bias, &strength, &diagnostics->choice, err));
     if (diagnostics->choice.fit == LDNQ_LAYER_ROUNDED)
         strength.lambda = 0;
     diagnostics->lambda = strength.lambda;

@@ -186,7 +186,7 @@ enum ldnq_status ldnq_memory_need_predict(const struct ldnq_memory_input *input,
     struct memory_prediction prediction = {
         .input = input,
         .compensates = options->lambda != 0 && options->cascade == 0,
-        .only_means = ldnq_needs_only_means(options, input->samples),
+        .only_means = ldnq_fit_needs_only_input_means(options, input->samples),
         .limit = (double)ldnq_get_max_bytes(options),
     };
     struct ldnq_selection selection;

@@ -233,7 +233,8 @@ static bool changes_are_negligible(const struct rounding *rounding)
     return true;
 }
 
-static enum ldnq_status round_alone(struct rounding *rounding, double none, struct ldnq_error *err)
+static enum ldnq_status round_scales_to_nearest(struct rounding *rounding, double none,
+                                                struct ldnq_error *err)
 {
     struct ldnq_layer_solution *solution = rounding->task->solution;
     for (size_t i = 0; i < count_scales(&rounding->problem); i++)
@@ -259,7 +260,7 @@ enum ldnq_status ldnq_round_scales(const struct ldnq_solver_task *task,
             ? 1
             : ldnq_compute_total_error(task->problem, task->pool, &zero, rounding.errors);
     if (changes_are_negligible(&rounding))
-        return round_alone(&rounding, none, err);
+        return round_scales_to_nearest(&rounding, none, err);
     LDNQ_TRY(allocate_trial_codes(&rounding, err));
     if (solver->needs_gram)
         LDNQ_TRY(ldnq_compute_descent_target(&rounding.problem, task->pool, rounding.target, err));

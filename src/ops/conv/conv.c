@@ -123,7 +123,7 @@ static enum ldnq_status conv_infer_shape(struct ldnq_op_call *call, struct ldnq_
 /* A convolution along H of an image of width 1 is one along W of an image of height 1: no
  * element moves, the taps keep their order, and vectors hold neighbouring positions. 1-D
  * convolutions exported from TensorFlow have this form. */
-static void move_height_to_width(struct ldnq_conv_geometry *g)
+static void turn_column_image_into_row(struct ldnq_conv_geometry *g)
 {
     if (g->width != 1 || g->kernel_w != 1 || g->out_w != 1 || g->pad_left != 0)
         return;
@@ -170,7 +170,7 @@ static struct ldnq_conv_geometry make_geometry(const struct ldnq_op_call *call)
         *(is_width ? &g.pad_left : &g.pad_top) = (size_t)begin;
         *(is_width ? &g.out_w : &g.out_h) = (size_t)out;
     }
-    move_height_to_width(&g);
+    turn_column_image_into_row(&g);
     return g;
 }
 

@@ -21,7 +21,7 @@ static bool is_depthwise(const struct ldnq_conv_grad *grad)
 
 /* Whether dx is a convolution with the flipped kernels, whose padding, (K-1)*dilation - pad,
  * must not be negative. */
-static bool is_flipped(const struct ldnq_conv_grad *grad)
+static bool can_use_flipped_kernels(const struct ldnq_conv_grad *grad)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     return g->stride_h == 1 && g->stride_w == 1 &&
@@ -138,7 +138,7 @@ size_t ldnq_conv_grad_scratch_bytes(const struct ldnq_conv_grad *grad, size_t th
     size_t dx = 0, dw = 0;
     if (is_empty(grad))
         return 0;
-    if (grad->dx && is_flipped(grad))
+    if (grad->dx && can_use_flipped_kernels(grad))
         dx = count_flipped_scratch_bytes(grad, threads);
     else if (grad->dx)
         dx = count_bytes(is_depthwise(grad) ? ldnq_conv_depthwise_dx_scratch_floats(grad, threads)
@@ -169,7 +169,7 @@ void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *poo
         clear_gradients(grad);
         return;
     }
-    if (grad->dx && is_flipped(grad))
+    if (grad->dx && can_use_flipped_kernels(grad))
         run_convolution_with_flipped_kernels(grad, pool);
     else if (grad->dx)
         (is_depthwise(grad) ? ldnq_conv_depthwise_compute_dx : ldnq_conv_product_compute_dx)(grad,
