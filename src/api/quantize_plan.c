@@ -269,10 +269,13 @@ enum ldnq_status ldnq_job_plan_make(struct ldnq_job_plan *plan, const struct ldn
 static bool add_plan_entry_json(cJSON *list, const struct ldnq_job_plan *plan, size_t i)
 {
     const struct ldnq_bit_allocation *made = plan->made;
+    const struct ldnq_codebook *codebook = made->entries[i].codebook;
     cJSON *item = ldnq_json_append_object(list);
     if (!item || !ldnq_json_add_text(item, "node", made->entries[i].node) ||
-        !ldnq_json_add_text(item, "weights", made->entries[i].codebook->name))
+        !ldnq_json_add_text(item, "weights", codebook ? codebook->name : LDNQ_FLOAT_LAYER))
         return false;
+    if (!codebook)
+        return true;
     cJSON *errors = cJSON_AddObjectToObject(item, "errors");
     for (size_t c = 0; errors && c < made->choices; c++)
         if (!ldnq_json_add_number(errors, plan->codebooks[c]->name,

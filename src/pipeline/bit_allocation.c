@@ -13,11 +13,13 @@
 #include "pipeline/pipeline.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/size.h"
 #include "pipeline/codebook_estimate.h"
 #include "pipeline/fit_prediction.h"
 #include "pipeline/knapsack.h"
+#include "pipeline/select.h"
 #include "metric/output_error.h"
 
 #define SOLVER "cd"
@@ -189,7 +191,8 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
         p->weights[plan->count] = elements;
         if (ldnq_layer_is_table(&at->layer))
             p->packed_size[plan->count] = ldnq_layer_packed_size(&at->layer);
-        plan->entries[plan->count++].node = plan->layer_labels[i];
+        plan->entries[plan->count++] =
+            (struct ldnq_plan_entry){ .node = plan->layer_labels[i], .yields_to_speed = true };
     }
     return LDNQ_OK;
 }
@@ -385,28 +388,118 @@ static enum ldnq_status fail_over_budget(const struct bit_allocator *p, const do
                      p->graph->file, p->budget->amount, ceil(least));
 }
 
-static enum ldnq_status choose_codebooks(struct bit_allocator *p, struct ldnq_error *err)
+static void compute_costs(const struct bit_allocator *p)
+{
+    const size_t count = p->budget->count;
+    for (size_t row = 0; row < p->plan->count; row++)
+        for (size_t c = 0; c < count; c++)
+            p->plan->costs[row * count + c] = compute_cost(p, row, c);
+}
+
+/* Of the rows that have no reason to stay float. */
+static enum ldnq_status choose_codebooks(struct bit_allocator *p, size_t *chosen,
+                                         struct ldnq_error *err)
 {
     const size_t count = p->budget->count;
     struct ldnq_bit_allocation *plan = p->plan;
-    double *cost = ldnq_arena_alloc(p->arena, plan->count * count, sizeof *cost, err);
-    plan->costs = cost;
-    size_t *chosen = ldnq_arena_alloc(p->arena, plan->count, sizeof *chosen, err);
     bool fits;
-    if (!cost || !chosen)
-        return LDNQ_NOMEM;
-    for (size_t row = 0; row < plan->count; row++)
-        for (size_t c = 0; c < count; c++)
-            cost[row * count + c] = compute_cost(p, row, c);
-    LDNQ_TRY(ldnq_knapsack_solve(plan->count, count, plan->errors, cost, compute_budget(p), chosen,
-                                 &fits, err));
+    LDNQ_TRY(ldnq_knapsack_solve(plan->count, count, plan->errors, plan->costs, compute_budget(p),
+                                 chosen, &fits, err));
     if (!fits)
-        return fail_over_budget(p, cost, err);
+        return fail_over_budget(p, plan->costs, err);
+    plan->cost = plan->error = 0;
     for (size_t row = 0; row < plan->count; row++) {
+        if (plan->entries[row].float_reason)
+            continue;
         plan->entries[row].codebook = p->budget->codebooks[chosen[row]];
-        plan->cost += cost[row * count + chosen[row]];
+        plan->cost += plan->costs[row * count + chosen[row]];
         plan->error += plan->errors[row * count + chosen[row]];
     }
+    return LDNQ_OK;
+}
+
+/* ---- layers that stay float ------------------------------------------------------------ */
+
+static const struct ldnq_layer *find_refused_layer(const struct ldnq_selection *selection,
+                                                   const char *label)
+{
+    for (size_t i = 0; i < selection->kept_count; i++)
+        if (strcmp(selection->kept[i].label, label) == 0)
+            return &selection->kept[i];
+    return NULL;
+}
+
+/* Why all layers of the row stay float; NULL: one of them does not. */
+static const char *explain_float_row(const struct bit_allocator *p, size_t row,
+                                     const struct ldnq_selection *selection)
+{
+    const char *reason = NULL;
+    for (size_t i = 0; i < p->plan->layer_count; i++) {
+        if (p->row[i] != row)
+            continue;
+        const struct ldnq_layer *refused = find_refused_layer(selection, p->plan->layer_labels[i]);
+        if (!refused)
+            return NULL;
+        reason = refused->refusal;
+    }
+    return reason;
+}
+
+/* Takes the row out of the budget. Its codebook stays until the end: the target refuses it by that.
+ */
+static enum ldnq_status leave_row_float(struct bit_allocator *p, size_t row, const char *reason,
+                                        struct ldnq_error *err)
+{
+    struct ldnq_bit_allocation *plan = p->plan;
+    const size_t count = p->budget->count;
+    plan->entries[row].float_reason = ldnq_arena_strdup(p->arena, reason, err);
+    if (!plan->entries[row].float_reason)
+        return LDNQ_NOMEM;
+    plan->weights -= p->weights[row];
+    memset(plan->costs + row * count, 0, count * sizeof *plan->costs);
+    memset(plan->errors + row * count, 0, count * sizeof *plan->errors);
+    return LDNQ_OK;
+}
+
+/* Finds the rows that the target refuses with the codebooks that are chosen. */
+static enum ldnq_status leave_refused_rows_float(struct bit_allocator *p, bool *any,
+                                                 struct ldnq_error *err)
+{
+    struct ldnq_quantize_options options = *p->options;
+    struct ldnq_bit_allocation *plan = p->plan;
+    struct ldnq_selection selection;
+    options.plan = plan->entries;
+    options.plan_count = plan->count;
+    *any = false;
+    LDNQ_TRY(ldnq_select_layers(p->graph, &options, p->scratch, &selection, err));
+    for (size_t row = 0; row < plan->count; row++) {
+        const char *reason = explain_float_row(p, row, &selection);
+        if (!reason || plan->entries[row].float_reason)
+            continue;
+        LDNQ_TRY(leave_row_float(p, row, reason, err));
+        *any = true;
+    }
+    return LDNQ_OK;
+}
+
+/* What is left float may leave others more of the budget, and those may then have codebooks that
+ * the target refuses. */
+static enum ldnq_status choose_within_budget(struct bit_allocator *p, struct ldnq_error *err)
+{
+    struct ldnq_bit_allocation *plan = p->plan;
+    plan->costs =
+        ldnq_arena_alloc(p->arena, plan->count * p->budget->count, sizeof *plan->costs, err);
+    size_t *chosen = ldnq_arena_alloc(p->arena, plan->count, sizeof *chosen, err);
+    if (!plan->costs || !chosen)
+        return LDNQ_NOMEM;
+    compute_costs(p);
+    for (bool changed = true; changed;) {
+        LDNQ_TRY(choose_codebooks(p, chosen, err));
+        LDNQ_TRY(leave_refused_rows_float(p, &changed, err));
+    }
+    for (size_t row = 0; row < plan->count; row++)
+        if (plan->entries[row].float_reason)
+            plan->entries[row].codebook = NULL;
     return LDNQ_OK;
 }
 
@@ -423,7 +516,7 @@ static enum ldnq_status allocate_layers(struct bit_allocator *p, struct ldnq_err
     LDNQ_TRY(ldnq_exec_create(p->graph, p->options->pool, &p->reference.exec, err));
     for (; p->choice < p->budget->count; p->choice++)
         LDNQ_TRY(measure_codebook(p, err));
-    return choose_codebooks(p, err);
+    return choose_within_budget(p, err);
 }
 
 enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,

@@ -49,6 +49,8 @@ struct ldnq_plan_entry {
     bool wide_input;
     /* A search named it: where the target computes it faster in float, it stays float. */
     bool yields_to_speed;
+    /* Without a codebook: why the layer stays float; NULL: because this entry says so. */
+    const char *float_reason;
 };
 
 struct ldnq_checkpoint;
@@ -278,16 +280,19 @@ struct ldnq_bit_allocation {
     const char **layer_labels;
     size_t *layer_entries;
     double *elements; /* by entry: elements of the weight */
-    double weights;   /* elements of all weights, shared ones once */
+    double weights;   /* elements of all weights that have a codebook, shared ones once */
     double cost;      /* bits or bytes, by the budget's unit */
     double error;     /* sum of the errors of the chosen codebooks */
 };
 
 /* Chooses a codebook for each layer so that the sum of the errors is least within the
- * budget. Reads skip, only, granularity, block, product_block, least_code_bits, solver_options,
- * seed, estimate_draws (0: errors are measured), max_bytes, pool and sink of the options. The graph
- * stays as it is. Errors: USAGE (a budget below the possible minimum, which the message names),
- * UNSUPPORTED (outputs that can't be compared), and those of ldnq_quantize_graph. */
+ * budget. Layers that the target refuses with their codebook, as those that it computes faster in
+ * float, have entries without a codebook, and the budget does not count them.
+ * Reads skip, only, granularity, block, product_block, least_code_bits, activations,
+ * solver_options, seed, estimate_draws (0: errors are measured), max_bytes, pool and sink of the
+ * options. The graph stays as it is. Errors: USAGE (a budget below the possible minimum, which the
+ * message names), UNSUPPORTED (outputs that can't be compared), and those of ldnq_quantize_graph.
+ */
 enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,
                                     const struct ldnq_quantize_options *options,
                                     const struct ldnq_budget *budget, struct ldnq_arena *arena,

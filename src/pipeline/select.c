@@ -317,6 +317,13 @@ static const char *refuse_body(const struct ldnq_quantize_options *options)
                : NULL;
 }
 
+static const char *explain_missing_codebook(const struct ldnq_layer *layer,
+                                            const struct ldnq_quantize_options *options)
+{
+    const struct ldnq_plan_entry *entry = find_plan_entry(layer, options);
+    return entry && entry->float_reason ? entry->float_reason : "left float by its codebook";
+}
+
 /* ---- all layers -------------------------------------------------------------------------- */
 
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
@@ -350,7 +357,7 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         if (!all[i].refusal && target && ldnq_layer_is_lookup(&all[i]) && !target->gathers_codes)
             all[i].refusal = "the target has no form for the codes of a table";
         if (!all[i].refusal && !ldnq_select_codebook(&all[i], options))
-            all[i].refusal = "left float by its codebook";
+            all[i].refusal = explain_missing_codebook(&all[i], options);
         else if (!all[i].refusal && target &&
                  ldnq_target_skips_small_layer(target, node, &all[i].weight->shape))
             all[i].refusal = "the target computes a layer this small faster in float";

@@ -108,6 +108,34 @@ def test_budget_should_choose_among_the_codebooks_of_the_line(tmp_path):
     assert f"; {said['bits']:.2f} bits per weight" in done.stdout and "ternary in " in done.stdout
 
 
+def test_budget_should_leave_float_what_the_target_computes_faster_so(tmp_path):
+    """The first convolution of digits, of one channel: the budget does not count it."""
+    ort = ["--target", "ort", "--weights", "int8", "--solver", "rtn", "--lambda", 0,
+           "--max-samples", 20, "--plan", tmp_path / "p.json"]
+    said = quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, *ort, "--budget", "8bits")
+    (stem,) = said["not_quantized"]
+    assert "faster in float" in stem["reason"]
+    listed = {entry["node"]: entry for entry in said["plan"]["layers"]}
+    assert listed.pop(stem["node"]) == {"node": stem["node"], "weights": "float"}
+    assert {entry["weights"] for entry in listed.values()} == {"int8"}
+    assert said["plan"]["error"] == pytest.approx(sum(e["errors"]["int8"] for e in listed.values()))
+    quantized.quantize(MODEL, tmp_path / "again.onnx", CALIB, *ort)
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "q.onnx").read_bytes()
+
+
+def test_budget_in_bytes_should_be_that_of_the_quantized_layers(tmp_path):
+    """Of 4-bit codes none is refused; with 8 bits for all but the stem the rest fits."""
+    ort = ["--target", "ort", "--weights", "int4,int8", "--solver", "rtn", "--lambda", 0,
+           "--max-samples", 20]
+    whole = quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, *ort, "--budget", "100K")
+    sizes = elements(whole)
+    scales = sum(layer["groups"] * layer["outputs"] for layer in whole["layers"])
+    need = sum(sizes.values()) + 4 * scales
+    assert len(whole["not_quantized"]) == 1 and set(codes_of(whole).values()) == {"int8"}
+    same = quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, *ort, "--budget", need + 100)
+    assert codes_of(same) == codes_of(whole)
+
+
 @pytest.mark.parametrize("options, status, words", [
     (["--budget", "1bits"], support.USAGE, "1 bits is too small: the least is 2"),
     (["--budget", "8x", "--opset", "keep"], support.USAGE, "the most is 3.8"),
