@@ -29,21 +29,55 @@ TILE(finish)(const struct gemm_tile *tile, const TILE(lanes) * sum, size_t i, si
     *(TILE(lanes) *)c = value;
 }
 
-/* `rows` and `vectors` are constants wherever this is inlined, and all sums stay in registers. */
-static inline __attribute__((always_inline)) void TILE(sums)(const struct gemm_tile *tile,
-                                                             size_t rows, size_t vectors)
+/* finish for all vectors of a tile with alpha 1 and beta 0. The sums stay in registers. */
+static inline __attribute__((always_inline)) void
+TILE(finish_unscaled)(const struct gemm_tile *tile, TILE(lanes) sum[][2], size_t rows,
+                      size_t vectors)
+{
+    float *c = tile->c;
+    /* -0 changes no bit of what it is added to. */
+    const float *row_bias = tile->row_bias ? tile->row_bias : no_bias;
+    const float *column_bias = tile->column_bias ? tile->column_bias : no_bias;
+    LDNQ_UNROLL(2)
+    for (size_t j = 0; j < vectors; j++) {
+        const TILE(lanes) bias = *(const TILE(lanes) *)(column_bias + j * TILE_LANES);
+        LDNQ_UNROLL(TILE_ROWS)
+        for (size_t i = 0; i < rows; i++)
+            sum[i][j] = sum[i][j] + bias + row_bias[i];
+    }
+    if (tile->is_clamped) {
+        LDNQ_UNROLL(TILE_ROWS)
+        for (size_t i = 0; i < rows; i++) {
+            TILE_CLAMP(&sum[i][0], tile->low, tile->high);
+            if (vectors == 2)
+                TILE_CLAMP(&sum[i][1], tile->low, tile->high);
+        }
+    }
+    LDNQ_UNROLL(TILE_ROWS)
+    for (size_t i = 0; i < rows; i++, c += tile->c_row) {
+        *(TILE(lanes) *)c = sum[i][0];
+        if (vectors == 2)
+            *(TILE(lanes) *)(c + TILE_LANES) = sum[i][1];
+    }
+}
+
+/* `rows`, `vectors` and `packs` are constants wherever this is inlined, and all sums stay in
+ * registers. */
+static inline __attribute__((always_inline)) void
+TILE(sums)(const struct gemm_tile *tile, size_t rows, size_t vectors, bool packs)
 {
     TILE(lanes) sum[TILE_ROWS][2], right = { 0 };
     const float *a = tile->a, *b = tile->b;
     const size_t row = tile->a_row, step = tile->a_step, next = tile->b_row;
     float *packed = tile->packed;
+    LDNQ_UNROLL(TILE_ROWS)
     for (size_t i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = (TILE(lanes)){ 0 };
     for (size_t k = 0; k < tile->k; k++, a += step, b += next) {
         const TILE(lanes) left = *(const TILE(lanes) *)b;
         if (vectors == 2)
             right = *(const TILE(lanes) *)(b + TILE_LANES);
-        if (packed) {
+        if (packs) {
             __builtin_prefetch(b + AHEAD * next);
             __builtin_prefetch(b + AHEAD * next + TILE_LANES);
             *(TILE(lanes) *)packed = left;
@@ -51,11 +85,16 @@ static inline __attribute__((always_inline)) void TILE(sums)(const struct gemm_t
                 *(TILE(lanes) *)(packed + TILE_LANES) = right;
             packed += vectors * TILE_LANES;
         }
+        LDNQ_UNROLL(TILE_ROWS)
         for (size_t i = 0; i < rows; i++) {
             sum[i][0] += left * a[i * row];
             if (vectors == 2)
                 sum[i][1] += right * a[i * row];
         }
+    }
+    if (tile->alpha == 1.0f && tile->beta == 0.0f) {
+        TILE(finish_unscaled)(tile, sum, rows, vectors);
+        return;
     }
     for (size_t i = 0; i < rows; i++) {
         TILE(finish)(tile, &sum[i][0], i, 0);
@@ -67,9 +106,11 @@ static inline __attribute__((always_inline)) void TILE(sums)(const struct gemm_t
 #define TILE_CASE(count)                                                                           \
     case count:                                                                                    \
         if (tile->width == TILE_LANES)                                                             \
-            TILE(sums)(tile, count, 1);                                                            \
+            TILE(sums)(tile, count, 1, tile->packed != NULL);                                      \
+        else if (tile->packed)                                                                     \
+            TILE(sums)(tile, count, 2, true);                                                      \
         else                                                                                       \
-            TILE(sums)(tile, count, 2);                                                            \
+            TILE(sums)(tile, count, 2, false);                                                     \
         break
 
 TILE_TARGET

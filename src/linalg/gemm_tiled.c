@@ -19,6 +19,8 @@
 /* Floats of a cache line, and how many lines of each column of a transposed B to prefetch. */
 #define LINE ((size_t)16)
 #define LINES_AHEAD ((size_t)4)
+/* Floats of a row of A that the processor does not prefetch in time. */
+#define SHORT_ROW ((size_t)192)
 /* Columns of a transposed B that are read side by side. */
 #define STREAMS ((size_t)16)
 
@@ -35,6 +37,10 @@ struct gemm_tile {
     bool is_clamped;
     float low, high;
 };
+
+#define EIGHT_TIMES(x) x, x, x, x, x, x, x, x
+static const float no_bias[MOST_WIDTH] = { EIGHT_TIMES(-0.0f), EIGHT_TIMES(-0.0f),
+                                           EIGHT_TIMES(-0.0f), EIGHT_TIMES(-0.0f) };
 
 /* ---- instruction sets ------------------------------------------------------------------ */
 
@@ -280,15 +286,44 @@ static void prefetch_next(const struct gemm_block *block, size_t i, size_t parts
     }
 }
 
+/* Prefetches part i of `parts` of the rows first .. last-1 of A, which the next tiles read. Later
+ * columns of B find them in a cache, and the processor prefetches long rows by itself. */
+static void prefetch_rows(const struct gemm_block *block, size_t first, size_t last, size_t i,
+                          size_t parts)
+{
+    const struct ldnq_gemm *g = block->gemm;
+    const size_t rows = last - first;
+    if (g->a_step != 1 || block->column > 0 || block->depth > SHORT_ROW)
+        return;
+    for (size_t row = first + i * rows / parts; row < first + (i + 1) * rows / parts; row++)
+        for (size_t k = 0; k < block->depth; k += LINE)
+            __builtin_prefetch(g->a + row * g->a_row + block->k + k);
+}
+
+/* Prefetches what the tile after this one overwrites: without it a store waits for memory. */
+static void prefetch_result(const struct gemm_tile *tile, size_t rows)
+{
+    const float *c = tile->c + tile->width;
+    for (size_t i = 0; i < rows; i++, c += tile->c_row) {
+        __builtin_prefetch(c, 1);
+        __builtin_prefetch(c + LINE, 1);
+    }
+}
+
 /* Runs all rows, in tiles of nearly equal height; C is written row after row. */
 static void multiply_block_by_tiles(struct gemm_block *block)
 {
+    const size_t width = block->implementation->width;
+    const size_t panels = ldnq_size_ceil_div(block->columns, width);
     size_t m = block->gemm->m, tiles = ldnq_size_ceil_div(m, block->implementation->rows);
     for (size_t i = 0; i < tiles; i++) {
         size_t first = i * m / tiles, last = (i + 1) * m / tiles;
         prefetch_next(block, i, tiles);
-        for (size_t at = 0; at < block->columns; at += block->implementation->width) {
+        for (size_t at = 0; at < block->columns; at += width) {
             struct gemm_tile tile = make_gemm_tile(block, first, at);
+            if (last < m)
+                prefetch_rows(block, last, (i + 2) * m / tiles, at / width, panels);
+            prefetch_result(&tile, last - first);
             if (tile.columns == tile.width)
                 block->implementation->run(&tile, last - first);
             else

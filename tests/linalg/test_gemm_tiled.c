@@ -228,6 +228,38 @@ static void clamps_should_leave_nan_and_hold_infinity(void **state)
     }
 }
 
+/* The products are so small that they round to -0. */
+static void absent_biases_should_keep_the_sign_of_zero(void **state)
+{
+    (void)state;
+    for (size_t implementation = 0; implementation < ldnq_gemm_count_implementations();
+         implementation++) {
+        float a[5], b[40], c[200];
+        for (size_t i = 0; i < 5; i++)
+            a[i] = -1e-30f;
+        for (size_t j = 0; j < 40; j++)
+            b[j] = 1e-30f;
+        struct ldnq_gemm g = { .m = 5,
+                               .n = 40,
+                               .k = 1,
+                               .a = a,
+                               .b = b,
+                               .c = c,
+                               .a_row = 1,
+                               .a_step = 1,
+                               .b_row = 40,
+                               .b_step = 1,
+                               .c_row = 40,
+                               .alpha = 1 };
+        ldnq_gemm_with(implementation, &g);
+        const bool is_negative = signbit(c[0]) != 0;
+        for (size_t i = 0; i < 200; i++)
+            assert_true(c[i] == 0.0f && (signbit(c[i]) != 0) == is_negative);
+        /* Without fused sums the product becomes -0 before it is added to 0. */
+        assert_true(is_negative || implementation + 1 == ldnq_gemm_count_implementations());
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +267,7 @@ int main(void)
         cmocka_unit_test(products_of_several_blocks_should_equal_the_plain_loop),
         cmocka_unit_test(empty_products_should_write_nothing_and_empty_sums_zeros),
         cmocka_unit_test(cutting_a_product_should_change_no_bit),
+        cmocka_unit_test(absent_biases_should_keep_the_sign_of_zero),
         cmocka_unit_test(clamps_should_leave_nan_and_hold_infinity),
     };
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);
