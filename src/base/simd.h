@@ -35,6 +35,14 @@
 #define LDNQ_UNROLL(turns) LDNQ_PRAGMA(GCC unroll turns)
 #endif
 
+/* Lets the compiler forget where a pointer points, so that it loads again what it has loaded. A
+ * number that is kept in a register takes a shuffle to multiply a vector; loaded, it takes none. */
+#if defined(__GNUC__)
+#define LDNQ_HIDE_POINTER(pointer) __asm__("" : "+r"(pointer))
+#else
+#define LDNQ_HIDE_POINTER(pointer) (void)(pointer)
+#endif
+
 /* Keeps loops that copy or fill from becoming calls of memcpy and memset, which cost more
  * than the loop where lines are short. */
 #if defined(__clang__)

@@ -8,6 +8,7 @@
 #include "ops/conv/padded_tile.h"
 #include "ops/conv/conv_choice.h"
 #include "ops/conv/conv_depthwise.h"
+#include "ops/conv/conv_depthwise_rows.h"
 #include "ops/conv/conv_direct.h"
 #include "ops/conv/conv_few_positions.h"
 #include "ops/shared/product.h"
@@ -258,6 +259,10 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
     const size_t step = choose_planes_per_fill(job, &tiling);
     size_t last = ldnq_size_min((chunk + 1) * planes, job->images * job->groups);
     float *data;
+    if (ldnq_conv_depthwise_rows_fit(job)) {
+        ldnq_conv_depthwise_compute_rows(job, chunk * planes, last - chunk * planes);
+        return;
+    }
     find_thread_scratch(job, &tiling, thread, &data);
     for (size_t i = 0; i < tiles; i++) {
         struct ldnq_output_tile tile = ldnq_conv_find_tile(&job->geometry, &tiling, i);

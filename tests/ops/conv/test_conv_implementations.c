@@ -12,6 +12,7 @@
 #include "base/size.h"
 #include "linalg/gemm_tiled.h"
 #include "ops/conv/conv_depthwise.h"
+#include "ops/conv/conv_depthwise_rows.h"
 #include "ops/conv/conv_direct.h"
 #include "ops/conv/conv_few_positions.h"
 
@@ -292,6 +293,13 @@ static void check_depthwise(struct ldnq_conv_geometry g, struct ldnq_rng *rng)
         run_depthwise(implementation, &p, 1 + ldnq_rng_below(rng, g.out_h), planes);
         check_result(&p, implementation + 1 < implementations);
     }
+    if (ldnq_conv_depthwise_rows_fit(&p.job)) {
+        const size_t all = p.job.images * p.job.groups, some = ldnq_rng_below(rng, all + 1);
+        guard(&p);
+        ldnq_conv_depthwise_compute_rows(&p.job, 0, some);
+        ldnq_conv_depthwise_compute_rows(&p.job, some, all - some);
+        check_result(&p, true);
+    }
     destroy(&p);
 }
 
@@ -317,6 +325,22 @@ static void shared_rows_should_not_change_the_chain(void **state)
             random_geometry(1 + round / 2 % 20, 1 + ldnq_rng_below(&rng, 70), 1, &rng);
         g.kernel_h = g.kernel_w = side;
         g.stride_h = g.stride_w = g.dilation_h = g.dilation_w = 1;
+        check_depthwise(g, &rng);
+    }
+}
+
+/* Paired rows, whole rows in two vectors, rows of several parts; padding may be all of a tap. */
+static void permuted_rows_should_not_change_the_chain(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 8 };
+    for (size_t round = 0; round < 240; round++) {
+        static const size_t widths[] = { 8, 16, 32, 110 };
+        struct ldnq_conv_geometry g = random_geometry(
+            1 + ldnq_rng_below(&rng, 20), 1 + ldnq_rng_below(&rng, widths[round % 4]), 1, &rng);
+        g.kernel_h = g.kernel_w = round / 4 % 2 ? 3 : 5;
+        g.stride_h = g.stride_w = 1 + round / 8 % 2;
+        g.dilation_h = g.dilation_w = 1;
         check_depthwise(g, &rng);
     }
 }
@@ -367,6 +391,7 @@ int main(void)
         cmocka_unit_test(few_positions_should_sum_one_chain_for_any_geometry),
         cmocka_unit_test(depthwise_should_sum_one_chain_for_any_geometry),
         cmocka_unit_test(shared_rows_should_not_change_the_chain),
+        cmocka_unit_test(permuted_rows_should_not_change_the_chain),
         cmocka_unit_test(unused_lanes_should_read_no_stale_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
