@@ -171,13 +171,21 @@ bool ldnq_samples_differ_in_shape(const struct ldnq_samples *samples);
 /* Where the model fixes the length of padded samples, positions are masked within them, and one run
  * takes one sample: */
 bool ldnq_samples_have_masked_positions(const struct ldnq_samples *samples);
-/* The part of a value, of one sample's run, at positions that are not masked: where its first axis
- * above 1 is as long as the mask; else all of it. The data are the tensor's. */
-struct ldnq_tensor ldnq_samples_view_unmasked(const struct ldnq_samples *samples, size_t sample,
-                                              const struct ldnq_tensor *tensor);
-/* The same of `all` positions: *first becomes the first, and the result their number. */
-size_t ldnq_samples_find_unmasked_positions(const struct ldnq_samples *samples, size_t sample,
-                                            size_t all, size_t *first);
+/* The unmasked positions of one sample's run, ascending, where a mask has `all` elements; NULL: all
+ * count. */
+const size_t *ldnq_samples_find_unmasked_positions(const struct ldnq_samples *samples,
+                                                   size_t sample, size_t all, size_t *count);
+/* *out becomes the part of a value, of one sample's run, at positions that are not masked: where
+ * its first axes above 1 have as many elements as the mask; else the value itself, which may be
+ * NULL. Errors: NOMEM. */
+enum ldnq_status ldnq_samples_select_unmasked(const struct ldnq_samples *samples, size_t sample,
+                                              const struct ldnq_tensor *tensor,
+                                              struct ldnq_arena *arena,
+                                              const struct ldnq_tensor **out,
+                                              struct ldnq_error *err);
+/* Sets the other part of such a value to 0. */
+void ldnq_samples_clear_masked(const struct ldnq_samples *samples, size_t sample,
+                               struct ldnq_tensor *tensor);
 
 /* Whether every input has a batch dimension, so that more than one sample can be read
  * at a time. The caller checks whether the model accepts a batch above the 1 that an

@@ -136,7 +136,7 @@ enum ldnq_status ldnq_named_arrays_match(struct ldnq_samples *samples, const cha
     LDNQ_TRY(refuse_missing(samples, path, out, stray, err));
     if (stray && !samples->has_warned_of_array)
         ldnq_sink_warn(samples->options.sink,
-                       "%s: is not read, as the model has no input of that name", stray->name);
+                       "%s: is not read, as no input that is used has that name", stray->name);
     samples->has_warned_of_array |= stray != NULL;
     LDNQ_TRY(count_samples(samples, out, err));
     return labels && samples->options.need_labels ? read_labels(out, labels, arena, err) : LDNQ_OK;

@@ -17,6 +17,16 @@ static size_t find_input(const struct ldnq_samples *samples, const char *name)
     return i;
 }
 
+/* (N,T), or (T) in a model without a batch, or (N,1,1,T). */
+static bool has_element_per_position(const struct ldnq_input *input)
+{
+    const int last = input->shape.rank - 1;
+    for (int axis = 1; axis < last; axis++)
+        if (input->shape.dim[axis] != 1)
+            return false;
+    return last > 0 || (last == 0 && !input->batched);
+}
+
 static enum ldnq_status find_mask_input(const struct ldnq_samples *samples, size_t *input,
                                         struct ldnq_error *err)
 {
@@ -26,8 +36,7 @@ static enum ldnq_status find_mask_input(const struct ldnq_samples *samples, size
         return LDNQ_OK;
     *input = find_input(samples, name ? name : NAME_FOUND_BY_ITSELF);
     const bool is_found = *input < samples->input_count;
-    const int rank = is_found ? samples->inputs[*input].shape.rank : 0;
-    if (is_found && (rank == 2 || (rank == 1 && !samples->inputs[*input].batched)))
+    if (is_found && has_element_per_position(&samples->inputs[*input]))
         return LDNQ_OK;
     if (name && is_found)
         return ldnq_fail(err, LDNQ_USAGE,
@@ -117,72 +126,103 @@ static enum ldnq_status count_own_positions(const struct ldnq_samples *samples, 
     return status;
 }
 
-/* ---- the extent of a sample -------------------------------------------------------------- */
+/* ---- the unmasked positions of a sample ----------------------------------------------------- */
 
-static size_t count_unmasked_positions(const struct ldnq_sample_extent *extent)
+/* Whether the value of a mask lets its position count. An additive mask is added to the scores of
+ * an attention: 0 there, and far below at the padding. */
+static bool is_unmasked(const struct ldnq_samples *samples, float value)
 {
-    return extent->kept ? extent->kept_count : extent->count;
+    return samples->mask.is_additive ? value >= 0 : value != 0;
 }
 
-/* Finds which of the last `own` positions some row of the mask, (T) or (N,T), does not mask.
- * *differs: it masks one of them in another row. */
-static enum ldnq_status find_extent(const struct ldnq_tensor *mask, size_t own,
-                                    struct ldnq_arena *arena, struct ldnq_sample_extent *extent,
-                                    bool *differs, struct ldnq_error *err)
+/* Lists what the last `own` positions of each row of the mask, (T) or (N,T), do not mask. *differs:
+ * a row masks another position than the first row. */
+static enum ldnq_status find_extent(const struct ldnq_samples *samples,
+                                    const struct ldnq_tensor *mask, size_t own,
+                                    struct ldnq_sample_extent *extent, bool *differs,
+                                    struct ldnq_error *err)
 {
     const size_t length = (size_t)mask->shape.dim[mask->shape.rank - 1], skip = length - own;
     const size_t rows = ldnq_tensor_count(mask) / length;
     const float *values = mask->data;
-    bool *kept = ldnq_arena_alloc(arena, own, sizeof *kept, err);
-    size_t first = own, end = 0, count = 0;
-    if (!kept)
+    size_t count = 0;
+    *extent = (struct ldnq_sample_extent){ .rows = rows, .of = own };
+    for (size_t i = 0; i < rows * own; i++)
+        count += is_unmasked(samples, values[i / own * length + skip + i % own]);
+    extent->count = count;
+    if (count == rows * own || count == 0)
+        return LDNQ_OK;
+    size_t *positions = ldnq_arena_alloc(samples->arena, count, sizeof *positions, err);
+    if (!positions)
         return LDNQ_NOMEM;
-    for (size_t k = 0; k < own; k++) {
-        size_t met = 0;
-        for (size_t row = 0; row < rows; row++)
-            met += values[row * length + skip + k] != 0;
-        kept[k] = met > 0;
-        *differs |= met > 0 && met < rows;
-        if (!met)
-            continue;
-        first = ldnq_size_min(first, k);
-        end = k + 1;
-        count++;
+    count = 0;
+    for (size_t i = 0; i < rows * own; i++) {
+        const float *row = values + i / own * length + skip;
+        if (is_unmasked(samples, row[i % own]))
+            positions[count++] = i;
+        *differs |=
+            is_unmasked(samples, row[i % own]) != is_unmasked(samples, values[skip + i % own]);
     }
-    *extent = (struct ldnq_sample_extent){ .first = count ? first : 0,
-                                           .count = count ? end - first : 0,
-                                           .of = own };
-    if (count < extent->count) {
-        extent->kept = kept;
-        extent->kept_count = count;
-    }
+    extent->positions = positions;
     return LDNQ_OK;
+}
+
+/* Reads the sample's mask as floats. */
+static enum ldnq_status read_mask(const struct ldnq_samples *samples, size_t sample,
+                                  struct ldnq_arena *arena, const struct ldnq_tensor **mask,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_tensor *raw;
+    LDNQ_TRY(samples->source->read(samples, samples->items[sample], samples->mask.input, arena,
+                                   &raw, err));
+    return ldnq_tensor_convert(raw, LDNQ_FLOAT, arena, mask, err);
 }
 
 static enum ldnq_status read_extent(struct ldnq_samples *samples, size_t sample, bool has_cache,
                                     bool *differs, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
-    const struct ldnq_tensor *raw, *mask;
+    const struct ldnq_tensor *mask;
     struct ldnq_sample_extent *extent = &samples->mask.extents[sample];
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
-    enum ldnq_status status = samples->source->read(samples, samples->items[sample],
-                                                    samples->mask.input, scratch, &raw, err);
-    if (status == LDNQ_OK)
-        status = ldnq_tensor_convert(raw, LDNQ_FLOAT, scratch, &mask, err);
+    enum ldnq_status status = read_mask(samples, sample, scratch, &mask, err);
     if (status == LDNQ_OK && mask->shape.rank > 0 && ldnq_tensor_count(mask) > 0) {
         const size_t length = (size_t)mask->shape.dim[mask->shape.rank - 1];
         size_t own = length;
         if (has_cache)
             status = count_own_positions(samples, sample, length, &own, err);
         if (status == LDNQ_OK)
-            status = find_extent(mask, own, samples->arena, extent, differs, err);
+            status = find_extent(samples, mask, own, extent, differs, err);
         if (status == LDNQ_OK && extent->count == 0 && own > 0)
             status = ldnq_fail(err, LDNQ_DATA, "%s: input '%s' masks all its positions",
                                samples->names[sample], samples->inputs[samples->mask.input].name);
     }
     ldnq_arena_destroy(scratch);
     return status;
+}
+
+/* A mask of floats is additive where it has values below 0, or nothing else than 0. */
+static enum ldnq_status find_whether_additive(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    const enum ldnq_dtype dtype = samples->inputs[samples->mask.input].dtype;
+    bool has_positive = false, has_negative = false;
+    samples->mask.is_additive = false;
+    if (ldnq_dtype_is_integer(dtype) || dtype == LDNQ_BOOL)
+        return LDNQ_OK;
+    for (size_t i = 0; i < samples->count && !has_negative; i++) {
+        struct ldnq_arena *scratch;
+        const struct ldnq_tensor *mask;
+        LDNQ_TRY(ldnq_arena_create(&scratch, err));
+        const enum ldnq_status status = read_mask(samples, i, scratch, &mask, err);
+        for (size_t k = 0; status == LDNQ_OK && k < ldnq_tensor_count(mask); k++) {
+            has_positive |= ((const float *)mask->data)[k] > 0;
+            has_negative |= ((const float *)mask->data)[k] < 0;
+        }
+        ldnq_arena_destroy(scratch);
+        LDNQ_TRY(status);
+    }
+    samples->mask.is_additive = has_negative || !has_positive;
+    return LDNQ_OK;
 }
 
 /* Reads the extents of all samples; *padded becomes the first sample with padding, or the number of
@@ -195,7 +235,7 @@ static enum ldnq_status read_extents(struct ldnq_samples *samples, bool has_cach
     for (size_t i = 0; i < samples->count; i++) {
         const struct ldnq_sample_extent *extent = &samples->mask.extents[i];
         LDNQ_TRY(read_extent(samples, i, has_cache, differs, err));
-        if (count_unmasked_positions(extent) < extent->of)
+        if (extent->positions)
             *padded = ldnq_size_min(*padded, i);
     }
     return LDNQ_OK;
@@ -203,26 +243,9 @@ static enum ldnq_status read_extents(struct ldnq_samples *samples, bool has_cach
 
 /* ---- the mask ---------------------------------------------------------------------------- */
 
-static bool has_gaps(const struct ldnq_samples *samples)
-{
-    for (size_t i = 0; i < samples->count; i++)
-        if (samples->mask.extents[i].kept)
-            return true;
-    return false;
-}
-
-static void warn_of_gaps(const struct ldnq_samples *samples)
-{
-    ldnq_sink_warn(samples->options.sink,
-                   "input '%s' masks positions between others, and these count",
-                   samples->inputs[samples->mask.input].name);
-}
-
 /* Leaves masked positions out where they would count. */
 static enum ldnq_status mask_within_samples(struct ldnq_samples *samples, struct ldnq_error *err)
 {
-    if (has_gaps(samples))
-        warn_of_gaps(samples);
     return samples->inputs[samples->mask.input].batched
                ? ldnq_samples_run_singly(samples, "their padding is left out of all figures", err)
                : LDNQ_OK;
@@ -240,9 +263,9 @@ static enum ldnq_status mask_own_positions(struct ldnq_samples *samples, struct 
     return LDNQ_OK;
 }
 
-/* Cuts where the length is open, masks positions within the samples where the model fixes it, or
- * where a cache is before them. */
-static enum ldnq_status choose_masking(struct ldnq_samples *samples, size_t padded,
+/* Cuts where the length is open, masks positions within the samples where the model fixes it, where
+ * a cache is before them, or where the rows of one sample differ. */
+static enum ldnq_status choose_masking(struct ldnq_samples *samples, size_t padded, bool differs,
                                        struct ldnq_error *err)
 {
     const struct ldnq_input *mask = &samples->inputs[samples->mask.input];
@@ -253,7 +276,7 @@ static enum ldnq_status choose_masking(struct ldnq_samples *samples, size_t padd
         LDNQ_TRY(count_own_positions(samples, padded, samples->mask.extents[padded].of, &own, err));
     if (own)
         return mask_own_positions(samples, err);
-    if (mask->shape.dim[mask->shape.rank - 1] >= 0)
+    if (mask->shape.dim[mask->shape.rank - 1] >= 0 || (found && differs))
         return mask_within_samples(samples, err);
     samples->mask.is_cut = found;
     if (found)
@@ -277,14 +300,22 @@ enum ldnq_status ldnq_sample_mask_read(struct ldnq_samples *samples, struct ldnq
         ldnq_arena_alloc(samples->arena, samples->count, sizeof *samples->mask.extents, err);
     if (!samples->mask.extents)
         return LDNQ_NOMEM;
+    LDNQ_TRY(find_whether_additive(samples, err));
     LDNQ_TRY(read_extents(samples, false, &padded, &differs, err));
-    if (differs)
-        warn_of_gaps(samples);
     if (padded == samples->count) {
         samples->mask.extents = NULL;
         return LDNQ_OK;
     }
-    return choose_masking(samples, padded, err);
+    return choose_masking(samples, padded, differs, err);
+}
+
+/* ---- cut samples ------------------------------------------------------------------------------
+ */
+
+/* All rows of a sample that is cut mask the same positions. */
+static size_t count_positions_of_row(const struct ldnq_sample_extent *extent)
+{
+    return extent->positions ? extent->count / extent->rows : extent->of;
 }
 
 /* Copies what is left along the axis; `to` has its size. */
@@ -292,18 +323,16 @@ static void copy_unmasked_positions(const struct ldnq_sample_extent *extent,
                                     const struct ldnq_tensor *from, int axis,
                                     struct ldnq_tensor *to)
 {
+    const size_t count = count_positions_of_row(extent);
     size_t outer = 1, inner = ldnq_dtype_size(from->dtype);
     ldnq_shape_count_range(&from->shape, 0, axis, &outer); /* parts of a tensor that exists */
     for (int i = axis + 1; i < from->shape.rank; i++)
         inner *= (size_t)from->shape.dim[i];
     char *out = to->data;
     for (size_t i = 0; i < outer && inner; i++)
-        for (size_t k = extent->first; k < extent->first + extent->count; k++) {
-            if (extent->kept && !extent->kept[k])
-                continue;
-            memcpy(out, (const char *)from->data + (i * extent->of + k) * inner, inner);
-            out += inner;
-        }
+        for (size_t k = 0; k < count; k++, out += inner)
+            memcpy(out, (const char *)from->data + (i * extent->of + extent->positions[k]) * inner,
+                   inner);
 }
 
 enum ldnq_status ldnq_sample_mask_trim(const struct ldnq_samples *samples, size_t sample,
@@ -316,12 +345,12 @@ enum ldnq_status ldnq_sample_mask_trim(const struct ldnq_samples *samples, size_
         return LDNQ_OK;
     const struct ldnq_sample_extent *extent = &samples->mask.extents[sample];
     const int axis = find_trimmed_axis(samples, input, &tensor->shape, extent->of);
-    if (axis < 0 || axis >= tensor->shape.rank || count_unmasked_positions(extent) == extent->of ||
+    if (axis < 0 || axis >= tensor->shape.rank || !extent->positions ||
         (size_t)tensor->shape.dim[axis] != extent->of)
         return LDNQ_OK;
     struct ldnq_shape shape = tensor->shape;
     struct ldnq_tensor *trimmed;
-    shape.dim[axis] = (int64_t)count_unmasked_positions(extent);
+    shape.dim[axis] = (int64_t)count_positions_of_row(extent);
     LDNQ_TRY(ldnq_tensor_create(arena, tensor->dtype, &shape, &trimmed, err));
     copy_unmasked_positions(extent, tensor, axis, trimmed);
     *out = trimmed;
@@ -331,8 +360,8 @@ enum ldnq_status ldnq_sample_mask_trim(const struct ldnq_samples *samples, size_
 bool ldnq_sample_mask_lengths_are_equal(const struct ldnq_samples *samples, size_t a, size_t b)
 {
     return !samples->mask.extents || !samples->mask.is_cut ||
-           count_unmasked_positions(&samples->mask.extents[a]) ==
-               count_unmasked_positions(&samples->mask.extents[b]);
+           count_positions_of_row(&samples->mask.extents[a]) ==
+               count_positions_of_row(&samples->mask.extents[b]);
 }
 
 /* ---- masks within samples -------------------------------------------------------------------- */
@@ -342,32 +371,103 @@ bool ldnq_samples_have_masked_positions(const struct ldnq_samples *samples)
     return samples->mask.extents && !samples->mask.is_cut;
 }
 
-struct ldnq_tensor ldnq_samples_view_unmasked(const struct ldnq_samples *samples, size_t sample,
-                                              const struct ldnq_tensor *tensor)
+const size_t *ldnq_samples_find_unmasked_positions(const struct ldnq_samples *samples,
+                                                   size_t sample, size_t all, size_t *count)
 {
-    struct ldnq_tensor part = *tensor;
-    int axis = 0;
+    *count = all;
     if (!ldnq_samples_have_masked_positions(samples))
-        return part;
-    const struct ldnq_sample_extent extent = samples->mask.extents[sample];
-    while (axis < part.shape.rank && part.shape.dim[axis] == 1)
-        axis++;
-    if (axis == part.shape.rank || (size_t)part.shape.dim[axis] != extent.of)
-        return part;
-    size_t step = ldnq_dtype_size(part.dtype);
-    for (int i = axis + 1; i < part.shape.rank; i++)
-        step *= (size_t)part.shape.dim[i];
-    part.shape.dim[axis] = (int64_t)extent.count;
-    part.data = (char *)part.data + extent.first * step;
-    return part;
+        return NULL;
+    const struct ldnq_sample_extent *extent = &samples->mask.extents[sample];
+    if (!extent->positions || extent->rows * extent->of != all)
+        return NULL;
+    *count = extent->count;
+    return extent->positions;
 }
 
-size_t ldnq_samples_find_unmasked_positions(const struct ldnq_samples *samples, size_t sample,
-                                            size_t all, size_t *first)
+/* The positions of a value that do not count. */
+struct masked_value {
+    const size_t *positions; /* (count) the unmasked ones; NULL: all count */
+    size_t count, all;
+    int first_axis, end_axis; /* the axes of the positions */
+    size_t bytes;             /* of a position */
+};
+
+/* The positions of a value are its first axes above 1, if they have as many elements as the mask.
+ */
+static struct masked_value find_masked_value(const struct ldnq_samples *samples, size_t sample,
+                                             const struct ldnq_tensor *tensor)
 {
-    *first = 0;
-    if (!ldnq_samples_have_masked_positions(samples) || samples->mask.extents[sample].of != all)
-        return all;
-    *first = samples->mask.extents[sample].first;
-    return samples->mask.extents[sample].count;
+    const struct ldnq_shape *shape = &tensor->shape;
+    struct masked_value found = { .all = 1, .bytes = ldnq_dtype_size(tensor->dtype) };
+    while (found.first_axis < shape->rank && shape->dim[found.first_axis] == 1)
+        found.first_axis++;
+    for (int axis = found.first_axis; axis < shape->rank && !found.positions; axis++) {
+        found.all *= (size_t)shape->dim[axis];
+        found.positions =
+            ldnq_samples_find_unmasked_positions(samples, sample, found.all, &found.count);
+        found.end_axis = axis + 1;
+    }
+    for (int axis = found.end_axis; axis < shape->rank; axis++)
+        found.bytes *= (size_t)shape->dim[axis];
+    return found;
+}
+
+/* The shape of the part of a value that counts. */
+static struct ldnq_shape find_unmasked_shape(const struct masked_value *value,
+                                             const struct ldnq_shape *whole)
+{
+    struct ldnq_shape shape = { .rank = value->first_axis };
+    for (int axis = 0; axis < value->first_axis; axis++)
+        shape.dim[axis] = 1;
+    shape.dim[shape.rank++] = (int64_t)value->count;
+    for (int axis = value->end_axis; axis < whole->rank; axis++)
+        shape.dim[shape.rank++] = whole->dim[axis];
+    return shape;
+}
+
+enum ldnq_status ldnq_samples_select_unmasked(const struct ldnq_samples *samples, size_t sample,
+                                              const struct ldnq_tensor *tensor,
+                                              struct ldnq_arena *arena,
+                                              const struct ldnq_tensor **out,
+                                              struct ldnq_error *err)
+{
+    *out = tensor;
+    if (!tensor || !ldnq_samples_have_masked_positions(samples))
+        return LDNQ_OK;
+    const struct masked_value value = find_masked_value(samples, sample, tensor);
+    const size_t *at = value.positions;
+    if (!at)
+        return LDNQ_OK;
+    const struct ldnq_shape shape = find_unmasked_shape(&value, &tensor->shape);
+    const char *data = tensor->data;
+    struct ldnq_tensor *part;
+    if (at[value.count - 1] - at[0] == value.count - 1) { /* adjacent: no copy */
+        part = ldnq_arena_alloc(arena, 1, sizeof *part, err);
+        if (!part)
+            return LDNQ_NOMEM;
+        *part = *tensor;
+        part->shape = shape;
+        part->data = (char *)tensor->data + at[0] * value.bytes;
+        *out = part;
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(ldnq_tensor_create(arena, tensor->dtype, &shape, &part, err));
+    for (size_t i = 0; i < value.count && value.bytes; i++)
+        memcpy((char *)part->data + i * value.bytes, data + at[i] * value.bytes, value.bytes);
+    *out = part;
+    return LDNQ_OK;
+}
+
+void ldnq_samples_clear_masked(const struct ldnq_samples *samples, size_t sample,
+                               struct ldnq_tensor *tensor)
+{
+    if (!ldnq_samples_have_masked_positions(samples))
+        return;
+    const struct masked_value value = find_masked_value(samples, sample, tensor);
+    for (size_t i = 0, next = 0; value.positions && i < value.all; i++) {
+        if (next < value.count && value.positions[next] == i)
+            next++;
+        else
+            memset((char *)tensor->data + i * value.bytes, 0, value.bytes);
+    }
 }

@@ -12,12 +12,13 @@
 #include "calib/source.h"
 
 /* Finds the mask that the options name, or that is called attention_mask, and reads it for all
- * drawn samples. Where the model fixes the length, nothing is cut, and what is masked at either end
- * is left out where it would count (ldnq_samples_view_unmasked). So it is where the mask is longer
- * than the ids by the length of a cache: positions of the cache are computed in no sample. Where
- * only the mask has its length, or one is masked between others of a fixed length, they count,
- * which a warning says. Errors: USAGE (no such input, or none with an element per position), DATA
- * (a sample that is masked as a whole), those of reading. */
+ * drawn samples. Where the model fixes the length, or rows of one sample mask different positions,
+ * nothing is cut, and what is masked is left out where it would count
+ * (ldnq_samples_select_unmasked). So it is where the mask is longer than the ids by the length of a
+ * cache: positions of the cache are computed in no sample. Where only the mask has its length,
+ * masked positions count, which a warning says. A mask of floats may be one that is added to
+ * scores: 0 at positions that count. Errors: USAGE (no such input, or none with an element per
+ * position), DATA (a sample that is masked as a whole), those of reading. */
 enum ldnq_status ldnq_sample_mask_read(struct ldnq_samples *samples, struct ldnq_error *err);
 
 /* `tensor` is one input of a sample, as the source reads it; *out becomes it without the padding.

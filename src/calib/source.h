@@ -44,16 +44,17 @@ struct ldnq_sample_stamp {
     struct timespec modified;
 };
 
-/* What is left of a sample's positions without the padding: `count` from `first` on, of `of`. */
+/* The positions of a sample that its mask lets count. */
 struct ldnq_sample_extent {
-    size_t first, count, of;
-    const bool *kept; /* (of) with masked positions between others; NULL: there are none */
-    size_t kept_count;
+    size_t rows, of;         /* the mask has rows * of elements, without those of a cache */
+    size_t count;            /* of them that are unmasked */
+    const size_t *positions; /* (count) which those are, ascending; NULL: all */
 };
 
 struct ldnq_sample_mask {
     size_t input;                       /* index of the mask */
     struct ldnq_sample_extent *extents; /* (count of samples) NULL: no sample is padded */
+    bool is_additive;                   /* 0 at positions that count, below 0 at masked ones */
     bool is_cut; /* padding is cut off the samples; else positions are left out where they count */
 };
 

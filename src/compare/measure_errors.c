@@ -186,6 +186,14 @@ static bool is_product(const struct measured_layer *layer)
     return strcmp(type, "Gemm") == 0 || strcmp(type, "MatMul") == 0;
 }
 
+/* *out becomes what is not masked of a value of the current sample. */
+static enum ldnq_status select_unmasked(const struct measurement *m,
+                                        const struct ldnq_tensor *value, struct ldnq_arena *arena,
+                                        const struct ldnq_tensor **out, struct ldnq_error *err)
+{
+    return ldnq_samples_select_unmasked(m->options->samples, m->sample, value, arena, out, err);
+}
+
 /* Adds what is not masked in the current sample. */
 static enum ldnq_status add_distance(const struct measurement *m,
                                      const struct measured_layer *layer, struct ldnq_distance *sums,
@@ -194,12 +202,19 @@ static enum ldnq_status add_distance(const struct measurement *m,
 {
     if (!y || !t)
         return ldnq_distance_add(sums, y, t, m->options->pool, err);
-    struct ldnq_tensor y_part = *y;
+    struct ldnq_arena *arena;
+    struct ldnq_tensor reshaped = *y;
+    const struct ldnq_tensor *y_part, *t_part;
     if (is_product(layer) && have_same_rows(y, t))
-        y_part.shape = t->shape;
-    y_part = ldnq_samples_view_unmasked(m->options->samples, m->sample, &y_part);
-    const struct ldnq_tensor t_part = ldnq_samples_view_unmasked(m->options->samples, m->sample, t);
-    return ldnq_distance_add(sums, &y_part, &t_part, m->options->pool, err);
+        reshaped.shape = t->shape;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    enum ldnq_status status = select_unmasked(m, &reshaped, arena, &y_part, err);
+    if (status == LDNQ_OK)
+        status = select_unmasked(m, t, arena, &t_part, err);
+    if (status == LDNQ_OK)
+        status = ldnq_distance_add(sums, y_part, t_part, m->options->pool, err);
+    ldnq_arena_destroy(arena);
+    return status;
 }
 
 static enum ldnq_status measure_layer(struct measurement *m, struct measured_layer *layer,
@@ -230,13 +245,40 @@ static enum ldnq_status measure_body_layers(struct measurement *m, size_t *done,
     return LDNQ_OK;
 }
 
-static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor *const *inputs,
+/* Compares output o of A with that of B, after both have run. */
+static enum ldnq_status measure_output(struct measurement *m, size_t o,
+                                       const struct ldnq_sample_batch *read, size_t samples,
+                                       struct ldnq_error *err)
+{
+    const size_t match = m->output_of_a[o];
+    const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, m->graph_a->outputs[o]);
+    const struct ldnq_tensor *y =
+        match == LDNQ_NO_NODE ? NULL : ldnq_exec_find_value(m->b, m->graph_b->outputs[match]);
+    if (y && t) {
+        LDNQ_TRY(select_unmasked(m, y, read->arena, &y, err));
+        LDNQ_TRY(select_unmasked(m, t, read->arena, &t, err));
+    }
+    LDNQ_TRY(ldnq_output_sums_add(&m->sums[o], y, t, samples, m->options->pool, err));
+    const struct ldnq_compared_batch batch = {
+        .samples = m->options->samples,
+        .first = m->sample,
+        .count = samples,
+        .inputs = read->inputs,
+        .input_count = m->graph_a->input_count,
+        .output = m->graph_a->outputs[o]->name,
+        .t = t,
+        .y = y,
+    };
+    return ldnq_changed_samples_add(&batch, m->arena, m->diff, err);
+}
+
+static enum ldnq_status measure_batch(struct measurement *m, const struct ldnq_sample_batch *read,
                                       size_t samples, struct ldnq_error *err)
 {
     for (size_t i = 0; i < m->graph_b->input_count; i++)
-        m->inputs_b[i] = inputs[m->input_of_b[i]];
+        m->inputs_b[i] = read->inputs[m->input_of_b[i]];
     m->progress_a = m->progress_b = 0;
-    LDNQ_TRY(ldnq_exec_bind_inputs(m->a, inputs, err));
+    LDNQ_TRY(ldnq_exec_bind_inputs(m->a, read->inputs, err));
     LDNQ_TRY(ldnq_exec_bind_inputs(m->b, m->inputs_b, err));
 
     size_t bodies = 0;
@@ -250,30 +292,8 @@ static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor 
 
     LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, m->graph_a->node_count, err));
     LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, m->graph_b->node_count, err));
-    for (size_t o = 0; o < m->graph_a->output_count; o++) {
-        const size_t match = m->output_of_a[o];
-        const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, m->graph_a->outputs[o]);
-        const struct ldnq_tensor *y =
-            match == LDNQ_NO_NODE ? NULL : ldnq_exec_find_value(m->b, m->graph_b->outputs[match]);
-        struct ldnq_tensor y_part, t_part;
-        if (y && t) {
-            y_part = ldnq_samples_view_unmasked(m->options->samples, m->sample, y);
-            t_part = ldnq_samples_view_unmasked(m->options->samples, m->sample, t);
-        }
-        LDNQ_TRY(ldnq_output_sums_add(&m->sums[o], y && t ? &y_part : y, y && t ? &t_part : t,
-                                      samples, m->options->pool, err));
-        const struct ldnq_compared_batch batch = {
-            .samples = m->options->samples,
-            .first = m->sample,
-            .count = samples,
-            .inputs = inputs,
-            .input_count = m->graph_a->input_count,
-            .output = m->graph_a->outputs[o]->name,
-            .t = y && t ? &t_part : t,
-            .y = y && t ? &y_part : y,
-        };
-        LDNQ_TRY(ldnq_changed_samples_add(&batch, m->arena, m->diff, err));
-    }
+    for (size_t o = 0; o < m->graph_a->output_count; o++)
+        LDNQ_TRY(measure_output(m, o, read, samples, err));
     return LDNQ_OK;
 }
 
@@ -284,7 +304,7 @@ static enum ldnq_status read_and_measure_batch(struct measurement *m, size_t fir
     m->sample = first;
     LDNQ_TRY(
         ldnq_sample_batch_read(m->options->samples, first, count, m->options->pool, &batch, err));
-    const enum ldnq_status status = measure_batch(m, batch.inputs, count, err);
+    const enum ldnq_status status = measure_batch(m, &batch, count, err);
     /* The isolated executor first: A's tensors are bound to it. */
     ldnq_exec_reset(m->isolated);
     ldnq_exec_reset(m->a);

@@ -92,24 +92,22 @@ static enum ldnq_status count_correct(const struct accuracy_measurement *measure
 }
 
 static enum ldnq_status measure_accuracy_of_batch(struct accuracy_measurement *measurement,
-                                                  struct ldnq_tensor *const *inputs, size_t first,
-                                                  size_t count, size_t batch,
+                                                  const struct ldnq_sample_batch *read,
+                                                  size_t first, size_t count, size_t batch,
                                                   struct ldnq_error *err)
 {
     struct ldnq_output_sums *sums =
         measurement->batch_sums + batch * measurement->graphs[1]->output_count;
     for (size_t i = 0; i < 2; i++)
-        LDNQ_TRY(ldnq_name_failed_sample(ldnq_exec_run(measurement->execs[i], inputs, err),
+        LDNQ_TRY(ldnq_name_failed_sample(ldnq_exec_run(measurement->execs[i], read->inputs, err),
                                          measurement->graphs[i], measurement->samples, first, count,
                                          err));
     for (size_t o = 0; o < measurement->graphs[1]->output_count; o++) {
         const struct ldnq_tensor *both[2] = { find_output_of_graph(measurement, 0, o),
                                               find_output_of_graph(measurement, 1, o) };
-        struct ldnq_tensor parts[2];
-        for (size_t i = 0; i < 2 && both[0] && both[1]; i++) {
-            parts[i] = ldnq_samples_view_unmasked(measurement->samples, first, both[i]);
-            both[i] = &parts[i];
-        }
+        for (size_t i = 0; i < 2 && both[0] && both[1]; i++)
+            LDNQ_TRY(ldnq_samples_select_unmasked(measurement->samples, first, both[i], read->arena,
+                                                  &both[i], err));
         LDNQ_TRY(ldnq_output_sums_add(&sums[o], both[0], both[1], count, measurement->options->pool,
                                       err));
     }
@@ -131,7 +129,7 @@ static enum ldnq_status measure_batches(struct accuracy_measurement *measurement
         LDNQ_TRY(ldnq_sample_batch_read(measurement->samples, first, count,
                                         measurement->options->pool, &read, err));
         const enum ldnq_status status =
-            measure_accuracy_of_batch(measurement, read.inputs, first, count, batch, err);
+            measure_accuracy_of_batch(measurement, &read, first, count, batch, err);
         ldnq_exec_reset(measurement->execs[0]);
         ldnq_exec_reset(measurement->execs[1]);
         ldnq_arena_destroy(read.arena);

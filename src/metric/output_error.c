@@ -18,18 +18,21 @@ enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_ten
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "the shape of output '%s' depends on weights", name);
 }
 
-/* The part of an output that counts. */
-static struct ldnq_tensor view_unmasked_part(const struct ldnq_executed_graph *executed,
-                                             const struct ldnq_tensor *output)
+/* *out becomes the part of an output that counts. */
+static enum ldnq_status select_unmasked_part(const struct ldnq_executed_graph *executed,
+                                             const struct ldnq_tensor *output,
+                                             struct ldnq_arena *arena,
+                                             const struct ldnq_tensor **out, struct ldnq_error *err)
 {
-    return executed->samples
-               ? ldnq_samples_view_unmasked(executed->samples, executed->sample, output)
-               : *output;
+    *out = output;
+    return executed->samples ? ldnq_samples_select_unmasked(executed->samples, executed->sample,
+                                                            output, arena, out, err)
+                             : LDNQ_OK;
 }
 
-enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantized,
-                                       const struct ldnq_executed_graph *reference, double *errors,
-                                       double *powers, struct ldnq_error *err)
+static enum ldnq_status add_errors(const struct ldnq_executed_graph *quantized,
+                                   const struct ldnq_executed_graph *reference, double *errors,
+                                   double *powers, struct ldnq_arena *arena, struct ldnq_error *err)
 {
     for (size_t o = 0; o < quantized->graph->output_count; o++) {
         const struct ldnq_value *output = quantized->graph->outputs[o];
@@ -39,13 +42,24 @@ enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantiz
         LDNQ_TRY(ldnq_output_check_shape(output->name, y, t, err));
         if (y->dtype != LDNQ_FLOAT)
             continue;
-        const struct ldnq_tensor y_part = view_unmasked_part(quantized, y);
-        const struct ldnq_tensor t_part = view_unmasked_part(quantized, t);
-        const size_t count = ldnq_tensor_count(&t_part);
-        errors[o] += ldnq_compute_squared_error(y_part.data, t_part.data, count);
-        powers[o] += ldnq_compute_squared_error(t_part.data, NULL, count);
+        LDNQ_TRY(select_unmasked_part(quantized, y, arena, &y, err));
+        LDNQ_TRY(select_unmasked_part(quantized, t, arena, &t, err));
+        const size_t count = ldnq_tensor_count(t);
+        errors[o] += ldnq_compute_squared_error(y->data, t->data, count);
+        powers[o] += ldnq_compute_squared_error(t->data, NULL, count);
     }
     return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantized,
+                                       const struct ldnq_executed_graph *reference, double *errors,
+                                       double *powers, struct ldnq_error *err)
+{
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status = add_errors(quantized, reference, errors, powers, arena, err);
+    ldnq_arena_destroy(arena);
+    return status;
 }
 
 double ldnq_output_error_compute_mean(const double *errors, const double *powers, size_t outputs)
@@ -86,25 +100,37 @@ struct power_measurement {
     double *powers; /* (batches, outputs) */
 };
 
+static enum ldnq_status add_powers(const struct power_measurement *m, size_t batch,
+                                   struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = m->executed.graph;
+    double *powers = m->powers + batch * graph->output_count;
+    for (size_t o = 0; o < graph->output_count; o++) {
+        const struct ldnq_tensor *t = ldnq_exec_find_value(m->executed.exec, graph->outputs[o]);
+        if (t->dtype != LDNQ_FLOAT)
+            continue;
+        LDNQ_TRY(select_unmasked_part(&m->executed, t, arena, &t, err));
+        powers[o] += ldnq_compute_squared_error(t->data, NULL, ldnq_tensor_count(t));
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status run_and_add_powers(void *ctx, struct ldnq_tensor *const *inputs,
                                            double done, struct ldnq_error *err)
 {
     (void)done;
     struct power_measurement *m = ctx;
-    const struct ldnq_graph *graph = m->executed.graph;
+    struct ldnq_arena *arena;
     const size_t batch = m->batch++;
     m->executed.sample = batch; /* where positions are masked, one run has one sample */
     if (ldnq_ranks_find_owner(m->ranks, batch, m->batches) != ldnq_ranks_own_rank(m->ranks))
         return LDNQ_OK;
-    double *powers = m->powers + batch * graph->output_count;
-    const enum ldnq_status status = ldnq_exec_run(m->executed.exec, inputs, err);
-    for (size_t o = 0; status == LDNQ_OK && o < graph->output_count; o++) {
-        const struct ldnq_tensor *t = ldnq_exec_find_value(m->executed.exec, graph->outputs[o]);
-        const struct ldnq_tensor part = view_unmasked_part(&m->executed, t);
-        if (t->dtype == LDNQ_FLOAT)
-            powers[o] += ldnq_compute_squared_error(part.data, NULL, ldnq_tensor_count(&part));
-    }
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    enum ldnq_status status = ldnq_exec_run(m->executed.exec, inputs, err);
+    if (status == LDNQ_OK)
+        status = add_powers(m, batch, arena, err);
     ldnq_exec_reset(m->executed.exec);
+    ldnq_arena_destroy(arena);
     return status;
 }
 

@@ -74,20 +74,6 @@ static enum ldnq_status list_targets(struct output_projector *projector, struct 
 
 /* ---- a draw --------------------------------------------------------------------------------- */
 
-/* Masked positions have no part in the loss. */
-static void zero_masked_positions(const struct output_projector *projector,
-                                  const struct ldnq_tensor *value, float *u)
-{
-    const struct ldnq_tensor part =
-        ldnq_samples_view_unmasked(projector->samples, projector->sample, value);
-    const float *data = part.data;
-    const size_t first = (size_t)(data - (const float *)value->data);
-    const size_t end = first + ldnq_tensor_count(&part), count = ldnq_tensor_count(value);
-    for (size_t i = 0; i < count; i++)
-        if (i < first || i >= end)
-            u[i] = 0;
-}
-
 /* The loss u'y: its gradients by the outputs are u. */
 static enum ldnq_status project_targets(void *ctx, const struct ldnq_tensor *const *values,
                                         struct ldnq_tensor *gradients, double *sum,
@@ -102,7 +88,7 @@ static enum ldnq_status project_targets(void *ctx, const struct ldnq_tensor *con
         const size_t count = ldnq_tensor_count(values[o]);
         for (size_t i = 0; i < count; i++)
             u[i] = ldnq_rng_next(&projector->rng) >> 63 ? unit : -unit;
-        zero_masked_positions(projector, values[o], u);
+        ldnq_samples_clear_masked(projector->samples, projector->sample, &gradients[o]);
         for (size_t i = 0; i < count; i++)
             *sum += (double)u[i] * (double)y[i];
     }

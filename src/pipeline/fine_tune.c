@@ -74,35 +74,48 @@ static bool is_float_output(const struct fine_tuning *tuning, size_t i)
     return find_reference_output(tuning, i)->dtype == LDNQ_FLOAT && tuning->power[i] > 0;
 }
 
-/* The loss is the mean over outputs and elements of (y - t)^2 / power, without masked positions. */
+/* Adds the loss of output o, the mean over elements of (y - t)^2 / power without masked positions,
+ * and writes its gradient. */
+static enum ldnq_status add_loss_of_output(const struct fine_tuning *tuning, size_t o,
+                                           const struct ldnq_tensor *y,
+                                           struct ldnq_tensor *gradient, double *sum,
+                                           struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_samples *samples = tuning->samples.samples;
+    const size_t current = tuning->samples.current, all = ldnq_tensor_count(y);
+    const struct ldnq_tensor *t = find_reference_output(tuning, o), *y_part, *t_part;
+    LDNQ_TRY(ldnq_samples_select_unmasked(samples, current, y, arena, &y_part, err));
+    LDNQ_TRY(ldnq_samples_select_unmasked(samples, current, t, arena, &t_part, err));
+    const size_t n = ldnq_tensor_count(y_part);
+    const double outputs = (double)tuning->quantizer->graph->output_count;
+    const double unit = tuning->share / (outputs * tuning->power[o] * (double)n);
+    const float *whole_y = y->data, *whole_t = t->data;
+    float *g = gradient->data;
+    for (size_t i = 0; i < all; i++)
+        g[i] = (float)(2 * unit * ((double)whole_y[i] - (double)whole_t[i]));
+    ldnq_samples_clear_masked(samples, current, gradient);
+    *sum += unit * ldnq_compute_squared_error(y_part->data, t_part->data, n);
+    return LDNQ_OK;
+}
+
+/* The loss is the mean over the outputs. */
 static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tensor *const *values,
                                               struct ldnq_tensor *gradients, double *sum,
                                               struct ldnq_error *err)
 {
     const struct fine_tuning *tuning = ctx;
-    const size_t outputs = tuning->quantizer->graph->output_count;
+    struct ldnq_arena *arena;
+    enum ldnq_status status = LDNQ_OK;
     *sum = 0;
-    for (size_t o = 0; o < outputs; o++) {
-        LDNQ_TRY(ldnq_output_check_shape(tuning->quantizer->graph->outputs[o]->name, values[o],
-                                         find_reference_output(tuning, o), err));
-        if (!is_float_output(tuning, o))
-            continue;
-        const struct ldnq_tensor part =
-            ldnq_samples_view_unmasked(tuning->samples.samples, tuning->samples.current, values[o]);
-        const size_t n = ldnq_tensor_count(&part), all = ldnq_tensor_count(values[o]);
-        const float *y = part.data;
-        const size_t first = (size_t)(y - (const float *)values[o]->data);
-        const float *t = (const float *)find_reference_output(tuning, o)->data + first;
-        const double unit = tuning->share / ((double)outputs * tuning->power[o] * (double)n);
-        float *g = gradients[o].data;
-        if (n < all)
-            memset(g, 0, all * sizeof *g);
-        g += first;
-        for (size_t i = 0; i < n; i++)
-            g[i] = (float)(2 * unit * ((double)y[i] - (double)t[i]));
-        *sum += unit * ldnq_compute_squared_error(y, t, n);
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    for (size_t o = 0; status == LDNQ_OK && o < tuning->quantizer->graph->output_count; o++) {
+        status = ldnq_output_check_shape(tuning->quantizer->graph->outputs[o]->name, values[o],
+                                         find_reference_output(tuning, o), err);
+        if (status == LDNQ_OK && is_float_output(tuning, o))
+            status = add_loss_of_output(tuning, o, values[o], &gradients[o], sum, arena, err);
     }
-    return LDNQ_OK;
+    ldnq_arena_destroy(arena);
+    return status;
 }
 
 /* ---- held-out samples ------------------------------------------------------------------- */
@@ -125,9 +138,10 @@ static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_
     LDNQ_TRY(ldnq_exec_run(tuning->quantized, inputs, err));
     LDNQ_TRY(ldnq_output_error_add(&quantized, &reference, errors, powers, err));
     for (size_t o = 0; o < graph->output_count; o++) { /* a count here, divided below */
-        const struct ldnq_tensor part = ldnq_samples_view_unmasked(
-            tuning->samples.samples, tuning->samples.current, find_reference_output(tuning, o));
-        tuning->power[o] += (double)ldnq_tensor_count(&part);
+        const struct ldnq_tensor *part;
+        LDNQ_TRY(ldnq_samples_select_unmasked(tuning->samples.samples, tuning->samples.current,
+                                              find_reference_output(tuning, o), arena, &part, err));
+        tuning->power[o] += (double)ldnq_tensor_count(part);
     }
     return LDNQ_OK;
 }

@@ -8,6 +8,22 @@
 /* Samples per batch. More cost memory and gain no time. */
 #define BATCH ((size_t)4)
 
+/* Visits the part of a sample's value that is not masked. */
+static enum ldnq_status visit_unmasked_part(const struct ldnq_float_pass *pass, size_t sample,
+                                            const struct ldnq_value *value,
+                                            const struct ldnq_tensor *tensor,
+                                            struct ldnq_error *err)
+{
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    enum ldnq_status status =
+        ldnq_samples_select_unmasked(pass->samples, sample, tensor, arena, &tensor, err);
+    if (status == LDNQ_OK)
+        status = pass->visit(pass->ctx, value, tensor, err);
+    ldnq_arena_destroy(arena);
+    return status;
+}
+
 static enum ldnq_status visit_value(const struct ldnq_float_pass *pass,
                                     const struct ldnq_exec *exec, size_t first,
                                     const struct ldnq_value *value, struct ldnq_error *err)
@@ -17,8 +33,9 @@ static enum ldnq_status visit_value(const struct ldnq_float_pass *pass,
     const struct ldnq_tensor *tensor = ldnq_exec_find_value(exec, value);
     if (!tensor || tensor->dtype != LDNQ_FLOAT)
         return LDNQ_OK;
-    const struct ldnq_tensor part = ldnq_samples_view_unmasked(pass->samples, first, tensor);
-    return pass->visit(pass->ctx, value, &part, err);
+    return ldnq_samples_have_masked_positions(pass->samples)
+               ? visit_unmasked_part(pass, first, value, tensor, err)
+               : pass->visit(pass->ctx, value, tensor, err);
 }
 
 static bool visits_outputs(const struct ldnq_float_pass *pass, const struct ldnq_node *node)

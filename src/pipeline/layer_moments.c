@@ -244,11 +244,12 @@ enum ldnq_status ldnq_layer_moments_add(struct ldnq_layer_moments *moments,
                                         struct ldnq_error *err)
 {
     const bool apart = call->held_out && moments->held_out_arena;
-    const size_t all = call->count ? call->count : call->op->count_positions(call->quantized);
+    const size_t all =
+        call->unmasked ? call->unmasked_count : call->op->count_positions(call->quantized);
     struct ldnq_position_sampling sampling =
         ldnq_sample_positions(call->op, all, call->positions, call->number);
     double *counts = select_counts(moments, apart);
-    sampling.offset += call->first;
+    sampling.unmasked = call->unmasked;
     if (moments->call_count == 0)
         moments->first_positions = sampling.count;
     if (call->exact && moments->call_count == 0)

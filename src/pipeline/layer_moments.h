@@ -92,9 +92,10 @@ void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 struct ldnq_layer_moments_call {
     const struct ldnq_op_layer *op;
     const struct ldnq_op_call *quantized, *exact;
-    size_t positions;    /* the most that are read; 0: all */
-    size_t first, count; /* the positions that count, from the first one on; count 0: all do */
-    size_t number;       /* of the call, on any rank: its sampling depends on it */
+    size_t positions;       /* the most that are read; 0: all */
+    const size_t *unmasked; /* (unmasked_count) the positions that count; NULL: all do */
+    size_t unmasked_count;
+    size_t number; /* of the call, on any rank: its sampling depends on it */
     bool held_out;
 };
 

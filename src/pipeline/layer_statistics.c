@@ -140,10 +140,9 @@ static enum ldnq_status add_calls(struct ldnq_layer_fitting *fitting, size_t bat
         .number = batch,
         .held_out = is_batch_held_out(runner, batch),
     };
-    if (!op->prepare)
-        call.count = ldnq_samples_find_unmasked_positions(
-            runner->samples, ldnq_calib_runner_first_sample(runner, batch),
-            op->count_positions(&quantized), &call.first);
+    call.unmasked = ldnq_samples_find_unmasked_positions(
+        runner->samples, ldnq_calib_runner_first_sample(runner, batch),
+        op->count_positions(&quantized), &call.unmasked_count);
     return ldnq_layer_moments_add(&fitting->moments, &call, err);
 }
 
@@ -176,6 +175,7 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
  * take another branch, or more iterations. */
 struct body_batch {
     struct ldnq_layer_fitting *fitting;
+    size_t sample;      /* the first one */
     size_t next_number; /* of the layer's calls, from the batch's own on */
     bool held_out;
 };
@@ -188,13 +188,16 @@ static enum ldnq_status add_body_call(struct body_batch *batch, struct ldnq_op_c
         fitting->quantizer->result->network.layers[fitting->index].layer.op;
     if (op->prepare)
         LDNQ_TRY(prepare_call(fitting, quantized, arena, err));
-    const struct ldnq_layer_moments_call call = {
+    struct ldnq_layer_moments_call call = {
         .op = op,
         .quantized = quantized,
         .positions = limit_positions_per_batch(fitting),
         .number = batch->next_number++,
         .held_out = batch->held_out,
     };
+    call.unmasked =
+        ldnq_samples_find_unmasked_positions(fitting->runner.samples, batch->sample,
+                                             op->count_positions(quantized), &call.unmasked_count);
     return ldnq_layer_moments_add(&fitting->moments, &call, err);
 }
 
@@ -216,7 +219,8 @@ static enum ldnq_status add_batch_statistics_of_body(void *ctx, const struct ldn
     struct ldnq_layer_fitting *fitting = ctx;
     const struct ldnq_layer *layer =
         &fitting->quantizer->result->network.layers[fitting->index].layer;
-    struct body_batch body = { fitting, batch, is_batch_held_out(&fitting->runner, batch) };
+    struct body_batch body = { fitting, ldnq_calib_runner_first_sample(&fitting->runner, batch),
+                               batch, is_batch_held_out(&fitting->runner, batch) };
     LDNQ_TRY(ldnq_exec_watch_body(fitting->runner.exec, layer->node_index, layer->node,
                                   watch_body_call, &body, err));
     return end_batch(fitting, batch, err);

@@ -22,16 +22,27 @@ struct ldnq_position_sampling ldnq_sample_positions(const struct ldnq_op_layer *
     };
 }
 
+/* Counts how many of the next `most` positions from `at` on are adjacent. */
+static size_t count_adjacent_positions(const size_t *unmasked, size_t at, size_t most)
+{
+    size_t count = 1;
+    while (count < most && unmasked[at + count] == unmasked[at] + count)
+        count++;
+    return count;
+}
+
 void ldnq_read_sampled_columns(const struct ldnq_op_call *call, size_t group,
                                const struct ldnq_position_sampling *sampling, size_t first,
                                size_t count, float *columns, size_t ld)
 {
+    const size_t *unmasked = sampling->unmasked;
     while (count > 0) {
         const size_t in_run = first % sampling->run;
-        const size_t part = ldnq_size_min(count, sampling->run - in_run);
-        sampling->op->fill_columns(
-            call, group, sampling->offset + first / sampling->run * sampling->stride + in_run, part,
-            columns, ld);
+        const size_t at = sampling->offset + first / sampling->run * sampling->stride + in_run;
+        size_t part = ldnq_size_min(count, sampling->run - in_run);
+        if (unmasked)
+            part = count_adjacent_positions(unmasked, at, part);
+        sampling->op->fill_columns(call, group, unmasked ? unmasked[at] : at, part, columns, ld);
         columns += part;
         first += part;
         count -= part;

@@ -15,6 +15,7 @@ struct ldnq_position_sampling {
     const struct ldnq_op_layer *op; /* reads the columns */
     size_t count;                   /* positions that are read */
     size_t run, stride, offset;     /* position p of them is offset + p / run * stride + p % run */
+    const size_t *unmasked; /* where not all positions count: position p is unmasked[of that] */
 };
 
 /* Of a layer's call, at most about `most` (rounded up to whole runs) of `all` positions; 0: all of

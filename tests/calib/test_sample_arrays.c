@@ -317,7 +317,7 @@ static void an_array_that_no_input_reads_should_be_a_warning(void **state)
     options.sink = &sink;
     const char *path = put_npz(fixture, "x.npz", members, 3);
     assert_ok(ldnq_samples_open(path, two_inputs(fixture), &options, &samples, &err));
-    assert_non_null(strstr(warning, "x.npz[d]: is not read, as the model has no input of that"));
+    assert_non_null(strstr(warning, "x.npz[d]: is not read, as no input that is used has that"));
     assert_int_equal(ldnq_samples_count(samples), 4);
     ldnq_samples_destroy(samples);
 }

@@ -218,13 +218,19 @@ def test_padded_positions_should_be_in_no_statistic(options, left, tmp_path):
     assert diffs[0] == diffs[1]
 
 
+def put_gap(path):
+    """Masks two positions after the second word of each sentence."""
+    samples = dict(np.load(path))
+    for name, fill in (("ids", 7), ("attention_mask", 0)):
+        samples[name] = np.insert(samples[name], [2, 2], fill, axis=1)
+    np.savez(path, **samples)
+    return samples
+
+
 def test_positions_that_are_masked_between_others_should_be_cut_too(tmp_path):
     model = attention(tmp_path / "m.onnx")
     put_padded(tmp_path)
-    samples = dict(np.load(tmp_path / "x.npz"))
-    for name, fill in (("ids", 7), ("attention_mask", 0)):  # a gap after two words
-        samples[name] = np.insert(samples[name], [2, 2], fill, axis=1)
-    np.savez(tmp_path / "x.npz", **samples)
+    put_gap(tmp_path / "x.npz")
     results = [quantize(model, tmp_path / calib, tmp_path / f"{i}.onnx")
                for i, calib in enumerate(("s", "x.npz"))]
     assert codes(tmp_path / "0.onnx") == codes(tmp_path / "1.onnx")
@@ -251,11 +257,12 @@ def test_samples_without_padding_should_stay_together(tmp_path):
     assert quantize(model, tmp_path / "x.npz", tmp_path / "q.onnx")["one_at_a_time"] is None
 
 
-def test_padding_of_a_fixed_length_should_be_left_out(tmp_path):
+@pytest.mark.parametrize("gap", [False, True], ids=["at the end", "in the middle"])
+def test_padding_of_a_fixed_length_should_be_left_out(gap, tmp_path):
     """What is at the padded positions changes nothing."""
-    model = attention(tmp_path / "m.onnx", 9)
+    model = attention(tmp_path / "m.onnx", 11 if gap else 9)
     put_padded(tmp_path)
-    samples = dict(np.load(tmp_path / "x.npz"))
+    samples = put_gap(tmp_path / "x.npz") if gap else dict(np.load(tmp_path / "x.npz"))
     ids = samples["ids"].copy()
     ids[samples["attention_mask"] == 0] = 29
     np.savez(tmp_path / "z.npz", ids=ids, attention_mask=samples["attention_mask"])
@@ -263,6 +270,7 @@ def test_padding_of_a_fixed_length_should_be_left_out(tmp_path):
         results = [support.answer("quantize", model, "-o", tmp_path / f"{name}.onnx", "--calib",
                                   tmp_path / f"{name}.npz", *options) for name in "xz"]
         assert "padding" in results[0]["one_at_a_time"]
+        assert not any("masks" in warning for warning in results[0]["warnings"])
         assert codes(tmp_path / "x.onnx") == codes(tmp_path / "z.onnx")
         assert results[0]["accuracy"] == results[1]["accuracy"]
         fitted = results[0]["samples"] - results[0]["held_out_samples"]
@@ -277,9 +285,9 @@ def test_padding_of_a_fixed_length_should_be_left_out(tmp_path):
                          ids=["estimate", "distill", "budget"])
 def test_padding_of_a_fixed_length_should_be_in_no_gradient(options, tmp_path):
     """What is at the padded positions changes nothing but the output there."""
-    model = attention(tmp_path / "m.onnx", 9)
+    model = attention(tmp_path / "m.onnx", 11)
     put_padded(tmp_path)
-    samples = dict(np.load(tmp_path / "x.npz"))
+    samples = put_gap(tmp_path / "x.npz")
     samples["ids"][samples["attention_mask"] == 0] = 29
     np.savez(tmp_path / "z.npz", **samples)
     results = [support.answer("quantize", model, "-o", tmp_path / f"{name}.onnx", "--calib",
@@ -287,6 +295,52 @@ def test_padding_of_a_fixed_length_should_be_in_no_gradient(options, tmp_path):
     assert codes(tmp_path / "x.onnx") == codes(tmp_path / "z.onnx")
     assert results[0]["accuracy"] == results[1]["accuracy"]
     assert results[0]["output_estimate"]["error"] == results[1]["output_estimate"]["error"]
+
+
+@pytest.mark.parametrize("length", [9, "T"])
+def test_rows_of_a_fixed_batch_may_mask_different_positions(length, tmp_path):
+    model = onnx.load(attention(tmp_path / "m.onnx", length))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 3
+    onnx.save(model, tmp_path / "m.onnx")
+    put_padded(tmp_path)
+    samples = dict(np.load(tmp_path / "x.npz"))
+    samples["ids"][samples["attention_mask"] == 0] = 29
+    np.savez(tmp_path / "z.npz", **samples)
+    x, z = (quantize(tmp_path / "m.onnx", tmp_path / f"{name}.npz", tmp_path / f"{name}.onnx")
+            for name in "xz")
+    assert codes(tmp_path / "x.onnx") == codes(tmp_path / "z.onnx")
+    assert x["accuracy"] == z["accuracy"] and x["samples"] == 10
+
+
+@pytest.mark.parametrize("shape", [["N", 9], ["N", 1, 1, 9]])
+def test_a_mask_may_be_one_that_is_added_to_scores(shape, tmp_path):
+    """0 at the words; a sentence without padding has nothing else than zeros."""
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["h"]),
+             helper.make_node("Reshape", ["attention_mask", "shape"], ["m"]),
+             helper.make_node("Transpose", ["h"], ["t"], perm=[0, 2, 1]),
+             helper.make_node("MatMul", ["h", "t"], ["s"]),
+             helper.make_node("Add", ["s", "m"], ["b"]),
+             helper.make_node("Softmax", ["b"], ["p"], axis=-1),
+             helper.make_node("MatMul", ["p", "h"], ["o"]),
+             helper.make_node("MatMul", ["o", "v"], ["y"], "last")]
+    model = support.model(nodes, {"ids": ["N", 9], "attention_mask": shape}, {"y": ["N", 9, 6]},
+                          {"table": support.weights(30, 8), "v": support.weights(8, 6),
+                           "shape": np.array([0, 1, 9])}, opset=17)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, tmp_path / "m.onnx")
+    put_padded(tmp_path)
+    samples = dict(np.load(tmp_path / "x.npz"))
+    is_padded = samples["attention_mask"] == 0
+    for name, id in (("x", 7), ("z", 29)):
+        ids = np.where(is_padded, id, samples["ids"])
+        mask = np.where(is_padded, np.float32(-1e4), np.float32(0)).reshape(30, *shape[1:])
+        np.savez(tmp_path / f"{name}.npz", ids=ids, attention_mask=mask)
+    np.savez(tmp_path / "whole.npz", ids=samples["ids"], attention_mask=0 * mask)
+    x, z, whole = (quantize(tmp_path / "m.onnx", tmp_path / f"{name}.npz", tmp_path / f"{name}.onnx")
+                   for name in ("x", "z", "whole"))
+    assert codes(tmp_path / "x.onnx") == codes(tmp_path / "z.onnx")
+    assert "padding" in x["one_at_a_time"] and whole["one_at_a_time"] is None
 
 
 def test_a_sample_that_is_masked_as_a_whole_should_be_named(tmp_path):
@@ -404,7 +458,7 @@ def test_an_array_too_many_should_be_a_warning(tmp_path):
                  **make_sentence(3 + i))
     result = quantize(model, tmp_path / "x", tmp_path / "q.onnx")
     assert [w for w in result["warnings"] if "token_type_ids" in w] == [
-        f"{tmp_path}/x/0.npz[token_type_ids]: is not read, as the model has no input of that name"]
+        f"{tmp_path}/x/0.npz[token_type_ids]: is not read, as no input that is used has that name"]
 
 
 def test_a_value_out_of_range_should_be_named_with_its_sample_and_position(tmp_path):
