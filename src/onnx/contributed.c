@@ -31,6 +31,17 @@ static bool is_replaced_in_onnx_domain(const struct ldnq_import *import, const c
     return !ldnq_opset_find(type) || ldnq_find_onnx_opset(import->opsets, import->opset_count) < 17;
 }
 
+/* Whether the function has all inputs and outputs that the node uses. */
+static bool has_inputs_and_outputs(const Onnx__FunctionProto *function, const Onnx__NodeProto *node)
+{
+    size_t inputs = node->n_input, outputs = node->n_output;
+    while (inputs > 0 && !ldnq_contributed_has_input(node, inputs - 1))
+        inputs--;
+    while (outputs > 0 && !node->output[outputs - 1][0])
+        outputs--;
+    return inputs <= function->n_input && outputs <= function->n_output;
+}
+
 enum ldnq_status ldnq_contributed_find(const struct ldnq_import *import,
                                        const Onnx__NodeProto *node, const Onnx__FunctionProto **out,
                                        struct ldnq_error *err)
@@ -53,6 +64,6 @@ enum ldnq_status ldnq_contributed_find(const struct ldnq_import *import,
     LDNQ_TRY(ldnq_function_parse(import->all->arena, text, FUNCTION_OPSET, node, &function, err));
     function->domain = node->domain;
     /* A form that the function leaves out is not supported. */
-    *out = function->n_node ? function : NULL;
+    *out = function->n_node && has_inputs_and_outputs(function, node) ? function : NULL;
     return LDNQ_OK;
 }

@@ -15,10 +15,14 @@
 /* Inputs by position. */
 enum { KEY = 1, VALUE = 2, PAST_KEY = 3, BIAS = 10, SINK = 11, KEY_SCALE = 12, MOST_INPUTS = 14 };
 
+/* What the output of scores has, as the attribute qk_output counts. */
+enum { NO_SCORES, SCORES_BEFORE_SOFTMAX, SCORES_AFTER_SOFTMAX };
+
 struct group_attention {
     struct ldnq_arena *arena;
     struct ldnq_error *err;
     long long heads, groups, window; /* window: keys that a query sees; 0: all before it */
+    long long scores;                /* those of SCORES_BEFORE_SOFTMAX ... that are an output */
     long long code_bits;             /* of the cache; 0: it has floats */
     bool is_packed, rotates, is_causal, has_past;
     /* Each head has a score besides those of the keys, of no value: that of head_sink, or 0 with
@@ -29,10 +33,8 @@ struct group_attention {
 /* Whether the node is in a form that the function has. */
 static bool is_supported(const struct group_attention *g, const Onnx__NodeProto *node)
 {
-    static const char *const refused[] = { "qk_output", "sliding_window_cache" };
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-        if (ldnq_attr_read_int(node, refused[i], 0) > 0)
-            return false;
+    if (ldnq_attr_read_int(node, "sliding_window_cache", 0) > 0 || g->scores > SCORES_AFTER_SOFTMAX)
+        return false;
     for (size_t i = MOST_INPUTS; i < node->n_input; i++)
         if (ldnq_contributed_has_input(node, i))
             return false;
@@ -198,39 +200,70 @@ static const char *write_sink(const struct group_attention *g)
         g->is_sink_given ? "sinks = Identity (sink)" : "sinks = ConstantOfShape (head_count)");
 }
 
+/* Lines that make the output of scores from `qk`, which Attention computes. Those of keys that a
+ * query does not see are 0, and the sink has none. */
+static const char *write_scores(const struct group_attention *g)
+{
+    if (g->scores == NO_SCORES)
+        return "";
+    const char *keys = g->has_sink ? "  first_key = Constant <value_ints = [0]> ()\n"
+                                     "  sink_key = Constant <value_ints = [-1]> ()\n"
+                                     "  key_axis = Constant <value_ints = [3]> ()\n"
+                                     "  of_keys = Slice (qk, first_key, sink_key, key_axis)\n"
+                                   : "  of_keys = Identity (qk)\n";
+    return ldnq_arena_printf(g->arena, g->err, "%s%s", keys,
+                             g->scores == SCORES_AFTER_SOFTMAX
+                                 ? "  output_qk = Identity (of_keys)\n"
+                                 : "  if @softcap:\n"
+                                   "    cap32 = Constant <value_float = @softcap> ()\n"
+                                   "    cap = CastLike (cap32, of_keys)\n"
+                                   "    quotients = Div (of_keys, cap)\n"
+                                   "    bounded = Tanh (quotients)\n"
+                                   "    capped = Mul (bounded, cap)\n"
+                                   "  end\n"
+                                   "  unless @softcap: capped = Identity (of_keys)\n"
+                                   "  if attention_bias: biased = Add (capped, attention_bias)\n"
+                                   "  unless attention_bias: biased = Identity (capped)\n"
+                                   "  unseen32 = Constant <value_float = 0.0> ()\n"
+                                   "  unseen = CastLike (unseen32, biased)\n"
+                                   "  output_qk = Where (mask, biased, unseen)\n");
+}
+
 /* Lines that compute the outputs. */
 static const char *write_attention(const struct group_attention *g)
 {
+    const int mode = g->scores == SCORES_AFTER_SOFTMAX ? 3 : 0;
     if (!g->code_bits && !g->has_sink)
-        return ldnq_arena_printf(
-            g->arena, g->err,
-            "  output, present_key, present_value = Attention <q_num_heads = %lld, kv_num_heads = "
-            "%lld, scale = @scale, softcap = @softcap> (q, k, v0, seen, past_key, past_value)\n",
-            g->heads, g->groups);
+        return ldnq_arena_printf(g->arena, g->err,
+                                 "  output, present_key, present_value, qk = Attention "
+                                 "<q_num_heads = %lld, kv_num_heads = "
+                                 "%lld, scale = @scale, softcap = @softcap, qk_matmul_output_mode "
+                                 "= %d> (q, k, v0, seen, "
+                                 "past_key, past_value)\n",
+                                 g->heads, g->groups, mode);
     const char *keys = write_cache(g, "key", "k"), *values = write_cache(g, "value", "v0"),
                *sink = write_sink(g);
     const int most = g->code_bits == 4 ? 7 : 127;
     return keys && values && sink
-               ? ldnq_arena_printf(
-                     g->arena, g->err,
-                     "  least = Constant <value_float = %d.0> ()\n"
-                     "  most = Constant <value_float = %d.0> ()\n"
-                     "  sixteen = Constant <value_float = 16.0> ()\n"
-                     "  minus_one = Constant <value_ints = [-1]> ()\n"
-                     "  pair_shape = Constant <value_ints = [0, 0, 0, -1, 2]> ()\n"
-                     "  joined_shape = Constant <value_ints = [0, 0, 0, -1]> ()\n"
-                     "  kv_shape = Constant <value_ints = [0, 0, %lld, -1]> ()\n"
-                     "  q_shape = Constant <value_ints = [0, 0, %lld, -1]> ()\n"
-                     "%s%s"
-                     "  q_heads = Reshape (q, q_shape)\n"
-                     "  q4 = Transpose <perm = [0, 2, 1, 3]> (q_heads)\n"
-                     "%s"
-                     "  y4 = Attention <scale = @scale, softcap = @softcap> (q4, key5, value5, "
-                     "seen5)\n"
-                     "  y_rows = Transpose <perm = [0, 2, 1, 3]> (y4)\n"
-                     "  y_shape = Constant <value_ints = [0, 0, -1]> ()\n"
-                     "  output = Reshape (y_rows, y_shape)\n",
-                     -most - 1, most, g->groups, g->heads, keys, values, sink)
+               ? ldnq_arena_printf(g->arena, g->err,
+                                   "  least = Constant <value_float = %d.0> ()\n"
+                                   "  most = Constant <value_float = %d.0> ()\n"
+                                   "  sixteen = Constant <value_float = 16.0> ()\n"
+                                   "  minus_one = Constant <value_ints = [-1]> ()\n"
+                                   "  pair_shape = Constant <value_ints = [0, 0, 0, -1, 2]> ()\n"
+                                   "  joined_shape = Constant <value_ints = [0, 0, 0, -1]> ()\n"
+                                   "  kv_shape = Constant <value_ints = [0, 0, %lld, -1]> ()\n"
+                                   "  q_shape = Constant <value_ints = [0, 0, %lld, -1]> ()\n"
+                                   "%s%s"
+                                   "  q_heads = Reshape (q, q_shape)\n"
+                                   "  q4 = Transpose <perm = [0, 2, 1, 3]> (q_heads)\n"
+                                   "%s"
+                                   "  y4, , , qk = Attention <scale = @scale, softcap = @softcap, "
+                                   "qk_matmul_output_mode = %d> (q4, key5, value5, seen5)\n"
+                                   "  y_rows = Transpose <perm = [0, 2, 1, 3]> (y4)\n"
+                                   "  y_shape = Constant <value_ints = [0, 0, -1]> ()\n"
+                                   "  output = Reshape (y_rows, y_shape)\n",
+                                   -most - 1, most, g->groups, g->heads, keys, values, sink, mode)
                : NULL;
 }
 
@@ -253,19 +286,20 @@ enum ldnq_status ldnq_contributed_write_gqa(const struct ldnq_import *import,
         .has_past = ldnq_contributed_has_input(node, PAST_KEY),
         .has_sink = ldnq_contributed_has_input(node, SINK) ||
                     ldnq_attr_read_int(node, "smooth_softmax", 0) > 0,
+        .scores = ldnq_attr_read_int(node, "qk_output", NO_SCORES),
         .is_sink_given = ldnq_contributed_has_input(node, SINK),
     };
     if (!is_supported(&g, node))
         return LDNQ_OK;
     const char *heads = write_heads(&g), *rotation = write_rotation(&g), *mask = write_mask(&g),
-               *attention = write_attention(&g);
-    if (!heads || !rotation || !mask || !attention)
+               *attention = write_attention(&g), *scores = write_scores(&g);
+    if (!heads || !rotation || !mask || !attention || !scores)
         return LDNQ_NOMEM;
     *text = ldnq_arena_printf(
         g.arena, err,
         "GroupQueryAttention (query, key, value, past_key, past_value, last, total, cos, sin, "
         "position_ids, attention_bias, sink, key_scale, value_scale) => "
-        "(output, present_key, present_value)\n"
+        "(output, present_key, present_value, output_qk)\n"
         "%s"
         "  zero = Constant <value_int = 0> ()\n"
         "  one = Constant <value_int = 1> ()\n"
@@ -286,7 +320,7 @@ enum ldnq_status ldnq_contributed_write_gqa(const struct ldnq_import *import,
         "  if past_key: keys = Add (past, length)\n"
         "  unless past_key: keys = Identity (length)\n"
         "  key_positions = Range (zero, keys, one)\n"
-        "%s%s",
-        heads, rotation, mask, attention);
+        "%s%s%s",
+        heads, rotation, mask, attention, scores);
     return *text ? LDNQ_OK : LDNQ_NOMEM;
 }

@@ -97,11 +97,13 @@ static enum ldnq_status bind_node(const struct ldnq_graph *graph, struct ldnq_no
     if (!op && ldnq_ops_has_type(node->domain, node->op_type))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "its meaning at this opset is not supported");
     if (!op)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "the operator%s",
-                         is_from_onnx_runtime(node->domain)
-                             ? ", or this form of it, is not supported; ONNX Runtime's optimizer "
-                               "writes it: take the model from before, or one of its basic level"
-                             : " is not supported");
+        return ldnq_fail(
+            err, LDNQ_UNSUPPORTED, "the operator%s",
+            is_from_onnx_runtime(node->domain)
+                ? ", or this form of it, is not supported; where ONNX Runtime's "
+                  "optimizer wrote it, take the model from before, or one of its basic "
+                  "level"
+                : " is not supported");
     trim_omitted_inputs_and_outputs(node, op);
     LDNQ_TRY(check_counts(node, op, err));
     LDNQ_TRY(ldnq_op_check_attr_kinds(node, err));

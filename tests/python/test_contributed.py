@@ -31,7 +31,9 @@ class Network:
         node = helper.make_node(op, names, outputs, name="node", domain=domain, **attributes)
         values = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype),
                                                 a.shape) for name, a in self.feeds.items()]
-        results = [onnx.ValueInfoProto(name=name) for name in outputs if name]
+        results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+                   if name.startswith("scores") else onnx.ValueInfoProto(name=name)
+                   for name in outputs if name]
         graph = helper.make_graph([node], "g", values, results, stored)
         self.model = helper.make_model(graph, ir_version=8, opset_imports=[
             helper.make_opsetid("", standard), helper.make_opsetid(MICROSOFT, 1)])
@@ -148,7 +150,8 @@ def attention(bias=None, mask=None, scores=None, past=None, outputs=("y",), **at
     return Network("MultiHeadAttention", inputs, outputs, num_heads=HEADS, **attributes)
 
 
-def group_attention(length, past, packed=False, cache=floats, rest=(), rotates=True, **attributes):
+def group_attention(length, past, packed=False, cache=floats, rest=(), rotates=True, scores=0,
+                    **attributes):
     """4 heads of 16 share 2 of the keys, as in LLaMA."""
     q, k, v = (floats(BATCH, length, n * 16, seed=s) for s, n in enumerate((4, 2, 2)))
     inputs = [given(np.concatenate([q, k, v], -1)), None, None] if packed else [
@@ -159,8 +162,9 @@ def group_attention(length, past, packed=False, cache=floats, rest=(), rotates=T
     inputs += rest
     while inputs[-1] is None:
         inputs.pop()
-    return Network("GroupQueryAttention", inputs, ("y", "k", "v"), num_heads=4, kv_num_heads=2,
-                   do_rotary=int(rotates), **attributes)
+    outputs = ("y", "k", "v", "scores") if scores else ("y", "k", "v")
+    return Network("GroupQueryAttention", inputs, outputs, num_heads=4, kv_num_heads=2,
+                   do_rotary=int(rotates), qk_output=scores, **attributes)
 
 
 def cached_codes(length, past, *shape, bits=8):
@@ -209,6 +213,15 @@ FLOAT |= {
     "GroupQueryAttention sink scores": lambda: group_attention(
         LENGTH, 0, rest=[None, given(floats(1, 4, LENGTH, LENGTH)), 2 * floats(4, seed=8)]),
     "GroupQueryAttention smooth": lambda: group_attention(1, 6, smooth_softmax=1),
+    "GroupQueryAttention output of scores": lambda: group_attention(
+        LENGTH, 0, scores=1, softcap=.5, local_window_size=2,
+        rest=[None, given(floats(1, 4, LENGTH, LENGTH))]),
+    "GroupQueryAttention output of probabilities": lambda: group_attention(1, 6, scores=2),
+    "GroupQueryAttention scores beside a sink": lambda: with_sink(LENGTH, 0, scores=1),
+    "GroupQueryAttention probabilities beside a sink": lambda: with_sink(1, 6, scores=2),
+    "MultiHeadAttention output of scores": lambda: attention(
+        outputs=("y", "", "", "scores"), unidirectional=1,
+        scores=given(floats(BATCH, HEADS, LENGTH, LENGTH, seed=4))),
     "FusedMatMul batch of A": lambda: Network(
         "FusedMatMul", [given(floats(5, 3, 4)), given(floats(3, 4, 6))], transBatchA=1, alpha=.5),
     "FusedMatMul batch of B": lambda: Network(
@@ -366,9 +379,10 @@ def test_gather_block_quantized_should_compute_what_onnx_runtime_does(bits, zero
     lambda: packed_attention(do_rotary=1),
     lambda: Network("RotaryEmbedding", [given(X), given(np.array([2], np.int64)), floats(9, 2),
                                         floats(9, 2)], num_heads=HEADS, is_packed_batching=1),
-    lambda: group_attention(1, 6, qk_output=1),
+    lambda: group_attention(1, 6, local_window_size=2, sliding_window_cache=1),
+    lambda: group_attention(1, 6, rest=[None] * 5 + [floats(16), floats(16)]),
     lambda: cached_codes(1, 6, 1, bits=2),
-], ids=["Attention", "RotaryEmbedding", "GroupQueryAttention", "its cache"])
+], ids=["Attention", "RotaryEmbedding", "cache of a window", "norm of keys", "bits of the cache"])
 def test_a_form_that_is_not_computed_should_be_refused(network, tmp_path):
     network = network()
     line = ["run", network.save(tmp_path), "--output", tmp_path / "o"]
