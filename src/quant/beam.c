@@ -4,50 +4,22 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/lanes.h"
 #include "base/pool.h"
-#include "base/simd.h"
 #include "base/alloc.h"
 #include "base/ranks.h"
 #include "base/size.h"
 #include "linalg/blas.h"
+#include "quant/beam_block.h"
 #include "quant/problem.h"
 #include "quant/project.h"
 
-/* Columns whose errors reach the other columns as one product. */
-#define BLOCK 32
-#define MAX_WIDTH 16  /* branches per row */
+#define BLOCK LDNQ_BEAM_BLOCK
 #define CHUNK_ROWS 32 /* at most */
 #define CHUNK_BRANCHES 128
-
-#define LANES 16
-LDNQ_LANES(lanes, LANES)
 
 /* The scale, in units of the row's largest, where the code has to be 0: any other code then costs
  * more than all branches that have it. With the inverse 0 the nearest code is 0. */
 #define HELD_SCALE 1e6f
-
-/* A candidate's index replaces the last bits of its cost, so that no two costs are equal. */
-#define INDEX_BITS 5
-
-/* A codebook, prepared for finding the two codes nearest to a value. */
-struct code_table {
-    bool is_uniform;
-    int lowest, highest;
-    size_t count;
-    float codes[256], middles[256]; /* middles[i] between codes i and i+1 */
-};
-
-/* The branches of a row in a block of columns. */
-struct beam_block {
-    float target[2][MAX_WIDTH]
-                [BLOCK]; /* targets of columns not yet rounded, before and after a step */
-    float cost[MAX_WIDTH];
-    /* Errors, codes and parents of the branches kept at each step. */
-    float error[BLOCK][MAX_WIDTH];
-    int8_t code[BLOCK][MAX_WIDTH];
-    uint8_t parent[BLOCK][MAX_WIDTH];
-};
 
 /* A thread's memory for a chunk of rows. B is the number of branches of all its rows. */
 struct ldnq_beam_workspace {
@@ -65,7 +37,7 @@ struct ldnq_beam_workspace {
 
 struct beam_search {
     const struct ldnq_beam *beam;
-    struct code_table table;
+    struct ldnq_code_table table;
     size_t k, width, blocks, rows, per_group; /* rows per chunk, chunks per group */
     size_t positions;                         /* P; 0 unless the matrix is of low rank */
     const double *factors;
@@ -79,147 +51,6 @@ struct beam_search {
 struct beam_chunk {
     size_t group, row, rows; /* row counts over all groups */
 };
-
-/* ---- codes ---------------------------------------------------------------------------- */
-
-static void init_code_table(struct code_table *table, const struct ldnq_codebook *codebook)
-{
-    table->count = codebook->count;
-    table->lowest = codebook->codes[0];
-    table->highest = codebook->codes[codebook->count - 1];
-    table->is_uniform = table->highest - table->lowest == (int)codebook->count - 1;
-    for (size_t i = 0; i < table->count; i++)
-        table->codes[i] = codebook->codes[i];
-    for (size_t i = 0; i + 1 < table->count; i++)
-        table->middles[i] = 0.5f * (table->codes[i] + table->codes[i + 1]);
-}
-
-/* Without jumps and round(), so that compilers vectorize it. */
-static inline __attribute__((always_inline)) void find_uniform_codes(const struct code_table *table,
-                                                                     size_t n, const float *at,
-                                                                     float *near, float *next)
-{
-    const float low = (float)table->lowest, high = (float)table->highest;
-    for (size_t i = 0; i < n; i++) {
-        float x = at[i] > low ? at[i] : low;
-        x = x < high ? x : high;
-        const float code = (float)((int)(x + 256.5f) - 256);
-        float other = x > code ? code + 1 : code - 1;
-        other = other > high ? code - 1 : other;
-        near[i] = code;
-        next[i] = other < low ? code + 1 : other;
-    }
-}
-
-static inline __attribute__((always_inline)) void find_listed_codes(const struct code_table *table,
-                                                                    size_t n, const float *at,
-                                                                    float *near, float *next)
-{
-    for (size_t i = 0; i < n; i++) {
-        size_t nearest = 0;
-        for (size_t c = 0; c + 1 < table->count; c++)
-            nearest += at[i] > table->middles[c];
-        const bool up =
-            nearest == 0 || (at[i] > table->codes[nearest] && nearest + 1 < table->count);
-        near[i] = table->codes[nearest];
-        next[i] = table->codes[up ? nearest + 1 : nearest - 1];
-    }
-}
-
-/* ---- one column ------------------------------------------------------------------------ */
-
-/* The extensions of all branches: the nearest code of each, then the second nearest. */
-struct extensions {
-    float code[2 * MAX_WIDTH], error[2 * MAX_WIDTH], cost[2 * MAX_WIDTH];
-    uint8_t order[2 * MAX_WIDTH]; /* by cost */
-};
-
-static inline __attribute__((always_inline)) void
-find_extensions(const struct code_table *table, size_t width, const float (*target)[BLOCK],
-                float scale, float inverse, float unit, const float *cost, struct extensions *found)
-{
-    float targets[MAX_WIDTH], at[MAX_WIDTH];
-    for (size_t b = 0; b < width; b++)
-        targets[b] = *target[b];
-    for (size_t b = 0; b < width; b++)
-        at[b] = targets[b] * inverse;
-    if (table->is_uniform)
-        find_uniform_codes(table, width, at, found->code, found->code + width);
-    else
-        find_listed_codes(table, width, at, found->code, found->code + width);
-    for (size_t side = 0; side < 2; side++)
-        for (size_t b = 0; b < width; b++) {
-            const size_t at_side = side * width + b;
-            const float error = (targets[b] - scale * found->code[at_side]) * unit;
-            found->error[at_side] = error;
-            found->cost[at_side] = cost[b] + error * error;
-        }
-}
-
-/* Costs are not negative, so that their bits, read as integers, have the same order. */
-static inline __attribute__((always_inline)) void rank_extensions(size_t width,
-                                                                  struct extensions *found)
-{
-    int32_t key[2 * MAX_WIDTH], rank[2 * MAX_WIDTH] = { 0 };
-    memcpy(key, found->cost, 2 * width * sizeof *key);
-    for (size_t i = 0; i < 2 * width; i++)
-        key[i] = (key[i] & ~((1 << INDEX_BITS) - 1)) | (int32_t)i;
-    for (size_t j = 0; j < 2 * width; j++)
-        for (size_t i = 0; i < 2 * width; i++)
-            rank[i] += key[j] < key[i];
-    for (size_t i = 0; i < 2 * width; i++)
-        found->order[rank[i]] = (uint8_t)i;
-}
-
-/* Stores the cheapest extensions of column i as the new branches; x is row i of X. */
-static inline __attribute__((always_inline)) void keep_cheapest(size_t width,
-                                                                struct beam_block *branches,
-                                                                size_t i, const float *x, int from,
-                                                                const struct extensions *found)
-{
-    for (size_t s = 0; s < width; s++) {
-        const size_t c = found->order[s], parent = c % width;
-        const float error = found->error[c];
-        const float *before = branches->target[from][parent];
-        float *after = branches->target[1 - from][s];
-        for (size_t j = 0; j < i; j += LANES)
-            *(lanes *)(after + j) = *(const lanes *)(before + j) - error * *(const lanes *)(x + j);
-        branches->cost[s] = found->cost[c];
-        branches->error[i][s] = error;
-        branches->code[i][s] = (int8_t)found->code[c];
-        branches->parent[i][s] = (uint8_t)parent;
-    }
-}
-
-static inline __attribute__((always_inline)) void
-search_columns(const struct code_table *table, size_t width, struct beam_block *branches,
-               size_t count, const float *corner, const float *scales, const float *inverses,
-               const float *units)
-{
-    struct extensions found;
-    int from = 0;
-    for (size_t i = count; i-- > 0; from = 1 - from) {
-        find_extensions(table, width, (const float(*)[BLOCK]) & branches->target[from][0][i],
-                        scales[i], inverses[i], units[i], branches->cost, &found);
-        rank_extensions(width, &found);
-        keep_cheapest(width, branches, i, corner + i * BLOCK, from, &found);
-    }
-}
-
-LDNQ_MULTIVERSION
-static void search_block(const struct code_table *table, size_t width, struct beam_block *branches,
-                         size_t count, const float *corner, const float *scales,
-                         const float *inverses, const float *units)
-{
-    if (width == 1)
-        search_columns(table, 1, branches, count, corner, scales, inverses, units);
-    else if (width == 4)
-        search_columns(table, 4, branches, count, corner, scales, inverses, units);
-    else if (width == 8)
-        search_columns(table, 8, branches, count, corner, scales, inverses, units);
-    else
-        search_columns(table, 16, branches, count, corner, scales, inverses, units);
-}
 
 /* ---- a chunk of rows --------------------------------------------------------------------- */
 
@@ -264,41 +95,6 @@ static void load_weight_row(const struct beam_search *s, const struct beam_chunk
         workspace->costs[r * s->width + b] = b == 0 ? 0 : INFINITY;
 }
 
-/* Reads the codes and errors of each branch, from the last step back to the first. */
-static void trace_branches_back(const struct beam_search *s, const struct beam_block *branches,
-                                size_t count, float *errors, int8_t *codes, uint8_t *parents)
-{
-    for (size_t b = 0; b < s->width; b++) {
-        size_t at = b;
-        for (size_t i = 0; i < count; i++) {
-            errors[b * BLOCK + i] = branches->error[i][at];
-            codes[b * BLOCK + i] = branches->code[i][at];
-            at = branches->parent[i][at];
-        }
-        parents[b] = (uint8_t)at;
-    }
-}
-
-static void search_row(const struct beam_search *s, const struct beam_chunk *chunk, size_t r,
-                       size_t block, size_t first, size_t count,
-                       struct ldnq_beam_workspace *workspace)
-{
-    struct beam_block branches;
-    const size_t at = r * s->width, stored = (block * s->rows + r) * s->width;
-    for (size_t b = 0; b < s->width; b++) {
-        memcpy(branches.target[0][b], workspace->block_targets[at + b], count * sizeof(float));
-        memset(branches.target[0][b] + count, 0, (BLOCK - count) * sizeof(float));
-    }
-    memcpy(branches.cost, workspace->costs + at, s->width * sizeof(float));
-    search_block(&s->table, s->width, &branches, count,
-                 s->beam->corners + (chunk->group * s->blocks + block) * BLOCK * BLOCK,
-                 workspace->scales + r * s->k + first, workspace->inverses + r * s->k + first,
-                 s->beam->units + chunk->group * s->k + first);
-    memcpy(workspace->costs + at, branches.cost, s->width * sizeof(float));
-    trace_branches_back(s, &branches, count, workspace->errors[at],
-                        workspace->codes + stored * BLOCK, workspace->parents + stored);
-}
-
 /* The targets of the columns of a block: those of a matrix of low rank are computed now, from the
  * errors of the outputs. */
 static void load_block_targets(const struct beam_search *s, const struct beam_chunk *chunk,
@@ -316,6 +112,29 @@ static void load_block_targets(const struct beam_search *s, const struct beam_ch
                    workspace->target, s->positions,
                    s->beam->low_rank.responses + first * s->positions, s->positions, 1,
                    workspace->block_targets[0], BLOCK);
+}
+
+static void search_block(const struct beam_search *s, const struct beam_chunk *chunk, size_t block,
+                         size_t first, size_t count, struct ldnq_beam_workspace *workspace)
+{
+    const size_t stored = block * s->rows * s->width;
+    const struct ldnq_beam_block columns = {
+        .table = &s->table,
+        .width = s->width,
+        .rows = chunk->rows,
+        .count = count,
+        .corner = s->beam->corners + (chunk->group * s->blocks + block) * BLOCK * BLOCK,
+        .units = s->beam->units + chunk->group * s->k + first,
+        .scales = workspace->scales + first,
+        .inverses = workspace->inverses + first,
+        .stride = s->k,
+        .targets = (const float(*)[BLOCK])workspace->block_targets,
+        .costs = workspace->costs,
+        .errors = workspace->errors,
+        .codes = workspace->codes + stored * BLOCK,
+        .parents = workspace->parents + stored,
+    };
+    ldnq_search_beam_block(&columns);
 }
 
 static void swap_targets(struct ldnq_beam_workspace *workspace)
@@ -395,8 +214,7 @@ static void search_chunk(void *ctx, size_t index, size_t thread)
         for (size_t block = 0; block < s->blocks; block++) {
             const size_t end = s->k - block * BLOCK, count = ldnq_size_min(end, BLOCK);
             load_block_targets(s, &chunk, end - count, count, workspace);
-            for (size_t r = 0; r < chunk.rows; r++)
-                search_row(s, &chunk, r, block, end - count, count, workspace);
+            search_block(s, &chunk, block, end - count, count, workspace);
             if (end > count && s->positions)
                 update_output_errors(s, &chunk, block, end - count, count, workspace);
             else if (end > count)
@@ -481,7 +299,7 @@ static enum ldnq_status allocate_and_search_beam(struct beam_search *s,
     s->chosen = ldnq_arena_alloc(arena, rows, sizeof *s->chosen, err);
     if (!s->costs || !s->chosen)
         return LDNQ_NOMEM;
-    init_code_table(&s->table, problem->codebook);
+    ldnq_code_table_init(&s->table, problem->codebook);
     if (problem->granularity == LDNQ_PER_TENSOR)
         LDNQ_TRY(search_tensor(s, given, chunks, arena, err));
     else
