@@ -18,14 +18,15 @@ static enum ldnq_status allocate_plan_arrays(struct ldnq_exec_plan *plan, struct
     return all ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* Whether the node can run `reader`, which reads its output 0, inside it. */
+/* Whether the node can run `reader`, the only one that reads its output 0, inside it. */
 static bool can_fuse(const struct ldnq_node *node, const struct ldnq_node *reader,
                      struct ldnq_clamp *clamp)
 {
-    if (!node->op || !reader->op || reader->inputs[0] != node->outputs[0])
+    if (!node->op || !reader->op)
         return false;
     if (node->op->flags & LDNQ_OP_FUSES_CLAMP)
-        return reader->op->as_clamp && reader->op->as_clamp(reader, clamp);
+        return reader->inputs[0] == node->outputs[0] && reader->op->as_clamp &&
+               reader->op->as_clamp(reader, clamp);
     return node->op->can_fuse && node->op->can_fuse(node, reader);
 }
 

@@ -3,8 +3,8 @@
  *
  * Live ranges  each value lives from the node that defines it to its last use
  * Fusion       a Relu or Clip runs inside the convolution that produces its input, a
- *              DequantizeLinear inside the QuantizeLinear, when nothing else reads the
- *              value between the two
+ *              DequantizeLinear inside the QuantizeLinear, an Add of a bias inside the
+ *              MatMul, when nothing else reads the value between the two
  * Owns         nothing; the lists live in the arena that was passed in
  */
 #ifndef LDNQ_EXEC_EXEC_PLAN_H

@@ -7,6 +7,14 @@
 
 /* ---- fused nodes -------------------------------------------------------------------- */
 
+static bool reads_in_backward(const struct ldnq_node *node, const struct ldnq_value *value)
+{
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] == value && ldnq_grad_saves_input(node, i))
+            return true;
+    return false;
+}
+
 /* Whether a reader can stay fused: both nodes are in the range that runs, and neither a
  * backward nor the caller reads the value between them. */
 static bool can_stay_fused(const struct ldnq_grad_plan *plan, size_t node_index, size_t reader)
@@ -19,7 +27,8 @@ static bool can_stay_fused(const struct ldnq_grad_plan *plan, size_t node_index,
     if (reach->requested[between] || reach->target[between])
         return false;
     return !(reach->active[node_index] && ldnq_grad_saves_output(graph->nodes[node_index], 0)) &&
-           !(reach->active[reader] && ldnq_grad_saves_input(graph->nodes[reader], 0));
+           !(reach->active[reader] &&
+             reads_in_backward(graph->nodes[reader], graph->values[between]));
 }
 
 static void unfuse_read_values(struct ldnq_grad_plan *plan)

@@ -95,6 +95,28 @@ static void find_broadcast_batch_offsets(const void *ctx, size_t batch, size_t o
     }
 }
 
+/* The constant that an Add adds to the node's output; NULL if it is none. */
+static const struct ldnq_tensor *find_added_constant(const struct ldnq_node *node,
+                                                     const struct ldnq_node *add)
+{
+    const struct ldnq_value *other = add->inputs[add->inputs[0] == node->outputs[0] ? 1 : 0];
+    return other ? other->constant : NULL;
+}
+
+/* Whether the reader adds a bias to the columns of a product of float32 with one matrix. */
+static bool matmul_can_fuse(const struct ldnq_node *node, const struct ldnq_node *reader)
+{
+    const struct ldnq_shape *a = &node->inputs[0]->shape, *b = &node->inputs[1]->shape;
+    if (reader->op != &ldnq_op_add || node->inputs[0]->dtype != LDNQ_FLOAT || a->rank < 2 ||
+        b->rank != 2)
+        return false;
+    const struct ldnq_tensor *bias = find_added_constant(node, reader);
+    size_t count;
+    return bias && bias->dtype == LDNQ_FLOAT && bias->shape.rank >= 1 &&
+           bias->shape.rank <= a->rank && bias->shape.dim[bias->shape.rank - 1] == b->dim[1] &&
+           ldnq_shape_count(&bias->shape, &count) && (int64_t)count == b->dim[1];
+}
+
 static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_matmul_attrs attrs = ldnq_matmul_find_attrs(call);
@@ -114,6 +136,8 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
         .b = call->in[1]->data,
         .c = call->out[0].data,
     };
+    if (call->fused_reader)
+        product.column_bias = find_added_constant(call->node, call->fused_reader)->data;
     struct leading_axes axes = { .matrix_a = product.m * product.k,
                                  .matrix_b = product.k * product.n };
     size_t lead_a = 1;
@@ -324,6 +348,7 @@ const struct ldnq_op ldnq_op_matmul = {
     .saved_inputs = 3,
     .backward_scratch_bytes = matmul_backward_scratch_bytes,
     .backward = matmul_backward,
+    .can_fuse = matmul_can_fuse,
     .layer = &ldnq_matmul_layer,
 };
 

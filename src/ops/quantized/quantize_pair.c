@@ -32,8 +32,9 @@ bool ldnq_quantize_pair_applies(const struct ldnq_node *node, const struct ldnq_
 {
     const struct ldnq_tensor *a = find_constant_scalar(node, 1),
                              *b = find_constant_scalar(reader, 1);
-    return reader->op == &ldnq_op_dequantizelinear && node->inputs[0]->dtype == LDNQ_FLOAT && a &&
-           b && a->dtype == LDNQ_FLOAT && b->dtype == LDNQ_FLOAT && zeros_agree(node, reader) &&
+    return reader->op == &ldnq_op_dequantizelinear && reader->inputs[0] == node->outputs[0] &&
+           node->inputs[0]->dtype == LDNQ_FLOAT && a && b && a->dtype == LDNQ_FLOAT &&
+           b->dtype == LDNQ_FLOAT && zeros_agree(node, reader) &&
            ldnq_attr_int(reader, "block_size", 0) == 0 &&
            ldnq_attr_int(reader, "output_dtype", LDNQ_FLOAT) <= LDNQ_FLOAT;
 }
