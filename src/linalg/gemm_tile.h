@@ -4,7 +4,8 @@
  *
  * TILE(name)   name with a suffix for the instruction set
  * TILE_CLAMP   the clamp for TILE(lanes), made by base/lanes.h
- * TILE_LANES   floats per vector; a tile is one or two vectors wide
+ * TILE_LANES   floats per vector
+ * TILE_VECTORS vectors that a tile is wide at most: 1 or 2
  * TILE_ROWS    rows per tile: 6 or 8
  * TILE_TARGET  function attributes
  *
@@ -105,7 +106,7 @@ TILE(sums)(const struct gemm_tile *tile, size_t rows, size_t vectors, bool packs
 
 #define TILE_CASE(count)                                                                           \
     case count:                                                                                    \
-        if (tile->width == TILE_LANES)                                                             \
+        if (TILE_VECTORS == 1 || tile->width == TILE_LANES)                                        \
             TILE(sums)(tile, count, 1, tile->packed != NULL);                                      \
         else if (tile->packed)                                                                     \
             TILE(sums)(tile, count, 2, true);                                                      \
@@ -137,4 +138,5 @@ static void TILE(tile)(const struct gemm_tile *tile, size_t rows)
 #undef TILE_CLAMP
 #undef TILE_LANES
 #undef TILE_ROWS
+#undef TILE_VECTORS
 #undef TILE_TARGET

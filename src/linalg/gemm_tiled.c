@@ -54,6 +54,7 @@ typedef void tile_fn(const struct gemm_tile *tile, size_t rows);
 #define TILE_CLAMP lanes_4_clamp
 #define TILE_LANES 4
 #define TILE_ROWS 6
+#define TILE_VECTORS 2
 #define TILE_TARGET
 #include "linalg/gemm_tile.h"
 
@@ -63,6 +64,18 @@ typedef void tile_fn(const struct gemm_tile *tile, size_t rows);
 #define TILE_CLAMP lanes_8_clamp
 #define TILE_LANES 8
 #define TILE_ROWS 6
+#define TILE_VECTORS 2
+#define TILE_TARGET LDNQ_TARGET_AVX2
+#include "linalg/gemm_tile.h"
+
+/* The last columns of a product that is computed with vectors of 16. */
+typedef lanes_8 lanes_rest_8;
+
+#define TILE(name) name##_rest_8
+#define TILE_CLAMP lanes_8_clamp
+#define TILE_LANES 8
+#define TILE_ROWS 8
+#define TILE_VECTORS 1
 #define TILE_TARGET LDNQ_TARGET_AVX2
 #include "linalg/gemm_tile.h"
 
@@ -70,14 +83,17 @@ typedef void tile_fn(const struct gemm_tile *tile, size_t rows);
 #define TILE_CLAMP lanes_16_clamp
 #define TILE_LANES 16
 #define TILE_ROWS 8
+#define TILE_VECTORS 2
 #define TILE_TARGET LDNQ_TARGET_AVX512
 #include "linalg/gemm_tile.h"
 
 #endif
 
 struct gemm_implementation {
-    tile_fn *run;
-    size_t rows, width; /* most rows; width of a panel, the last may have half of it */
+    tile_fn *run, *run_rest;
+    /* Most rows; width of a panel; width of the last panel if it has that few columns, else it has
+     * half the width or all of it. */
+    size_t rows, width, rest_width;
 };
 
 #define MAX_IMPLEMENTATIONS 3
@@ -87,11 +103,11 @@ static size_t list_implementations(struct gemm_implementation list[MAX_IMPLEMENT
     size_t count = 0;
 #if defined(__x86_64__)
     if (ldnq_cpu_level() >= LDNQ_CPU_AVX512)
-        list[count++] = (struct gemm_implementation){ tile_16, 8, 32 };
+        list[count++] = (struct gemm_implementation){ tile_16, tile_rest_8, 8, 32, 8 };
     if (ldnq_cpu_level() >= LDNQ_CPU_AVX2)
-        list[count++] = (struct gemm_implementation){ tile_8, 6, 16 };
+        list[count++] = (struct gemm_implementation){ tile_8, tile_8, 6, 16, 8 };
 #endif
-    list[count++] = (struct gemm_implementation){ tile_4, 6, 8 };
+    list[count++] = (struct gemm_implementation){ tile_4, tile_4, 6, 8, 4 };
     return count;
 }
 
@@ -191,11 +207,13 @@ struct gemm_block {
     float column_bias[MOST_WIDTH]; /* bias of a narrow panel's columns */
 };
 
-/* Width of the panel that starts `at` columns into the block: half for a few last columns. */
+/* Width of the panel that starts `at` columns into the block: less for a few last columns. */
 static size_t choose_panel_width(const struct gemm_block *block, size_t at)
 {
-    size_t width = block->implementation->width;
-    return block->columns - at <= width / 2 ? width / 2 : width;
+    const size_t width = block->implementation->width, rest = block->columns - at;
+    if (rest <= block->implementation->rest_width)
+        return block->implementation->rest_width;
+    return rest <= width / 2 ? width / 2 : width;
 }
 
 /* Packs what no tile packs while it reads it. */
@@ -261,7 +279,10 @@ static void multiply_narrow_tile(const struct gemm_implementation *implementatio
     for (size_t i = 0; i < rows && tile->beta != 0.0f; i++)
         for (size_t j = 0; j < tile->columns; j++)
             c[i * tile->width + j] = tile->c[i * tile->c_row + j];
-    implementation->run(&whole, rows);
+    if (tile->width == implementation->rest_width)
+        implementation->run_rest(&whole, rows);
+    else
+        implementation->run(&whole, rows);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < tile->columns; j++)
             tile->c[i * tile->c_row + j] = c[i * tile->width + j];
@@ -318,13 +339,13 @@ static void multiply_block_by_tiles(struct gemm_block *block)
     size_t m = block->gemm->m, tiles = ldnq_size_ceil_div(m, block->implementation->rows);
     for (size_t i = 0; i < tiles; i++) {
         size_t first = i * m / tiles, last = (i + 1) * m / tiles;
-        prefetch_next(block, i, tiles);
         for (size_t at = 0; at < block->columns; at += width) {
             struct gemm_tile tile = make_gemm_tile(block, first, at);
+            prefetch_next(block, i * panels + at / width, tiles * panels);
             if (last < m)
                 prefetch_rows(block, last, (i + 2) * m / tiles, at / width, panels);
             prefetch_result(&tile, last - first);
-            if (tile.columns == tile.width)
+            if (tile.columns == tile.width && tile.width != block->implementation->rest_width)
                 block->implementation->run(&tile, last - first);
             else
                 multiply_narrow_tile(block->implementation, &tile, last - first);

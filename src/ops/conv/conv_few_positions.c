@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/conv/conv_few_positions.h"
 
+#include "base/lanes.h"
 #include "base/size.h"
 #include "linalg/gemm_tiled.h"
 #include "ops/conv/conv_choice.h"
@@ -139,17 +140,44 @@ static void fill_columns(const struct few_positions *few, float *plane, float *c
     }
 }
 
+LDNQ_LANES(lanes_4, 4)
+
+/* Copies four rows of four columns, as columns. */
+static inline __attribute__((always_inline)) void transpose_square(const float *from, size_t row,
+                                                                   float *to, size_t to_row)
+{
+    const lanes_4 a = *(const lanes_4 *)from, b = *(const lanes_4 *)(from + row);
+    const lanes_4 c = *(const lanes_4 *)(from + 2 * row), d = *(const lanes_4 *)(from + 3 * row);
+    const lanes_4 low_ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    const lanes_4 low_cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const lanes_4 high_ab = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const lanes_4 high_cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(lanes_4 *)to = __builtin_shufflevector(low_ab, low_cd, 0, 1, 4, 5);
+    *(lanes_4 *)(to + to_row) = __builtin_shufflevector(low_ab, low_cd, 2, 3, 6, 7);
+    *(lanes_4 *)(to + 2 * to_row) = __builtin_shufflevector(high_ab, high_cd, 0, 1, 4, 5);
+    *(lanes_4 *)(to + 3 * to_row) = __builtin_shufflevector(high_ab, high_cd, 2, 3, 6, 7);
+}
+
+/* from (rows, columns) to `to` (columns, rows). */
+static void transpose(const float *from, size_t rows, size_t columns, float *to)
+{
+    const size_t whole_rows = rows & ~(size_t)3, whole_columns = columns & ~(size_t)3;
+    for (size_t m = 0; m < whole_columns; m += 4)
+        for (size_t p = 0; p < whole_rows; p += 4)
+            transpose_square(from + p * columns + m, columns, to + m * rows + p, rows);
+    for (size_t m = 0; m < columns; m++)
+        for (size_t p = m < whole_columns ? whole_rows : 0; p < rows; p++)
+            to[m * rows + p] = from[p * columns + m];
+}
+
 /* made (images*P, channels) to y. */
 static void write_transposed(const struct few_positions *few, const float *made)
 {
     const struct ldnq_conv_job *job = few->job;
     for (size_t i = 0; i < few->images; i++) {
         size_t image_group = (few->first_image + i) * job->groups + few->group;
-        float *y = job->y + (image_group * job->outputs + few->first) * few->positions;
-        const float *rows = made + i * few->positions * few->channels;
-        for (size_t m = 0; m < few->channels; m++)
-            for (size_t p = 0; p < few->positions; p++)
-                *y++ = rows[p * few->channels + m];
+        transpose(made + i * few->positions * few->channels, few->positions, few->channels,
+                  job->y + (image_group * job->outputs + few->first) * few->positions);
     }
 }
 
@@ -179,6 +207,9 @@ void ldnq_conv_few_positions_compute_chunk(const struct ldnq_conv_job *job, size
         .low = job->clamp ? job->clamp->low : 0,
         .high = job->clamp ? job->clamp->high : 0,
     };
+    /* The next chunk's weights, as this thread most likely runs it. */
+    gemm.next_b = gemm.b + few.channels * few.cols;
+    gemm.next_n = job->outputs - few.first - few.channels;
     if (!reads)
         fill_columns(&few, made + rows * few.channels, scratch);
     ldnq_gemm(&gemm);
