@@ -15,20 +15,28 @@
 /* More would decide the same. */
 #define MOST_SAMPLES ((size_t)64)
 
-static enum ldnq_status measure_output_noise(const struct ldnq_quantizer *quantizer,
-                                             struct ldnq_samples *samples, double *noise,
-                                             struct ldnq_error *err)
+struct network_comparison {
+    const struct ldnq_quantizer *quantizer;
+    const struct ldnq_quantized_layer *fitted; /* (layers) */
+    struct ldnq_samples *samples;
+};
+
+/* Measures the layers as they are; the accuracy is clear where that fails. */
+static enum ldnq_status measure_network(const struct network_comparison *comparison,
+                                        struct ldnq_accuracy *accuracy, struct ldnq_error *err)
 {
+    const struct ldnq_quantizer *quantizer = comparison->quantizer;
     const struct ldnq_accuracy_options options = {
         .quantized = quantizer->graph,
         .reference = quantizer->reference,
-        .measured = { samples, LDNQ_SAMPLES_HELD_OUT_OF_FIT, false },
+        .measured = { comparison->samples, LDNQ_SAMPLES_HELD_OUT_OF_FIT, false },
         .pool = quantizer->options->pool,
+        .powers = quantizer->output_powers,
     };
-    struct ldnq_accuracy accuracy;
     struct ldnq_error reason;
-    const enum ldnq_status status = ldnq_accuracy_measure(&options, &accuracy, &reason);
-    *noise = status == LDNQ_OK ? accuracy.noise_to_signal : NAN;
+    const enum ldnq_status status = ldnq_accuracy_measure(&options, accuracy, &reason);
+    if (status != LDNQ_OK)
+        ldnq_accuracy_clear(accuracy);
     return status == LDNQ_NOMEM ? ldnq_fail(err, status, "%s", reason.message) : LDNQ_OK;
 }
 
@@ -170,12 +178,6 @@ static bool may_be_rounded(const struct ldnq_quantizer *quantizer)
     return solver->needs_gram || (ldnq_solver_rounds_with_bias(solver) && !quantizer->placement);
 }
 
-struct network_comparison {
-    const struct ldnq_quantizer *quantizer;
-    const struct ldnq_quantized_layer *fitted; /* (layers) */
-    struct ldnq_samples *samples;
-};
-
 static enum ldnq_status round_network(const struct network_comparison *comparison,
                                       const char *rounding, struct ldnq_error *err)
 {
@@ -188,41 +190,49 @@ static enum ldnq_status round_network(const struct network_comparison *compariso
 }
 
 static enum ldnq_status measure_rounded(const struct network_comparison *comparison,
-                                        const char *rounding, double *noise, struct ldnq_error *err)
+                                        const char *rounding, struct ldnq_accuracy *accuracy,
+                                        struct ldnq_error *err)
 {
     LDNQ_TRY(round_network(comparison, rounding, err));
-    return measure_output_noise(comparison->quantizer, comparison->samples, noise, err);
+    return measure_network(comparison, accuracy, err);
 }
 
-/* Leaves the network rounded as it is best, where it is rounded. What suits each layer is tried
- * first; where the fit is worse than that, or is a rounding itself, both scales for all layers. */
+/* Leaves the network rounded as it is best, where it is rounded, and *accuracy as that of the
+ * choice. What suits each layer is tried first; where the fit is worse than that, or is a rounding
+ * itself, both scales for all layers. */
 static enum ldnq_status compare_with_rounded(const struct network_comparison *comparison,
                                              struct ldnq_network_choice *choice,
-                                             struct ldnq_error *err)
+                                             struct ldnq_accuracy *accuracy, struct ldnq_error *err)
 {
     const struct ldnq_quantizer *quantizer = comparison->quantizer;
     const bool is_fitted = quantizer->options->solver->needs_gram;
     const char *const roundings[] = { is_fitted ? NULL : "mse", is_fitted ? "mse" : "rtn", "rtn" };
     const size_t count = is_fitted ? 3 : 2;
     size_t best = 0;
-    LDNQ_TRY(measure_output_noise(quantizer, comparison->samples, &choice->fitted_noise, err));
-    LDNQ_TRY(measure_rounded(comparison, roundings[0], &choice->rounded_noise, err));
+    struct ldnq_accuracy rounded;
+    LDNQ_TRY(measure_network(comparison, accuracy, err));
+    LDNQ_TRY(measure_rounded(comparison, roundings[0], &rounded, err));
+    choice->fitted_noise = accuracy->noise_to_signal;
+    choice->rounded_noise = rounded.noise_to_signal;
     /* A fitted network without a figure may compute NaN. */
     const double margin = is_fitted ? estimate_chance(comparison->samples) : 0;
     if (is_fitted && choice->fitted_noise <= (1 - margin) * choice->rounded_noise)
         return LDNQ_OK;
     for (size_t i = 1; i < count; i++) {
-        double noise;
-        LDNQ_TRY(measure_rounded(comparison, roundings[i], &noise, err));
-        if (!(noise < choice->rounded_noise) && !isnan(choice->rounded_noise))
+        struct ldnq_accuracy other;
+        LDNQ_TRY(measure_rounded(comparison, roundings[i], &other, err));
+        if (!(other.noise_to_signal < choice->rounded_noise) && !isnan(choice->rounded_noise))
             continue;
-        choice->rounded_noise = noise;
+        rounded = other;
+        choice->rounded_noise = rounded.noise_to_signal;
         best = i;
     }
     choice->is_rounded = isfinite(choice->rounded_noise) &&
                          !(choice->fitted_noise <= (1 - margin) * choice->rounded_noise);
-    return choice->is_rounded && best + 1 < count ? round_network(comparison, roundings[best], err)
-                                                  : LDNQ_OK;
+    if (!choice->is_rounded)
+        return LDNQ_OK;
+    *accuracy = rounded;
+    return best + 1 < count ? round_network(comparison, roundings[best], err) : LDNQ_OK;
 }
 
 enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
@@ -233,6 +243,7 @@ enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
     struct ldnq_arena *arena = quantizer->arena;
     struct ldnq_samples *samples;
     *choice = (struct ldnq_network_choice){ .fitted_noise = NAN, .rounded_noise = NAN };
+    ldnq_accuracy_clear(&quantizer->chosen_accuracy);
     if (!may_be_rounded(quantizer))
         return LDNQ_OK;
     const size_t held_out = ldnq_samples_count(quantizer->options->held_out);
@@ -240,12 +251,15 @@ enum ldnq_status ldnq_quantizer_choose_network(struct ldnq_quantizer *quantizer,
                                 ldnq_size_min(held_out, MOST_SAMPLES), arena, &samples, err));
     struct ldnq_quantized_layer *fitted =
         ldnq_arena_alloc(arena, network->count, sizeof *fitted, err);
-    if (!fitted)
+    quantizer->output_powers = ldnq_arena_alloc(arena, quantizer->graph->output_count,
+                                                sizeof *quantizer->output_powers, err);
+    if (!fitted || !quantizer->output_powers)
         return LDNQ_NOMEM;
     memcpy(fitted, network->layers, network->count * sizeof *fitted);
     struct ldnq_error reason;
     const struct network_comparison comparison = { quantizer, fitted, samples };
-    const enum ldnq_status status = compare_with_rounded(&comparison, choice, &reason);
+    const enum ldnq_status status =
+        compare_with_rounded(&comparison, choice, &quantizer->chosen_accuracy, &reason);
     /* The layers are fitted: a sample that has vanished since then does not undo that. */
     if (status == LDNQ_IO || status == LDNQ_DATA)
         ldnq_sink_warn(quantizer->options->sink,

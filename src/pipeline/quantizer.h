@@ -26,6 +26,10 @@ struct ldnq_quantizer {
     size_t rounded; /* layers from the first one on that are rounded, as a later one needs it */
     /* Float layers from this one on have weights that a cascade changed; 0: none has. */
     size_t first_changed;
+    /* Of the network that was chosen, on the first held-out samples, with the powers of its
+     * outputs; no samples: not measured. */
+    struct ldnq_accuracy chosen_accuracy;
+    double *output_powers;
 };
 
 /* Seconds until the time limit; infinite without one. */
