@@ -130,6 +130,7 @@ static void print_layers(const cJSON *diff, const struct layer_rank *ranks, size
 {
     const bool has_samples = cli_json_read_count(diff, "samples") > 0;
     const size_t shown = top && top < count ? top : count;
+    const size_t measured = cli_json_read_count(diff, "layer_samples");
     printf("\n%3s %-*s %-9s %-6s %5s %6s", "#", LABEL, "layer", "op", "codes", "bits", "weight");
     if (has_samples)
         printf(" %6s %6s %6s\n", "isol.", "accum.", "cosine");
@@ -143,6 +144,8 @@ static void print_layers(const cJSON *diff, const struct layer_rank *ranks, size
     printf(has_samples ? "isolated, accumulated: of the output, on A's input and on B's; "
                          "cosine: in B\n"
                        : "used: different codes\n");
+    if (has_samples && measured < cli_json_read_count(diff, "samples"))
+        printf("these three are measured on the first %zu samples\n", measured);
 }
 
 static enum ldnq_status list_layers(const cJSON *diff, const char *sort, size_t top,

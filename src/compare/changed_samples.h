@@ -13,6 +13,7 @@ struct ldnq_compared_batch {
     size_t first, count;               /* its samples in the set */
     struct ldnq_tensor *const *inputs; /* of A */
     size_t input_count;
+    struct ldnq_arena *arena;        /* ends with the batch */
     const char *output;              /* name in A */
     const struct ldnq_tensor *t, *y; /* this output of A and of B */
 };

@@ -34,4 +34,12 @@ struct ldnq_diff_options {
 enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struct ldnq_arena *arena,
                                   struct ldnq_diff **out, struct ldnq_error *err);
 
+/* Compares several models B with one A by their structure and their outputs: the layers are not
+ * run by themselves, and have no errors. Samples, pool and sink are those of the first options; A
+ * runs once for all, as the first graph_a. Each comparison folds nodes of a graph_a of its own.
+ * Errors: as above. */
+enum ldnq_status ldnq_diff_create_candidates(const struct ldnq_diff_options *options, size_t count,
+                                             struct ldnq_arena *arena, struct ldnq_diff **out,
+                                             struct ldnq_error *err);
+
 #endif

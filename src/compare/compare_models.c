@@ -4,10 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/size.h"
 #include "compare/compare_weights.h"
 #include "compare/graph_changes.h"
 #include "compare/matched_layers.h"
-#include "compare/measure_errors.h"
+#include "compare/measure_layers.h"
 #include "compare/quantized_tensors.h"
 
 /* One of the two files. */
@@ -163,52 +165,126 @@ static enum ldnq_status describe_layers(struct comparison *c, struct ldnq_error 
     return LDNQ_OK;
 }
 
+/* ---- without samples ----------------------------------------------------------------- */
+
+/* Compares the files without running them. */
+static enum ldnq_status compare_structure(struct comparison *c,
+                                          const struct ldnq_diff_options *options,
+                                          struct ldnq_error *err)
+{
+    struct ldnq_arena *arena = c->arena;
+    struct ldnq_diff *diff = c->diff = ldnq_arena_alloc(arena, 1, sizeof *diff, err);
+    if (!diff)
+        return LDNQ_NOMEM;
+
+    /* ---- each file by itself ---- */
+    LDNQ_TRY(init_compared_file(&c->a, options->graph_a, arena, err));
+    LDNQ_TRY(init_compared_file(&c->b, options->graph_b, arena, err));
+    describe_file(&c->a, options->model_a, &diff->a);
+    describe_file(&c->b, options->model_b, &diff->b);
+    diff->tensors = c->b.tensors;
+    diff->tensor_count = c->b.tensor_count;
+
+    /* ---- nodes, layers and what differs ---- */
+    LDNQ_TRY(ldnq_node_pairs_find(&c->pairs, &c->a.view, &c->b.view, arena, err));
+    LDNQ_TRY(ldnq_matched_layers_find(&c->layers, &c->pairs, arena, err));
+    LDNQ_TRY(describe_layers(c, err));
+    LDNQ_TRY(ldnq_graph_changes_list(&c->pairs, c->layers.folded_into, arena, diff, err));
+    const char *refusal = c->a.refusal ? c->a.refusal : c->b.refusal;
+    return options->samples && refusal
+               ? ldnq_fail(err, LDNQ_UNSUPPORTED,
+                           "%s (without samples the structure can be compared all the same)",
+                           refusal)
+               : LDNQ_OK;
+}
+
+/* ---- errors on samples --------------------------------------------------------------- */
+
+static enum ldnq_status init_run(struct ldnq_compared_run *run,
+                                 const struct ldnq_diff_options *options,
+                                 struct ldnq_compared_network *networks, size_t count,
+                                 struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t all = ldnq_samples_count(options->samples);
+    *run = (struct ldnq_compared_run){
+        .samples = options->samples,
+        .count = options->max_samples ? ldnq_size_min(all, options->max_samples) : all,
+        .pool = options->pool,
+        .sink = options->sink,
+    };
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(ldnq_compared_network_init(&networks[i], arena, err));
+    return ldnq_compared_run_choose_batch(run, networks, count, err);
+}
+
+static enum ldnq_status finish_samples(const struct ldnq_compared_run *run,
+                                       enum ldnq_sample_role role, double start,
+                                       const struct ldnq_compared_network *network,
+                                       struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    struct ldnq_diff *diff = network->diff;
+    char *on = ldnq_arena_alloc(arena, LDNQ_SAMPLES_TEXT, 1, err);
+    if (!on)
+        return LDNQ_NOMEM;
+    diff->samples = run->count;
+    diff->seconds = ldnq_now() - start;
+    ldnq_describe_samples(role, diff->samples, on, LDNQ_SAMPLES_TEXT);
+    diff->measured_on = on;
+    diff->is_measured_on_fitted = role == LDNQ_SAMPLES_OF_FIT;
+    return ldnq_compared_network_store_outputs(network, arena, err);
+}
+
+/* The layers of the first samples; both networks run as they are on the others. */
+static enum ldnq_status measure_layers_and_outputs(const struct comparison *c,
+                                                   const struct ldnq_diff_options *options,
+                                                   struct ldnq_error *err)
+{
+    struct ldnq_compared_network network = { .graph_a = options->graph_a,
+                                             .graph_b = options->graph_b,
+                                             .diff = c->diff };
+    struct ldnq_compared_run run;
+    LDNQ_TRY(init_run(&run, options, &network, 1, c->arena, err));
+    const struct ldnq_measure_layers_options measuring = { &c->pairs, &c->layers, &run };
+    const double start = ldnq_now();
+    LDNQ_TRY(ldnq_measure_layers(&measuring, &network, c->arena, err));
+    if (c->diff->layer_samples < run.count)
+        LDNQ_TRY(ldnq_measure_outputs(&run, c->diff->layer_samples, &network, 1, c->arena, err));
+    return finish_samples(&run, options->role, start, &network, c->arena, err);
+}
+
 /* ---- the comparison ------------------------------------------------------------------ */
 
 enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struct ldnq_arena *arena,
                                   struct ldnq_diff **out, struct ldnq_error *err)
 {
     struct comparison c = { .arena = arena };
-    struct ldnq_diff *diff = c.diff = *out = ldnq_arena_alloc(arena, 1, sizeof *diff, err);
-    if (!diff)
+    LDNQ_TRY(compare_structure(&c, options, err));
+    *out = c.diff;
+    return options->samples ? measure_layers_and_outputs(&c, options, err) : LDNQ_OK;
+}
+
+enum ldnq_status ldnq_diff_create_candidates(const struct ldnq_diff_options *options, size_t count,
+                                             struct ldnq_arena *arena, struct ldnq_diff **out,
+                                             struct ldnq_error *err)
+{
+    struct ldnq_compared_network *networks = ldnq_arena_alloc(arena, count, sizeof *networks, err);
+    struct ldnq_compared_run run;
+    if (!networks)
         return LDNQ_NOMEM;
-
-    /* ---- each file by itself ---- */
-    LDNQ_TRY(init_compared_file(&c.a, options->graph_a, arena, err));
-    LDNQ_TRY(init_compared_file(&c.b, options->graph_b, arena, err));
-    describe_file(&c.a, options->model_a, &diff->a);
-    describe_file(&c.b, options->model_b, &diff->b);
-    diff->tensors = c.b.tensors;
-    diff->tensor_count = c.b.tensor_count;
-
-    /* ---- nodes, layers and what differs ---- */
-    LDNQ_TRY(ldnq_node_pairs_find(&c.pairs, &c.a.view, &c.b.view, arena, err));
-    LDNQ_TRY(ldnq_matched_layers_find(&c.layers, &c.pairs, arena, err));
-    LDNQ_TRY(describe_layers(&c, err));
-    LDNQ_TRY(ldnq_graph_changes_list(&c.pairs, c.layers.folded_into, arena, diff, err));
-
-    /* ---- errors on samples ---- */
-    if (!options->samples)
+    for (size_t i = 0; i < count; i++) {
+        struct comparison c = { .arena = arena };
+        LDNQ_TRY(compare_structure(&c, &options[i], err));
+        out[i] = c.diff;
+        networks[i] = (struct ldnq_compared_network){ .graph_a = options[0].graph_a,
+                                                      .graph_b = options[i].graph_b,
+                                                      .diff = c.diff };
+    }
+    if (!options[0].samples)
         return LDNQ_OK;
-    const char *refusal = c.a.refusal ? c.a.refusal : c.b.refusal;
-    if (refusal)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED,
-                         "%s (without samples the structure can be compared all the same)",
-                         refusal);
-    const struct ldnq_measure_options measuring = {
-        .pairs = &c.pairs,
-        .layers = &c.layers,
-        .samples = options->samples,
-        .max_samples = options->max_samples,
-        .pool = options->pool,
-        .sink = options->sink,
-    };
-    LDNQ_TRY(ldnq_measure_errors(&measuring, arena, diff, err));
-    char *on = ldnq_arena_alloc(arena, LDNQ_SAMPLES_TEXT, 1, err);
-    if (!on)
-        return LDNQ_NOMEM;
-    ldnq_describe_samples(options->role, diff->samples, on, LDNQ_SAMPLES_TEXT);
-    diff->measured_on = on;
-    diff->is_measured_on_fitted = options->role == LDNQ_SAMPLES_OF_FIT;
+    LDNQ_TRY(init_run(&run, options, networks, count, arena, err));
+    const double start = ldnq_now();
+    LDNQ_TRY(ldnq_measure_outputs(&run, 0, networks, count, arena, err));
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(finish_samples(&run, options[0].role, start, &networks[i], arena, err));
     return LDNQ_OK;
 }

@@ -116,7 +116,8 @@ struct ldnq_diff_layer {
     double bits;                                   /* 8 bytes_b / weights */
     double weight_sqnr;                            /* SQNR of B's dequantized weight */
     struct ldnq_weight_distribution *distribution; /* NULL where the weights can't be compared */
-    /* Errors of the layer's output, before its activation; NaN without samples. `isolated`:
+    /* Errors of the layer's output, before its activation, on the diff's layer_samples; NaN
+     * without. `isolated`:
      * B's layer, with the QuantizeLinear of its input, on A's input. `accumulated`: B's layer
      * on B's input. */
     struct ldnq_diff_error isolated, accumulated;
@@ -134,13 +135,14 @@ struct ldnq_diff_change {
     const char *text;      /* "folded into 'conv1'", "pads: 0,0,0,0 -> 1,1,1,1"; may be "" */
 };
 
-/* An output of the networks, over all samples. */
+/* An output of the networks, over all samples but for the bound. */
 struct ldnq_diff_output {
     const char *name, *match; /* name in A and in B; match is NULL when B has no such output */
     struct ldnq_diff_error error;
     double noise_to_signal; /* |y - t|^2 / |t|^2 */
     double bound;           /* upper bound of noise_to_signal from the layers' isolated errors, by
-                               the paper's theorem; NaN where that does not apply (bound_reason) */
+                               the paper's theorem, on the diff's layer_samples; NaN where that does
+                               not apply (bound_reason) */
     double max_error;       /* the largest |y - t| */
     /* Where the output is a classifier's (metric/output_metrics.h); otherwise NaN. */
     double agreement; /* fraction of samples with the same top-1 class, 0 .. 1 */
@@ -217,6 +219,7 @@ struct ldnq_diff {
     struct ldnq_quantized_tensor *tensors; /* quantized tensors of B */
     size_t tensor_count;
     size_t samples;             /* 0: structure and weights alone were compared */
+    size_t layer_samples;       /* the first of them, which errors of layers are measured on */
     const char *measured_on;    /* what these samples are: "20 held-out samples"; NULL without */
     bool is_measured_on_fitted; /* the weights were fitted to them: errors are too small */
     struct ldnq_diff_sample *changed_samples; /* the first of them */

@@ -321,6 +321,7 @@ static bool add_diff_json(cJSON *root, const struct ldnq_diff *diff)
            add_notes_json(root, "changed", diff->changed, diff->changed_count) &&
            ldnq_diff_json_add_tensors(root, diff->tensors, diff->tensor_count) &&
            add_json_count(root, "samples", diff->samples) &&
+           add_json_count(root, "layer_samples", diff->layer_samples) &&
            ldnq_json_add_text(root, "measured_on", diff->measured_on) &&
            add_json_number_or_null(root, "seconds", diff->samples > 0, diff->seconds) &&
            add_outputs_json(root, diff) && add_changed_samples_json(root, diff) &&

@@ -33,17 +33,20 @@ static void write_error_chart(struct ldnq_buffer *out, const struct ldnq_diff *d
         ldnq_range_include(&range, diff->layers[i].isolated.sqnr);
         ldnq_range_include(&range, diff->layers[i].accumulated.sqnr);
     }
-    char alt[256], note[512];
+    char alt[256], note[640], samples[80] = "", without_error[80] = "";
     snprintf(alt, sizeof alt,
              "Line chart of the isolated and the accumulated SQNR by layer, between %.1f and "
              "%.1f dB.",
              range.low, range.high);
     const size_t exact = count_exact_layers(diff);
-    snprintf(note, sizeof note, ERROR_NOTE);
+    if (diff->layer_samples < diff->samples)
+        snprintf(samples, sizeof samples, " Both are measured on the first %zu samples.",
+                 diff->layer_samples);
     if (exact)
-        snprintf(note, sizeof note,
-                 ERROR_NOTE " %zu %s without any error %s no point in the chart.", exact,
+        snprintf(without_error, sizeof without_error,
+                 " %zu %s without any error %s no point in the chart.", exact,
                  exact == 1 ? "layer" : "layers", exact == 1 ? "has" : "have");
+    snprintf(note, sizeof note, ERROR_NOTE "%s%s", samples, without_error);
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
         .title = "Error along the network",

@@ -543,6 +543,29 @@ def test_gates_should_have_an_exit_code_and_say_by_how_much(tmp_path):
         assert refused.returncode == USAGE and "--data" in refused.stderr
 
 
+def test_the_first_32_samples_should_measure_layers_and_all_of_them_outputs(tmp_path):
+    """The layer is all there is, so that the same samples would give the same error."""
+    w = support.weights(4, 3, 3, 3)
+    conv = [helper.make_node("Conv", ["x", "w"], ["y"], name="conv")]
+    files = [support.save(small(conv, {"w": values.astype(np.float32)}, ["N", 4, 4, 4]),
+                          tmp_path / f"{i}.onnx") for i, values in enumerate((w, np.round(w * 8) / 8))]
+    page = tmp_path / "page.html"
+    for count, measured in ((40, 32), (30, 30)):
+        data = support.save_samples(tmp_path / "x.npy", 3, 6, 6, count=count)
+        found = diff(*files, "--data", data)
+        assert (found["samples"], found["layer_samples"]) == (count, measured)
+        assert found["measured_on"] == f"{count} samples"
+        [layer], [output] = found["layers"], found["outputs"]
+        assert layer["isolated"] == layer["accumulated"]
+        assert (layer["isolated"] == output["error"]) == (count == measured)
+        assert layer["isolated"]["sqnr_db"] == pytest.approx(output["error"]["sqnr_db"], abs=1)
+        y, t = (expose(file, np.load(data))["y"] for file in reversed(files))
+        assert output["error"]["sqnr_db"] == pytest.approx(numpy_sqnr(t, y), abs=1e-3)
+        said = support.succeed("diff", *files, "--data", data, "--html", page).stdout
+        for text in (said, page.read_text()):
+            assert ("first 32 samples" in text) == (count > measured)
+
+
 def test_several_files_should_be_compared_side_by_side(tmp_path):
     source = DIGITS / "digits-ts.onnx"
     files = []

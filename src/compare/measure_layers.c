@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "compare/measure_errors.h"
+#include "compare/measure_layers.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/size.h"
-#include "compare/changed_samples.h"
 #include "compare/isolated_body.h"
 #include "compare/isolated_run.h"
-#include "metric/batch_check.h"
 #include "metric/error_bound.h"
-#include "metric/output_metrics.h"
 #include "metric/sample_failure.h"
 
-#define BATCH ((size_t)8)
+/* More would change the errors of layers by little: each counts all positions of a sample. */
+#define MOST_SAMPLES ((size_t)32)
 
 /* A matched layer, and the sums of its errors over the batches. Indices are in the nodes of
  * the graphs. */
@@ -27,59 +24,22 @@ struct measured_layer {
 };
 
 struct measurement {
-    const struct ldnq_measure_options *options;
+    const struct ldnq_measure_layers_options *options;
     struct ldnq_arena *arena;
     struct ldnq_diff *diff;
     const struct ldnq_graph *graph_a, *graph_b;
-    struct ldnq_exec *a, *b;
-    struct ldnq_exec *isolated; /* runs single layers of B */
+    struct ldnq_exec *a;
+    struct ldnq_exec *isolated;            /* runs single layers of B */
+    struct ldnq_compared_network *network; /* B, and its outputs */
     struct measured_layer *layers;
     size_t count;
     struct measured_layer *body_layers; /* by the nodes that run their bodies; isolated alone */
     size_t body_count;
-    size_t *input_of_b;            /* by input of B: the input of A with its samples */
-    struct ldnq_tensor **inputs_b; /* B's inputs of the current batch */
-    size_t *output_of_a;           /* by output of A: the output of B, or LDNQ_NO_NODE */
-    struct ldnq_output_sums *sums; /* by output of A: sums for its metrics */
     size_t sample;                 /* the first of the current batch */
     size_t progress_a, progress_b; /* nodes of the current batch that have run */
 };
 
 /* ---- before the first batch ---------------------------------------------------------- */
-
-/* The value of this name; without one the value at `index`, if both files have as many. */
-static size_t find_matching_value(struct ldnq_value *const *values, size_t count, const char *name,
-                                  size_t index, size_t other_count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(values[i]->name, name) == 0)
-            return i;
-    return count == other_count ? index : LDNQ_NO_NODE;
-}
-
-static enum ldnq_status match_inputs_and_outputs(struct measurement *m, struct ldnq_error *err)
-{
-    const struct ldnq_graph *a = m->graph_a, *b = m->graph_b;
-    m->input_of_b = ldnq_arena_alloc(m->arena, b->input_count, sizeof *m->input_of_b, err);
-    m->inputs_b = ldnq_arena_alloc(m->arena, b->input_count, sizeof *m->inputs_b, err);
-    m->output_of_a = ldnq_arena_alloc(m->arena, a->output_count, sizeof *m->output_of_a, err);
-    m->sums = ldnq_arena_alloc(m->arena, a->output_count, sizeof *m->sums, err);
-    if (!m->input_of_b || !m->inputs_b || !m->output_of_a || !m->sums)
-        return LDNQ_NOMEM;
-    for (size_t i = 0; i < b->input_count; i++) {
-        m->input_of_b[i] =
-            find_matching_value(a->inputs, a->input_count, b->inputs[i]->name, i, b->input_count);
-        if (m->input_of_b[i] == LDNQ_NO_NODE)
-            return ldnq_fail(err, LDNQ_UNSUPPORTED,
-                             "%s: its input '%s' is not an input of %s; the same samples can't "
-                             "be given to both",
-                             b->file, b->inputs[i]->name, a->file);
-    }
-    for (size_t o = 0; o < a->output_count; o++)
-        m->output_of_a[o] = find_matching_value(b->outputs, b->output_count, a->outputs[o]->name, o,
-                                                a->output_count);
-    return LDNQ_OK;
-}
 
 static size_t find_node_index(const struct ldnq_graph *graph, const struct ldnq_node *node)
 {
@@ -148,7 +108,7 @@ static void retain_values(struct measurement *m)
         const struct measured_layer *layer = &m->layers[i];
         const struct ldnq_isolated_run *run = &layer->isolated_run;
         retain_output(m->a, layer->match->output_a, reached_a > layer->output_a);
-        retain_output(m->b, layer->match->output_b, reached_b > layer->output_b);
+        retain_output(m->network->exec, layer->match->output_b, reached_b > layer->output_b);
         ldnq_exec_keep_until_reset(m->isolated, layer->match->output_b);
         for (size_t k = 0; k < run->input_count; k++)
             if (reached_a > layer->index_a ||
@@ -191,7 +151,8 @@ static enum ldnq_status select_unmasked(const struct measurement *m,
                                         const struct ldnq_tensor *value, struct ldnq_arena *arena,
                                         const struct ldnq_tensor **out, struct ldnq_error *err)
 {
-    return ldnq_samples_select_unmasked(m->options->samples, m->sample, value, arena, out, err);
+    return ldnq_samples_select_unmasked(m->options->run->samples, m->sample, value, arena, out,
+                                        err);
 }
 
 /* Adds what is not masked in the current sample. */
@@ -201,7 +162,7 @@ static enum ldnq_status add_distance(const struct measurement *m,
                                      struct ldnq_error *err)
 {
     if (!y || !t)
-        return ldnq_distance_add(sums, y, t, m->options->pool, err);
+        return ldnq_distance_add(sums, y, t, m->options->run->pool, err);
     struct ldnq_arena *arena;
     struct ldnq_tensor reshaped = *y;
     const struct ldnq_tensor *y_part, *t_part;
@@ -212,7 +173,7 @@ static enum ldnq_status add_distance(const struct measurement *m,
     if (status == LDNQ_OK)
         status = select_unmasked(m, t, arena, &t_part, err);
     if (status == LDNQ_OK)
-        status = ldnq_distance_add(sums, y_part, t_part, m->options->pool, err);
+        status = ldnq_distance_add(sums, y_part, t_part, m->options->run->pool, err);
     ldnq_arena_destroy(arena);
     return status;
 }
@@ -224,9 +185,9 @@ static enum ldnq_status measure_layer(struct measurement *m, struct measured_lay
     LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, layer->index_a, err));
     LDNQ_TRY(ldnq_isolated_run_execute(&layer->isolated_run, m->a, m->isolated, &isolated, err));
     LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, layer->output_a + 1, err));
-    LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, layer->output_b + 1, err));
+    LDNQ_TRY(run_nodes_before(m->network->exec, &m->progress_b, layer->output_b + 1, err));
     const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, layer->match->output_a);
-    const struct ldnq_tensor *y = ldnq_exec_find_value(m->b, layer->match->output_b);
+    const struct ldnq_tensor *y = ldnq_exec_find_value(m->network->exec, layer->match->output_b);
     LDNQ_TRY(add_distance(m, layer, &layer->accumulated, y, t, err));
     return add_distance(m, layer, &layer->isolated, isolated, t, err);
 }
@@ -239,47 +200,19 @@ static enum ldnq_status measure_body_layers(struct measurement *m, size_t *done,
     for (; *done < m->body_count && m->body_layers[*done].index_a < end; (*done)++) {
         struct measured_layer *layer = &m->body_layers[*done];
         LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, layer->index_a, err));
-        LDNQ_TRY(ldnq_isolated_body_add(layer->match, m->options->pairs, m->a, m->options->pool,
-                                        &layer->isolated, err));
+        LDNQ_TRY(ldnq_isolated_body_add(layer->match, m->options->pairs, m->a,
+                                        m->options->run->pool, &layer->isolated, err));
     }
     return LDNQ_OK;
-}
-
-/* Compares output o of A with that of B, after both have run. */
-static enum ldnq_status measure_output(struct measurement *m, size_t o,
-                                       const struct ldnq_sample_batch *read, size_t samples,
-                                       struct ldnq_error *err)
-{
-    const size_t match = m->output_of_a[o];
-    const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, m->graph_a->outputs[o]);
-    const struct ldnq_tensor *y =
-        match == LDNQ_NO_NODE ? NULL : ldnq_exec_find_value(m->b, m->graph_b->outputs[match]);
-    if (y && t) {
-        LDNQ_TRY(select_unmasked(m, y, read->arena, &y, err));
-        LDNQ_TRY(select_unmasked(m, t, read->arena, &t, err));
-    }
-    LDNQ_TRY(ldnq_output_sums_add(&m->sums[o], y, t, samples, m->options->pool, err));
-    const struct ldnq_compared_batch batch = {
-        .samples = m->options->samples,
-        .first = m->sample,
-        .count = samples,
-        .inputs = read->inputs,
-        .input_count = m->graph_a->input_count,
-        .output = m->graph_a->outputs[o]->name,
-        .t = t,
-        .y = y,
-    };
-    return ldnq_changed_samples_add(&batch, m->arena, m->diff, err);
 }
 
 static enum ldnq_status measure_batch(struct measurement *m, const struct ldnq_sample_batch *read,
                                       size_t samples, struct ldnq_error *err)
 {
-    for (size_t i = 0; i < m->graph_b->input_count; i++)
-        m->inputs_b[i] = read->inputs[m->input_of_b[i]];
+    ldnq_compared_network_read_inputs(m->network, read->inputs);
     m->progress_a = m->progress_b = 0;
     LDNQ_TRY(ldnq_exec_bind_inputs(m->a, read->inputs, err));
-    LDNQ_TRY(ldnq_exec_bind_inputs(m->b, m->inputs_b, err));
+    LDNQ_TRY(ldnq_exec_bind_inputs(m->network->exec, m->network->inputs_b, err));
 
     size_t bodies = 0;
     for (size_t i = 0; i < m->count; i++) {
@@ -291,10 +224,17 @@ static enum ldnq_status measure_batch(struct measurement *m, const struct ldnq_s
     LDNQ_TRY(measure_body_layers(m, &bodies, SIZE_MAX, err));
 
     LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, m->graph_a->node_count, err));
-    LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, m->graph_b->node_count, err));
-    for (size_t o = 0; o < m->graph_a->output_count; o++)
-        LDNQ_TRY(measure_output(m, o, read, samples, err));
-    return LDNQ_OK;
+    LDNQ_TRY(run_nodes_before(m->network->exec, &m->progress_b, m->graph_b->node_count, err));
+    const struct ldnq_compared_batch batch = {
+        .samples = m->options->run->samples,
+        .first = m->sample,
+        .count = samples,
+        .inputs = read->inputs,
+        .input_count = m->graph_a->input_count,
+        .arena = read->arena,
+    };
+    return ldnq_compared_network_add_outputs(m->network, m->a, &batch, m->options->run->pool,
+                                             m->arena, err);
 }
 
 static enum ldnq_status read_and_measure_batch(struct measurement *m, size_t first, size_t count,
@@ -302,15 +242,15 @@ static enum ldnq_status read_and_measure_batch(struct measurement *m, size_t fir
 {
     struct ldnq_sample_batch batch;
     m->sample = first;
-    LDNQ_TRY(
-        ldnq_sample_batch_read(m->options->samples, first, count, m->options->pool, &batch, err));
+    LDNQ_TRY(ldnq_sample_batch_read(m->options->run->samples, first, count, m->options->run->pool,
+                                    &batch, err));
     const enum ldnq_status status = measure_batch(m, &batch, count, err);
     /* The isolated executor first: A's tensors are bound to it. */
     ldnq_exec_reset(m->isolated);
     ldnq_exec_reset(m->a);
-    ldnq_exec_reset(m->b);
+    ldnq_exec_reset(m->network->exec);
     ldnq_arena_destroy(batch.arena);
-    return ldnq_name_failed_sample(status, m->graph_a, m->options->samples, first, count, err);
+    return ldnq_name_failed_sample(status, m->graph_a, m->options->run->samples, first, count, err);
 }
 
 /* ---- the bound ----------------------------------------------------------------------- */
@@ -365,7 +305,7 @@ static enum ldnq_status compute_output_bounds(struct measurement *m, struct ldnq
 {
     struct ldnq_diff *diff = m->diff;
     const struct ldnq_graph *graph = m->graph_b;
-    const double samples = (double)diff->samples;
+    const double samples = (double)diff->layer_samples;
     double *changes = ldnq_arena_alloc(m->arena, graph->node_count, sizeof *changes, err);
     double *powers = ldnq_arena_alloc(m->arena, graph->output_count, sizeof *powers, err);
     double *bounds = ldnq_arena_alloc(m->arena, graph->output_count, sizeof *bounds, err);
@@ -373,15 +313,16 @@ static enum ldnq_status compute_output_bounds(struct measurement *m, struct ldnq
         return LDNQ_NOMEM;
     for (size_t i = 0; i < m->count; i++)
         changes[m->layers[i].output_b] = sqrt(m->layers[i].isolated.ee / samples);
-    for (size_t o = 0; o < diff->output_count; o++)
-        if (m->output_of_a[o] != LDNQ_NO_NODE && !m->sums[o].distance.failed)
-            powers[m->output_of_a[o]] = m->sums[o].distance.tt / samples;
+    const struct ldnq_compared_network *network = m->network;
+    for (size_t o = 0; o < m->graph_a->output_count; o++)
+        if (network->output_of_a[o] != LDNQ_NO_NODE && !network->sums[o].distance.failed)
+            powers[network->output_of_a[o]] = network->sums[o].distance.tt / samples;
     LDNQ_TRY(ldnq_bound_output_errors(graph, changes, powers, bounds, err));
-    for (size_t o = 0; o < diff->output_count; o++)
-        if (m->output_of_a[o] != LDNQ_NO_NODE && powers[m->output_of_a[o]] > 0)
-            diff->outputs[o].bound = bounds[m->output_of_a[o]];
-    for (size_t o = 0; !diff->bound_reason && o < diff->output_count; o++)
-        if (isnan(diff->outputs[o].bound))
+    for (size_t o = 0; o < m->graph_a->output_count; o++)
+        if (network->output_of_a[o] != LDNQ_NO_NODE && powers[network->output_of_a[o]] > 0)
+            network->bounds[o] = bounds[network->output_of_a[o]];
+    for (size_t o = 0; !diff->bound_reason && o < m->graph_a->output_count; o++)
+        if (isnan(network->bounds[o]))
             diff->bound_reason = "an operator has no Lipschitz constant";
     return LDNQ_OK;
 }
@@ -408,74 +349,45 @@ static enum ldnq_status store_errors_in_diff(struct measurement *m, struct ldnq_
         diff->layers[layer->match - m->options->layers->items].isolated =
             summarize_distance(&layer->isolated);
     }
-    diff->output_count = m->graph_a->output_count;
-    diff->outputs = ldnq_arena_alloc(m->arena, diff->output_count, sizeof *diff->outputs, err);
-    if (!diff->outputs)
-        return LDNQ_NOMEM;
-    for (size_t o = 0; o < diff->output_count; o++) {
-        const size_t match = m->output_of_a[o];
-        const struct ldnq_output_metrics metrics = ldnq_output_metrics_compute(&m->sums[o]);
-        diff->outputs[o] = (struct ldnq_diff_output){
-            .name = m->graph_a->outputs[o]->name,
-            .match = match == LDNQ_NO_NODE ? NULL : m->graph_b->outputs[match]->name,
-            .error = { metrics.sqnr, metrics.cosine },
-            .noise_to_signal = metrics.noise_to_signal,
-            .bound = NAN,
-            .max_error = metrics.max_error,
-            .agreement = metrics.agreement,
-            .agreement_low = metrics.agreement_interval.low,
-            .agreement_high = metrics.agreement_interval.high,
-            .kl = metrics.kl,
-        };
-    }
     diff->bound_reason = find_bound_obstacle(m);
     return diff->bound_reason ? LDNQ_OK : compute_output_bounds(m, err);
 }
 
 static enum ldnq_status measure_samples(struct measurement *m, struct ldnq_error *err)
 {
-    const struct ldnq_measure_options *options = m->options;
-    LDNQ_TRY(match_inputs_and_outputs(m, err));
-    LDNQ_TRY(ldnq_exec_create(m->graph_a, options->pool, &m->a, err));
-    LDNQ_TRY(ldnq_exec_create(m->graph_b, options->pool, &m->b, err));
-    LDNQ_TRY(ldnq_exec_create(m->graph_b, options->pool, &m->isolated, err));
+    const struct ldnq_compared_run *run = m->options->run;
+    LDNQ_TRY(ldnq_exec_create(m->graph_a, run->pool, &m->a, err));
+    LDNQ_TRY(ldnq_exec_create(m->graph_b, run->pool, &m->network->exec, err));
+    LDNQ_TRY(ldnq_exec_create(m->graph_b, run->pool, &m->isolated, err));
     LDNQ_TRY(list_layers(m, err));
     retain_values(m);
-
-    size_t samples = ldnq_samples_count(options->samples);
-    if (options->max_samples)
-        samples = ldnq_size_min(samples, options->max_samples);
-    LDNQ_TRY(ldnq_check_batch(m->graph_a, options->samples, options->pool, options->sink, err));
-    if (!ldnq_samples_single_reason(options->samples))
-        LDNQ_TRY(ldnq_check_batch(m->graph_b, options->samples, options->pool, options->sink, err));
-    const size_t batch =
-        ldnq_size_min(ldnq_samples_choose_batch_size(options->samples, m->graph_a, BATCH),
-                      ldnq_samples_choose_batch_size(options->samples, m->graph_b, BATCH));
-    const double start = ldnq_now();
-    for (size_t first = 0; first < samples; first += batch) {
-        const size_t count = ldnq_size_min(batch, samples - first);
+    size_t first = 0;
+    while (first < ldnq_size_min(run->count, MOST_SAMPLES)) {
+        const size_t count = ldnq_size_min(run->batch, run->count - first);
         LDNQ_TRY(read_and_measure_batch(m, first, count, err));
-        LDNQ_TRY(ldnq_sink_progress(options->sink, "diff", NULL, first + count, samples, err));
+        first += count;
+        LDNQ_TRY(ldnq_sink_progress(run->sink, "diff", NULL, first, run->count, err));
     }
-    m->diff->samples = samples;
-    m->diff->seconds = ldnq_now() - start;
+    m->diff->layer_samples = first;
     return store_errors_in_diff(m, err);
 }
 
-enum ldnq_status ldnq_measure_errors(const struct ldnq_measure_options *options,
-                                     struct ldnq_arena *arena, struct ldnq_diff *diff,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_measure_layers(const struct ldnq_measure_layers_options *options,
+                                     struct ldnq_compared_network *network,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct measurement m = {
         .options = options,
         .arena = arena,
-        .diff = diff,
-        .graph_a = options->pairs->a->graph,
-        .graph_b = options->pairs->b->graph,
+        .diff = network->diff,
+        .graph_a = network->graph_a,
+        .graph_b = network->graph_b,
+        .network = network,
     };
     const enum ldnq_status status = measure_samples(&m, err);
     ldnq_exec_destroy(m.isolated);
     ldnq_exec_destroy(m.a);
-    ldnq_exec_destroy(m.b);
+    ldnq_exec_destroy(network->exec);
+    network->exec = NULL;
     return status;
 }
