@@ -272,10 +272,12 @@ static struct gemm_tile make_gemm_tile(struct gemm_block *block, size_t row, siz
 static void multiply_narrow_tile(const struct gemm_implementation *implementation,
                                  const struct gemm_tile *tile, size_t rows)
 {
-    float c[MOST_ROWS * MOST_WIDTH] = { 0 };
+    float c[MOST_ROWS * MOST_WIDTH];
     struct gemm_tile whole = *tile;
     whole.c = c;
     whole.c_row = tile->width;
+    if (tile->beta != 0.0f)
+        memset(c, 0, sizeof c);
     for (size_t i = 0; i < rows && tile->beta != 0.0f; i++)
         for (size_t j = 0; j < tile->columns; j++)
             c[i * tile->width + j] = tile->c[i * tile->c_row + j];
@@ -288,37 +290,58 @@ static void multiply_narrow_tile(const struct gemm_implementation *implementatio
             tile->c[i * tile->c_row + j] = c[i * tile->width + j];
 }
 
-/* Prefetches part i of `parts` of the block that is packed next, which often comes from memory:
- * packing then does not wait for it. */
-static void prefetch_next(const struct gemm_block *block, size_t i, size_t parts)
+/* Memory that is read later: pieces of `length` floats, `distance` floats apart. */
+struct pending_prefetch {
+    const float *from;
+    size_t pieces, length, distance;
+    size_t pieces_per_tile;
+};
+
+/* Prefetches a tile's share: more at a time would wait for one another. */
+static void prefetch_share(struct pending_prefetch *pending)
 {
-    const struct ldnq_gemm *g = block->gemm;
-    const bool by_rows = g->b_step == 1;
-    const size_t lines = by_rows ? block->next_depth : block->next_columns;
-    const size_t length = by_rows ? block->next_columns : block->next_depth;
-    const size_t next = by_rows ? g->b_row : g->b_step;
-    if (!block->next || length == 0 || (!by_rows && g->b_row != 1))
-        return;
-    for (size_t line = i * lines / parts; line < (i + 1) * lines / parts; line++) {
-        const float *at = block->next + line * next;
-        for (size_t j = 0; j < length; j += LINE)
-            __builtin_prefetch(at + j, 0, 2);
-        __builtin_prefetch(at + length - 1, 0, 2);
+    size_t pieces = ldnq_size_min(pending->pieces_per_tile, pending->pieces);
+    pending->pieces -= pieces;
+    for (; pieces > 0; pieces--, pending->from += pending->distance) {
+        for (size_t j = 0; j < pending->length; j += LINE)
+            __builtin_prefetch(pending->from + j, 0, 2);
+        __builtin_prefetch(pending->from + pending->length - 1, 0, 2);
     }
 }
 
-/* Prefetches part i of `parts` of the rows first .. last-1 of A, which the next tiles read. Later
- * columns of B find them in a cache, and the processor prefetches long rows by itself. */
-static void prefetch_rows(const struct gemm_block *block, size_t first, size_t last, size_t i,
-                          size_t parts)
+/* The block that is packed next, which often comes from memory: packing then does not wait. */
+static struct pending_prefetch make_next_block_prefetch(const struct gemm_block *block,
+                                                        size_t tiles)
 {
     const struct ldnq_gemm *g = block->gemm;
-    const size_t rows = last - first;
-    if (g->a_step != 1 || block->column > 0 || block->depth > SHORT_ROW)
-        return;
-    for (size_t row = first + i * rows / parts; row < first + (i + 1) * rows / parts; row++)
-        for (size_t k = 0; k < block->depth; k += LINE)
-            __builtin_prefetch(g->a + row * g->a_row + block->k + k);
+    const bool by_rows = g->b_step == 1;
+    struct pending_prefetch pending = {
+        .from = block->next,
+        .pieces = by_rows ? block->next_depth : block->next_columns,
+        .length = by_rows ? block->next_columns : block->next_depth,
+        .distance = by_rows ? g->b_row : g->b_step,
+    };
+    if (!block->next || pending.length == 0 || (!by_rows && g->b_row != 1))
+        pending.pieces = 0;
+    pending.pieces_per_tile = ldnq_size_ceil_div(pending.pieces, ldnq_size_max(1, tiles));
+    return pending;
+}
+
+/* Rows first .. last-1 of A, which the next tiles read. Later columns of B find them in a cache,
+ * and the processor prefetches long rows by itself. */
+static struct pending_prefetch make_rows_prefetch(const struct gemm_block *block, size_t first,
+                                                  size_t last, size_t tiles)
+{
+    const struct ldnq_gemm *g = block->gemm;
+    const bool is_needed =
+        g->a_step == 1 && block->column == 0 && block->depth <= SHORT_ROW && block->depth > 0;
+    return (struct pending_prefetch){
+        .from = g->a + first * g->a_row + block->k,
+        .pieces = is_needed ? last - first : 0,
+        .length = block->depth,
+        .distance = g->a_row,
+        .pieces_per_tile = ldnq_size_ceil_div(last - first, tiles),
+    };
 }
 
 /* Prefetches what the tile after this one overwrites: without it a store waits for memory. */
@@ -334,21 +357,24 @@ static void prefetch_result(const struct gemm_tile *tile, size_t rows)
 /* Runs all rows, in tiles of nearly equal height; C is written row after row. */
 static void multiply_block_by_tiles(struct gemm_block *block)
 {
-    const size_t width = block->implementation->width;
-    const size_t panels = ldnq_size_ceil_div(block->columns, width);
-    size_t m = block->gemm->m, tiles = ldnq_size_ceil_div(m, block->implementation->rows);
-    for (size_t i = 0; i < tiles; i++) {
-        size_t first = i * m / tiles, last = (i + 1) * m / tiles;
-        for (size_t at = 0; at < block->columns; at += width) {
+    const struct gemm_implementation *implementation = block->implementation;
+    const size_t m = block->gemm->m,
+                 across = ldnq_size_ceil_div(block->columns, implementation->width);
+    const size_t down = ldnq_size_ceil_div(m, implementation->rows);
+    struct pending_prefetch next_block = make_next_block_prefetch(block, down * across);
+    for (size_t i = 0, first = 0, last; i < down; i++, first = last) {
+        last = (i + 1) * m / down;
+        const size_t next_last = ldnq_size_min(m, (i + 2) * m / down);
+        struct pending_prefetch next_rows = make_rows_prefetch(block, last, next_last, across);
+        for (size_t at = 0; at < block->columns; at += implementation->width) {
             struct gemm_tile tile = make_gemm_tile(block, first, at);
-            prefetch_next(block, i * panels + at / width, tiles * panels);
-            if (last < m)
-                prefetch_rows(block, last, (i + 2) * m / tiles, at / width, panels);
+            prefetch_share(&next_block);
+            prefetch_share(&next_rows);
             prefetch_result(&tile, last - first);
-            if (tile.columns == tile.width && tile.width != block->implementation->rest_width)
-                block->implementation->run(&tile, last - first);
+            if (tile.columns == tile.width && tile.width != implementation->rest_width)
+                implementation->run(&tile, last - first);
             else
-                multiply_narrow_tile(block->implementation, &tile, last - first);
+                multiply_narrow_tile(implementation, &tile, last - first);
         }
     }
 }
