@@ -21,7 +21,7 @@
 #define ROW_UNIT ((size_t)24)
 #define COLUMN_UNIT ((size_t)64)
 /* The least multiplications per block: some microseconds. */
-#define LEAST_PRODUCTS ((size_t)256 << 10)
+#define LEAST_PRODUCTS ((size_t)512 << 10)
 /* With fewer rows, packing a transposed B costs more than it gains. */
 #define FEW_ROWS ((size_t)8)
 
