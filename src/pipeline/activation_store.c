@@ -11,31 +11,45 @@
 
 /* Of each tensor in its batch's memory. */
 #define ALIGNMENT 64
-/* Sizes of slabs. A process has some 65,000 mappings at most. */
-#define LEAST_SLAB ((size_t)1 << 20)
-#define LARGEST_SLAB ((size_t)64 << 20)
-#define SLABS_OF_CEILING ((size_t)8192)
+/* Sizes of pieces. A process has some 65,000 mappings at most. */
+#define LEAST_PIECE ((size_t)1 << 20)
+#define LARGEST_PIECE ((size_t)64 << 20)
+#define PIECES_OF_CEILING ((size_t)8192)
+/* A batch of at most this part of a piece is in one of them. */
+#define WHOLE_BATCHES_PER_PIECE 8
+/* Free pieces that are left for the next generation, at most this part of the ceiling. */
+#define MOST_FREE_BYTES ((size_t)16 << 20)
+#define FREE_PARTS 8
 
-/* Pages that hold batches one after the other, and begin with this. Batches are stored and released
- * in order, so that the pages of one generation leave as those of the next come: in the heap,
- * larger batches would not fit where smaller ones were, and both sizes would be held. */
-struct stored_slab {
-    size_t size, used;
-    size_t users; /* batches that have not been released */
+/* Pages of one size, which begin with this. Batches are stored and released in order, one after the
+ * other over the pieces, so that those of one generation serve the next one whatever its sizes are:
+ * in a heap, larger batches would not fit where smaller ones were, and both sizes would be held.
+ * New pages for each generation take longer than to copy a batch when it is read: the system zeroes
+ * them, one fault for each. */
+struct stored_piece {
+    struct stored_piece *next_free;
+    size_t users; /* batches with bytes in it that have not been released or loaded */
 };
+
+#define HEADER ((sizeof(struct stored_piece) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT)
 
 struct stored_batch {
     size_t count;
-    struct ldnq_tensor *tensors; /* data NULL while the batch is only in the file */
-    struct stored_slab *slab;    /* that has its data */
+    struct ldnq_tensor *tensors;  /* data NULL until the batch is loaded */
+    struct stored_piece **pieces; /* (piece_count) that have its bytes in this order */
+    size_t piece_count;
+    size_t start; /* of its bytes in the first piece */
+    void *loaded; /* pages with its bytes in one piece; NULL: none */
+    size_t loaded_size;
     off_t offset; /* of its tensors in the file, where they are contiguous; -1: not in it */
     size_t bytes;
 };
 
 struct stored_generation {
     struct stored_batch *batches;
-    struct stored_slab *open; /* that takes the next batch; NULL: none */
-    int fd;                   /* -1 until something is spilled */
+    struct stored_piece *open; /* that takes the next batch; NULL: none */
+    size_t open_used;          /* its bytes that are taken, header included */
+    int fd;                    /* -1 until something is spilled */
     off_t end;
 };
 
@@ -43,7 +57,11 @@ struct ldnq_activation_store {
     size_t batch_count, max_bytes, in_memory, spilled;
     struct stored_generation generations[2];
     int current;
-    struct stored_slab *spare; /* freed last, for the next one of its size; NULL: none */
+    size_t piece_size;
+    struct stored_piece *free; /* a list */
+    size_t free_count;
+    void *spare; /* pages of the batch that was released last; NULL: none */
+    size_t spare_size;
 };
 
 static struct stored_generation *current_generation(struct ldnq_activation_store *store)
@@ -66,6 +84,9 @@ enum ldnq_status ldnq_activation_store_create(size_t batches, size_t max_bytes,
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     store->batch_count = batches;
     store->max_bytes = max_bytes;
+    store->piece_size =
+        ldnq_size_max(ldnq_size_min(max_bytes / PIECES_OF_CEILING, LARGEST_PIECE), LEAST_PIECE) /
+        ALIGNMENT * ALIGNMENT;
     for (int i = 0; i < 2; i++) {
         store->generations[i].fd = -1;
         store->generations[i].batches = ldnq_calloc(batches, sizeof(struct stored_batch));
@@ -80,65 +101,84 @@ enum ldnq_status ldnq_activation_store_create(size_t batches, size_t max_bytes,
 
 /* ---- memory ------------------------------------------------------------------------- */
 
+static enum ldnq_status fail_without_memory(size_t bytes, struct ldnq_error *err)
+{
+    return ldnq_fail(err, LDNQ_NOMEM,
+                     "out of memory: %zu bytes of activations; "
+                     "lower max-mem, or use fewer samples",
+                     bytes);
+}
+
+static struct stored_piece *allocate_piece(struct ldnq_activation_store *store)
+{
+    struct stored_piece *piece = store->free;
+    if (!piece)
+        return ldnq_pages_alloc(store->piece_size);
+    store->free = piece->next_free;
+    store->free_count--;
+    return piece;
+}
+
+/* Unmaps all free pieces but the first `count`. */
+static void limit_free_pieces(struct ldnq_activation_store *store, size_t count)
+{
+    while (store->free_count > count) {
+        struct stored_piece *piece = store->free;
+        store->free = piece->next_free;
+        store->free_count--;
+        ldnq_pages_free(piece, store->piece_size);
+    }
+}
+
+/* Frees the pieces that no batch is in any more. */
+static void leave_pieces(struct ldnq_activation_store *store, struct stored_generation *generation,
+                         struct stored_batch *batch)
+{
+    for (size_t i = 0; i < batch->piece_count; i++) {
+        struct stored_piece *piece = batch->pieces[i];
+        if (--piece->users > 0)
+            continue;
+        if (generation->open == piece)
+            generation->open = NULL;
+        piece->next_free = store->free;
+        store->free = piece;
+        store->free_count++;
+    }
+    batch->piece_count = 0;
+    ldnq_free(batch->pieces);
+    batch->pieces = NULL;
+}
+
 static void free_spare(struct ldnq_activation_store *store)
 {
-    if (store->spare)
-        ldnq_pages_free(store->spare, store->spare->size);
+    ldnq_pages_free(store->spare, store->spare_size);
     store->spare = NULL;
 }
 
-/* A slab of one large batch is taken again: the system would zero new pages for each batch that is
- * read from the file. Where small ones left a part unused, new pages are less. */
-static struct stored_slab *allocate_slab(struct ldnq_activation_store *store, size_t size)
+static void free_loaded(struct ldnq_activation_store *store, struct stored_batch *batch)
 {
-    struct stored_slab *spare = store->spare;
-    if (spare && spare->size >= size && spare->size - size <= size / 16) {
-        store->spare = NULL;
-        return spare;
-    }
-    struct stored_slab *slab = ldnq_pages_alloc(size);
-    if (slab)
-        slab->size = size;
-    return slab;
+    if (!batch->loaded)
+        return;
+    free_spare(store);
+    store->spare = batch->loaded;
+    store->spare_size = batch->loaded_size;
+    batch->loaded = NULL;
 }
 
-/* Opens a slab with room for the bytes. The last user of the one before frees it. */
-static bool open_slab(struct ldnq_activation_store *store, struct stored_generation *generation,
-                      size_t bytes)
+static bool is_in_memory(const struct stored_batch *batch)
 {
-    const size_t header = (sizeof(struct stored_slab) + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
-    size_t size;
-    if (!ldnq_size_add(header, bytes, &size))
-        return false;
-    const size_t part = ldnq_size_min(store->max_bytes / SLABS_OF_CEILING, LARGEST_SLAB);
-    size = ldnq_size_max(size, ldnq_size_max(part, LEAST_SLAB));
-    struct stored_slab *slab = allocate_slab(store, size);
-    if (!slab)
-        return false;
-    slab->used = header;
-    generation->open = slab;
-    return true;
+    return batch->loaded || batch->piece_count > 0;
 }
 
 static void free_data(struct ldnq_activation_store *store, struct stored_generation *generation,
                       struct stored_batch *batch)
 {
-    struct stored_slab *slab = batch->slab;
+    if (is_in_memory(batch))
+        store->in_memory -= batch->bytes;
     for (size_t i = 0; i < batch->count; i++)
         batch->tensors[i].data = NULL;
-    if (!slab)
-        return;
-    batch->slab = NULL;
-    store->in_memory -= batch->bytes;
-    if (--slab->users > 0)
-        return;
-    if (generation->open == slab)
-        generation->open = NULL;
-    free_spare(store);
-    if (slab->used == slab->size)
-        store->spare = slab;
-    else
-        ldnq_pages_free(slab, slab->size);
+    leave_pieces(store, generation, batch);
+    free_loaded(store, batch);
 }
 
 static void free_stored_batch(struct ldnq_activation_store *store,
@@ -157,28 +197,79 @@ static size_t count_padded_bytes(const struct ldnq_tensor *tensor)
 }
 
 /* The tensors of a batch lie one after the other. */
-static enum ldnq_status allocate_data(struct ldnq_activation_store *store,
-                                      struct stored_generation *generation,
-                                      struct stored_batch *batch, struct ldnq_error *err)
+static void place_tensors(struct stored_batch *batch, char *data)
 {
-    struct stored_slab *slab = generation->open;
-    if ((!slab || slab->size - slab->used < batch->bytes) &&
-        !open_slab(store, generation, batch->bytes))
-        return ldnq_fail(err, LDNQ_NOMEM,
-                         "out of memory: %zu bytes of activations; "
-                         "lower max-mem, or use fewer samples",
-                         batch->bytes);
-    slab = generation->open;
-    char *data = (char *)slab + slab->used;
-    slab->used += batch->bytes;
-    slab->users++;
-    batch->slab = slab;
-    store->in_memory += batch->bytes;
     for (size_t i = 0; i < batch->count; i++) {
         batch->tensors[i].data = data;
         data += count_padded_bytes(&batch->tensors[i]);
     }
+}
+
+/* Finds the pieces for the bytes of a batch, behind those of the one before. */
+static enum ldnq_status allocate_pieces(struct ldnq_activation_store *store,
+                                        struct stored_generation *generation,
+                                        struct stored_batch *batch, struct ldnq_error *err)
+{
+    const size_t room = store->piece_size - HEADER;
+    const size_t left = generation->open ? store->piece_size - generation->open_used : 0;
+    const bool is_whole = batch->bytes <= room / WHOLE_BATCHES_PER_PIECE;
+    const bool starts_new = left == 0 || (is_whole && left < batch->bytes);
+    size_t missing = batch->bytes;
+    batch->pieces = ldnq_calloc(2 + batch->bytes / room, sizeof(void *));
+    if (!batch->pieces)
+        return fail_without_memory(batch->bytes, err);
+    batch->start = starts_new ? HEADER : generation->open_used;
+    for (bool is_first = true; is_first || missing > 0; is_first = false) {
+        if (starts_new || !is_first) {
+            struct stored_piece *piece = allocate_piece(store);
+            if (!piece) {
+                leave_pieces(store, generation, batch);
+                return fail_without_memory(batch->bytes, err);
+            }
+            piece->users = 0;
+            generation->open = piece;
+            generation->open_used = HEADER;
+        }
+        const size_t part = ldnq_size_min(missing, store->piece_size - generation->open_used);
+        generation->open->users++;
+        batch->pieces[batch->piece_count++] = generation->open;
+        generation->open_used += part;
+        missing -= part;
+    }
+    store->in_memory += batch->bytes;
     return LDNQ_OK;
+}
+
+/* Copies bytes of the batch, from `offset` on, from its pieces or to them. */
+static void copy_pieces(const struct ldnq_activation_store *store, const struct stored_batch *batch,
+                        size_t offset, char *data, size_t size, bool to_pieces)
+{
+    const size_t room = store->piece_size - HEADER;
+    size_t at = batch->start - HEADER + offset; /* from the first piece's room on */
+    while (size > 0) {
+        char *inside = (char *)batch->pieces[at / room] + HEADER + at % room;
+        const size_t part = ldnq_size_min(size, room - at % room);
+        memcpy(to_pieces ? inside : data, to_pieces ? data : inside, part);
+        at += part;
+        data += part;
+        size -= part;
+    }
+}
+
+/* The pages of a batch serve the next one of its size: the system would zero new ones. */
+static enum ldnq_status allocate_loaded(struct ldnq_activation_store *store,
+                                        struct stored_batch *batch, struct ldnq_error *err)
+{
+    const size_t size = ldnq_size_max(batch->bytes, 1), unused = store->spare_size - size;
+    if (store->spare && store->spare_size >= size && unused <= size / 16) {
+        batch->loaded = store->spare;
+        batch->loaded_size = store->spare_size;
+        store->spare = NULL;
+    } else {
+        batch->loaded = ldnq_pages_alloc(size);
+        batch->loaded_size = size;
+    }
+    return batch->loaded ? LDNQ_OK : fail_without_memory(batch->bytes, err);
 }
 
 /* ---- the file ------------------------------------------------------------------------- */
@@ -215,7 +306,7 @@ static enum ldnq_status transfer_file_bytes(int fd, bool write, char *data, size
     return LDNQ_OK;
 }
 
-/* Writes the tensors as allocate_data() would lay them out in memory. */
+/* Writes the tensors as they are in memory. */
 static enum ldnq_status write_tensors_to_file(struct ldnq_activation_store *store,
                                               struct stored_generation *generation,
                                               struct stored_batch *batch,
@@ -263,13 +354,38 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
     batch->count = count;
     if (store->in_memory > store->max_bytes || batch->bytes > store->max_bytes - store->in_memory)
         return write_tensors_to_file(store, generation, batch, tensors, err);
-    LDNQ_TRY(allocate_data(store, generation, batch, err));
-    for (size_t i = 0; i < count; i++) {
+    LDNQ_TRY(allocate_pieces(store, generation, batch, err));
+    for (size_t i = 0, offset = 0; i < count; i++) {
         size_t bytes = 0;
         ldnq_tensor_bytes(tensors[i], &bytes);
-        if (bytes)
-            memcpy(batch->tensors[i].data, tensors[i]->data, bytes);
+        copy_pieces(store, batch, offset, tensors[i]->data, bytes, true);
+        offset += count_padded_bytes(tensors[i]);
     }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status load_batch(struct ldnq_activation_store *store,
+                                   struct stored_generation *generation, struct stored_batch *batch,
+                                   struct ldnq_error *err)
+{
+    if (batch->piece_count == 1) {
+        place_tensors(batch, (char *)batch->pieces[0] + batch->start);
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(allocate_loaded(store, batch, err));
+    if (batch->piece_count > 1) {
+        copy_pieces(store, batch, 0, batch->loaded, batch->bytes, false);
+        leave_pieces(store, generation, batch);
+    } else {
+        const enum ldnq_status status = transfer_file_bytes(generation->fd, false, batch->loaded,
+                                                            batch->bytes, batch->offset, err);
+        if (status != LDNQ_OK) {
+            free_loaded(store, batch);
+            return status;
+        }
+        store->in_memory += batch->bytes;
+    }
+    place_tensors(batch, batch->loaded);
     return LDNQ_OK;
 }
 
@@ -279,15 +395,8 @@ enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store,
 {
     struct stored_generation *generation = current_generation(store);
     struct stored_batch *batch = &generation->batches[index];
-    if (batch->count && !batch->slab) {
-        LDNQ_TRY(allocate_data(store, generation, batch, err));
-        enum ldnq_status status = transfer_file_bytes(generation->fd, false, batch->tensors[0].data,
-                                                      batch->bytes, batch->offset, err);
-        if (status != LDNQ_OK) {
-            free_data(store, generation, batch);
-            return status;
-        }
-    }
+    if (batch->count && !batch->tensors[0].data)
+        LDNQ_TRY(load_batch(store, generation, batch, err));
     *tensors = batch->tensors;
     *count = batch->count;
     return LDNQ_OK;
@@ -313,6 +422,8 @@ static void empty_generation(struct ldnq_activation_store *store,
 void ldnq_activation_store_advance(struct ldnq_activation_store *store)
 {
     empty_generation(store, current_generation(store));
+    limit_free_pieces(store, ldnq_size_min(store->max_bytes / FREE_PARTS, MOST_FREE_BYTES) /
+                                 store->piece_size);
     free_spare(store);
     store->current = !store->current;
 }
@@ -346,6 +457,7 @@ void ldnq_activation_store_destroy(struct ldnq_activation_store *store)
         if (store->generations[i].fd >= 0)
             close(store->generations[i].fd);
     }
+    limit_free_pieces(store, 0);
     free_spare(store);
     ldnq_free(store);
 }
