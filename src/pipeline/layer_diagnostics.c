@@ -33,6 +33,7 @@ struct ldnq_layer_problem ldnq_fitting_make_problem(const struct ldnq_layer_fitt
         .zeros = quantized->zeros,
         .block_index = quantized->block_index,
         .block_count = quantized->block_count,
+        .gram_results = fitting->gram_results,
     };
 }
 

@@ -374,6 +374,18 @@ static struct ldnq_input_readers find_readers(const struct ldnq_layer_fitting *f
                                    fitting->runner.sample_count * fitting->runner.copies);
 }
 
+/* Finds the results of the layers with the same input. */
+static void select_gram_results(struct ldnq_layer_fitting *fitting)
+{
+    const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
+    const bool follows = ldnq_has_input_of_previous(network, fitting->index);
+    if (!follows)
+        ldnq_gram_results_clear(&fitting->stored_results);
+    fitting->gram_results = follows || ldnq_has_input_of_previous(network, fitting->index + 1)
+                                ? &fitting->stored_results
+                                : NULL;
+}
+
 /* Sums over the input of the current layer, or takes over those of a layer before it. */
 static enum ldnq_status sum_input(struct ldnq_layer_fitting *fitting, const float *weight,
                                   struct ldnq_arena *arena, struct ldnq_error *err)
@@ -391,6 +403,7 @@ static enum ldnq_status sum_input(struct ldnq_layer_fitting *fitting, const floa
         .takes_low_rank = quantizer->options->solver->takes_low_rank && !layer->product,
         .has_bias = layer->bias != NULL,
     };
+    select_gram_results(fitting);
     LDNQ_TRY(find_parts_of_leaves(&fitting->runner, &parts, arena, err));
     LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
                                      quantizer->options->pool, arena, err));

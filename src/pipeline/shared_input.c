@@ -27,6 +27,12 @@ static bool have_same_input(const struct ldnq_layer *a, const struct ldnq_layer 
            b->geometry.kernel == 1;
 }
 
+bool ldnq_has_input_of_previous(const struct ldnq_quantized_network *network, size_t index)
+{
+    return index > 0 && index < network->count &&
+           have_same_input(&network->layers[index - 1].layer, &network->layers[index].layer);
+}
+
 /* The positions of a sample; 0 where the shape says nothing of them, as of the words of a text, and
  * where an LSTM has its last state alone as an output. */
 static double count_positions_per_sample(const struct ldnq_layer *layer)

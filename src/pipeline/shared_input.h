@@ -25,6 +25,10 @@ struct ldnq_input_readers {
 struct ldnq_input_readers ldnq_find_input_readers(const struct ldnq_quantized_network *network,
                                                   size_t index, size_t samples);
 
+/* Whether the layer reads what the one before it reads, so that their matrices may be the same
+ * (gram_results.h). */
+bool ldnq_has_input_of_previous(const struct ldnq_quantized_network *network, size_t index);
+
 struct ldnq_shared_input {
     struct ldnq_input_readers readers;
     struct ldnq_arena *arena; /* NULL: nothing is stored */

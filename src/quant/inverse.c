@@ -6,6 +6,7 @@
 
 #include "base/pool.h"
 #include "linalg/cholesky.h"
+#include "quant/gram_results.h"
 #include "quant/problem.h"
 
 /* Added to the diagonal, in units of its mean. The larger ones are for centred matrices
@@ -112,6 +113,13 @@ enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, str
 {
     const size_t groups = problem->groups, k = problem->cols;
     struct inverse_workspace f = { .problem = problem, .k = k };
+    struct ldnq_gram_result *known = ldnq_gram_results_find(problem);
+    if (known && known->inverse.factor) {
+        *inverse = known->inverse;
+        return LDNQ_OK;
+    }
+    if (known)
+        arena = problem->gram_results->arena;
     f.columns = inverse->columns = ldnq_arena_alloc(arena, groups * k, sizeof *f.columns, err);
     f.factor = inverse->factor = ldnq_arena_alloc(arena, groups * k * k, sizeof *f.factor, err);
     f.indefinite = ldnq_arena_alloc(arena, groups, sizeof *f.indefinite, err);
@@ -126,5 +134,7 @@ enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, str
                              "the gram matrix of group %zu is not positive semidefinite, nor is "
                              "it with ten times its mean diagonal added",
                              group);
+    if (known)
+        known->inverse = *inverse;
     return LDNQ_OK;
 }

@@ -9,7 +9,8 @@
  * Units   H is centred (H - m m') where the layer has a bias, and divided by the mean of its
  *         diagonal. The damping is 1 % of that mean, more where rounding of the statistics
  *         has made the matrix indefinite. Constant columns get no off-diagonal elements
- * Owns    nothing; all arrays are allocated in the arena
+ * Owns    nothing; all arrays are allocated in the arena, or in that of the problem's gram_results,
+ *         which has them already where a matrix is the same
  * Errors  NUMERIC (a group's matrix is indefinite), NOMEM
  * Threads groups run in the pool; the result does not depend on the number of threads
  */

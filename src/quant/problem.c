@@ -9,6 +9,7 @@
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "linalg/cholesky.h"
+#include "quant/gram_results.h"
 
 /* Pivots of a correlation matrix below this are rounding: its products are sums of floats. */
 #define RANK_TOLERANCE 1e-5
@@ -204,8 +205,8 @@ static enum ldnq_status compute_low_rank(const struct ldnq_layer_problem *proble
     return ldnq_cholesky_rank(count, matrix, RANK_TOLERANCE, rank, err);
 }
 
-enum ldnq_status ldnq_problem_compute_rank(const struct ldnq_layer_problem *problem,
-                                           size_t *varying, size_t *rank, struct ldnq_error *err)
+static enum ldnq_status compute_rank(const struct ldnq_layer_problem *problem, size_t *varying,
+                                     size_t *rank, struct ldnq_error *err)
 {
     const size_t k = problem->cols;
     struct ldnq_layer_problem reduced;
@@ -230,4 +231,22 @@ enum ldnq_status ldnq_problem_compute_rank(const struct ldnq_layer_problem *prob
     }
     ldnq_arena_destroy(arena);
     return status;
+}
+
+enum ldnq_status ldnq_problem_compute_rank(const struct ldnq_layer_problem *problem,
+                                           size_t *varying, size_t *rank, struct ldnq_error *err)
+{
+    struct ldnq_gram_result *known = ldnq_gram_results_find(problem);
+    if (known && known->has_rank) {
+        *varying = known->varying;
+        *rank = known->rank;
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(compute_rank(problem, varying, rank, err));
+    if (!known)
+        return LDNQ_OK;
+    known->varying = *varying;
+    known->rank = *rank;
+    known->has_rank = true;
+    return LDNQ_OK;
 }

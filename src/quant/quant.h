@@ -124,6 +124,8 @@ struct ldnq_layer_problem {
     /* NULL: the start is computed. Problems that share one have the same weight, codebook, blocks
      * and zeros, and solvers with the same start. */
     struct ldnq_shared_start *shared_start;
+    /* NULL, or where results of gram and mean are stored for other problems (gram_results.h). */
+    struct ldnq_gram_results *gram_results;
 };
 
 /* The caller's buffers, which ldnq_solve fills in. */
