@@ -220,8 +220,12 @@ double ldnq_layer_moments_count_bytes(const struct ldnq_layer_geometry *geometry
     if (parts->uses_input && !has_few)
         return count_bytes_by_input(geometry, parts, solvers);
     const double choice = fmax(parts->compensates ? sizeof(double) * trial : 0, solvers->quick);
-    /* Packed sums are there before anything is chosen. */
-    const double tree = is_low_rank ? 0 : count * ldnq_sum_tree_count_bytes(gram + cross);
+    /* Packed sums are there before anything is chosen, of one part at a time where they are in
+     * files. */
+    const double packed = gram / 2 + cross;
+    const double tree = is_low_rank ? 0
+                                    : (packed > (double)parts->sum_heap_bytes ? 1 : count) *
+                                          ldnq_sum_tree_count_bytes(packed, parts->sum_heap_bytes);
     const double held_out = is_low_rank ? 0 : (count - 1) * (gram + cross);
     return (parts->compensates ? 2 : 1) * slab + gram + cross + few +
            fmax(held_out + fmax(choice, tree), solvers->asked);

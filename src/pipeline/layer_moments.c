@@ -13,6 +13,7 @@ static void init_tree(struct ldnq_sum_tree *tree, const struct ldnq_layer_moment
 {
     tree->ranks = ldnq_pool_ranks(s->pool);
     tree->leaves = parts->leaves;
+    tree->heap_bytes = parts->sum_heap_bytes;
     tree->present = present;
 }
 

@@ -64,6 +64,7 @@ struct ldnq_layer_moments_parts {
      * each part (leaves). */
     size_t leaves;
     const bool *has_fitted, *has_held_out;
+    size_t sum_heap_bytes; /* packed sums above them are in files */
 };
 
 /* The arena holds all but the held-out part, which release() frees. Errors: NOMEM. */

@@ -402,6 +402,7 @@ static enum ldnq_status sum_input(struct ldnq_layer_fitting *fitting, const floa
         .calls = layer->body ? 0 : fitting->runner.batch_count,
         .takes_low_rank = quantizer->options->solver->takes_low_rank && !layer->product,
         .has_bias = layer->bias != NULL,
+        .sum_heap_bytes = ldnq_sum_tree_limit_heap(ldnq_get_max_bytes(quantizer->options)),
     };
     select_gram_results(fitting);
     LDNQ_TRY(find_parts_of_leaves(&fitting->runner, &parts, arena, err));

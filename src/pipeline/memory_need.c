@@ -80,6 +80,7 @@ static double count_matrix_bytes(const struct memory_prediction *prediction, siz
                           options->solver->takes_low_rank && !layer->product,
         .uses_input = prediction->compensates && readers.uses_input,
         .is_shared = readers.end > index + 1,
+        .sum_heap_bytes = ldnq_sum_tree_limit_heap((size_t)prediction->limit),
     };
     return floats + ldnq_layer_moments_count_bytes(&layer->geometry, &parts, &solvers,
                                                    count_positions(prediction, layer),

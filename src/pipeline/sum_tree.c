@@ -12,18 +12,24 @@
  * each leaf the time to add it. */
 #define MOST_LEAVES ((size_t)16)
 
-/* Larger sums are in a file. */
+/* Larger packed sums are in a file: of the ceiling, a part. */
 #define MOST_HEAP_BYTES ((size_t)16 << 20)
+#define LEAST_HEAP_BYTES ((size_t)1 << 20)
+#define HEAP_PARTS ((size_t)64)
 
 size_t ldnq_sum_leaves(size_t batches)
 {
     return ldnq_size_min(batches, MOST_LEAVES);
 }
 
-double ldnq_sum_tree_count_bytes(double bytes)
+size_t ldnq_sum_tree_limit_heap(size_t max_bytes)
 {
-    const double packed = bytes / 2;
-    return packed <= (double)MOST_HEAP_BYTES ? log2((double)MOST_LEAVES) * packed : packed;
+    return ldnq_size_max(LEAST_HEAP_BYTES, ldnq_size_min(MOST_HEAP_BYTES, max_bytes / HEAP_PARTS));
+}
+
+double ldnq_sum_tree_count_bytes(double packed, size_t heap_bytes)
+{
+    return (packed <= (double)heap_bytes ? log2((double)MOST_LEAVES) : 2) * packed;
 }
 
 struct ldnq_rank_share ldnq_sum_batches(const struct ldnq_ranks *ranks, size_t batches,
@@ -98,7 +104,7 @@ static enum ldnq_status allocate_sum(const struct ldnq_sum_tree *tree, struct ld
                                      struct ldnq_error *err)
 {
     const size_t bytes = count_bytes(tree);
-    sum->values = bytes > MOST_HEAP_BYTES ? ldnq_mapping_create(bytes) : NULL;
+    sum->values = bytes > tree->heap_bytes ? ldnq_mapping_create(bytes) : NULL;
     sum->is_mapped = sum->values != NULL;
     if (!sum->values)
         sum->values = ldnq_malloc_aligned(bytes);

@@ -28,8 +28,11 @@
 
 /* The number of leaves of a tree over `batches`. */
 size_t ldnq_sum_leaves(size_t batches);
-/* The bytes of memory that the packed sums of arrays of `bytes` take at most, about. */
-double ldnq_sum_tree_count_bytes(double bytes);
+/* The bytes of a packed sum above which it is in a file, under a ceiling. */
+size_t ldnq_sum_tree_limit_heap(size_t max_bytes);
+/* The bytes of memory that packed sums of `packed` bytes take at most, about: one for each level of
+ * the tree, or two that are added. */
+double ldnq_sum_tree_count_bytes(double packed, size_t heap_bytes);
 
 /* The leaf of a batch, and whether the batch is its last one. */
 static inline size_t ldnq_sum_leaf(size_t batch, size_t batches, size_t leaves)
@@ -66,6 +69,7 @@ struct ldnq_sum_tree {
     const bool *present; /* (leaves): leaves without anything to sum are left out; NULL: all */
     struct ldnq_summed_array arrays[LDNQ_SUM_ARRAYS];
     size_t array_count, packed_count;             /* packed_count: elements of a packed sum */
+    size_t heap_bytes;                            /* larger packed sums are in a file */
     struct ldnq_packed_sum sums[LDNQ_SUM_LEVELS]; /* of this rank, in the order of the leaves */
     size_t sum_count;
 };

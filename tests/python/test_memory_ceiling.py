@@ -123,6 +123,40 @@ def test_weights_in_a_file_of_their_own_should_not_be_in_memory(tmp_path, dtype)
     onnx.checker.check_model(str(tmp_path / "q.onnx"))
 
 
+def save_gated_layers(folder):
+    """Two layers with one input, whose sums they share, and one whose columns are three times as
+    many as its positions, which has no Gram matrix."""
+    rng = np.random.default_rng(3)
+    weights = {"gate": (352, 1536), "up": (352, 1536), "down": (1536, 16)}
+    values = [onnx.numpy_helper.from_array(
+        (rng.normal(size=shape) / shape[0]**.5).astype(np.float32), name)
+        for name, shape in weights.items()]
+    nodes = [helper.make_node("MatMul", ["x", "gate"], ["g"]),
+             helper.make_node("MatMul", ["x", "up"], ["u"]),
+             helper.make_node("Sigmoid", ["g"], ["s"]),
+             helper.make_node("Mul", ["s", "u"], ["m"]),
+             helper.make_node("MatMul", ["m", "down"], ["y"])]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 32, 352])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 32, 16])], values)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              folder / "m.onnx")
+    samples = rng.normal(size=(16, 32, 352)) * np.exp(-np.arange(352) / 80)
+    np.save(folder / "c.npy", samples.astype(np.float32))
+    return folder / "m.onnx", folder / "c.npy"
+
+
+def test_a_ceiling_should_not_change_a_byte_of_large_layers(tmp_path):
+    """Under 16M sums and inverses are in files, under 256M the smaller ones are not."""
+    model, calib = save_gated_layers(tmp_path)
+    made = []
+    for options in (["--max-mem", "16M"], ["--max-mem", "256M", "--threads", 2], []):
+        measure_quantize(model, calib, tmp_path / "q.onnx", "--solver", "gptq", "--estimate", 0,
+                         *options)
+        made.append((tmp_path / "q.onnx").read_bytes())
+    assert made[0] == made[1] == made[2]
+
+
 @pytest.mark.parametrize("change", ["cut", "write"])
 def test_a_data_file_that_changes_should_end_the_run(tmp_path, change):
     model, calib, out = tmp_path / "m.onnx", tmp_path / "c.npy", tmp_path / "q.onnx"
