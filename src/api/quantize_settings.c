@@ -212,6 +212,7 @@ static enum ldnq_status apply_target(const struct ldnq_options *options,
 {
     const struct ldnq_target *target = ldnq_target_find(ldnq_option_text(options, OPTION_TARGET));
     const bool is_auto = ldnq_option_choice(options, OPTION_GRANULARITY) == GRANULARITY_AUTO;
+    quantize->target = target;
     if (is_auto && !target->per_channel)
         quantize->granularity = LDNQ_PER_TENSOR;
     LDNQ_TRY(check_granularity(options, target, quantize, err));

@@ -76,6 +76,9 @@ struct ldnq_fit_limits {
 
 struct ldnq_quantize_options {
     struct ldnq_fit_limits fit;
+    /* Whose rules the weights follow, also where activations stay float; NULL: those of the
+     * activations' target, or none. */
+    const struct ldnq_target *target;
     struct ldnq_activation_options activations;
     struct ldnq_fine_tune_options fine_tune;
     /* Fine-tuning steps after each layer but the last. They change scales and biases of the

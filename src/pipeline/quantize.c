@@ -50,7 +50,8 @@ static void choose_codebook_and_granularity(const struct ldnq_quantize_options *
                                             const struct ldnq_layer *layer,
                                             struct ldnq_quantized_layer *quantized)
 {
-    const struct ldnq_target *target = options->activations.target;
+    const struct ldnq_target *target =
+        options->target ? options->target : options->activations.target;
     quantized->layer = *layer;
     quantized->codebook = ldnq_select_codebook(layer, options);
     /* The scales of rows are gathered with them. */

@@ -109,3 +109,17 @@ def test_json_and_log_should_fit_their_schemas(model):
     events = json.loads((folder / "events.schema.json").read_text())
     for line in (model.parent / "log").read_text().splitlines():
         schema.validate(json.loads(line), events)
+
+
+@pytest.mark.parametrize("target, weights", [("pow2", "int8"), ("tensorrt", "int4"),
+                                             ("tflite", "int8"), ("openvino", "int8"),
+                                             ("qnn", "int4")])
+def test_weights_should_follow_the_rules_of_the_target(target, weights, model):
+    """Where activations stay float, too: scales that are powers of two, or positive ..."""
+    quantize(model, "--target", target, "--weights", weights, "--storage", "int8")
+    told = json.loads(support.ldnq("lint", model.parent / "q.onnx", "--target", target,
+                                   "--json").stdout)
+    assert [finding for finding in told["findings"] if finding["rule"].startswith("weight-")] == []
+    scales = np.concatenate([dequantized(model.parent / "q.onnx", name)[1] for name in "wv"])
+    assert (scales > 0).all() or target == "openvino"
+    assert target != "pow2" or (np.log2(scales) == np.round(np.log2(scales))).all()
