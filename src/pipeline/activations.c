@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline/activations.h"
 
+#include <stdio.h>
+
 #include "pipeline/float_pass.h"
 #include "pipeline/ranges.h"
 #include "pipeline/select.h"
@@ -155,18 +157,35 @@ static void widen_planned_inputs(struct placing *placing)
     }
 }
 
+/* Warnings of one kind that name their value; the others are counted. */
+#define MOST_NAMED_VALUES ((size_t)4)
+
+/* Warns of each value with a reason, but for those of a plan. `outcome` is what follows. */
+static void warn_of_values(const struct placing *placing, const char *const *reasons,
+                           const char *outcome)
+{
+    const struct ldnq_sink *sink = placing->run->options->sink;
+    size_t count = 0;
+    for (size_t v = 0; v < placing->run->graph->value_count; v++) {
+        const bool is_float = placing->ruined.excluded[v] && reasons != placing->ruined.excluded;
+        if (!reasons[v] || reasons[v] == planned || is_float)
+            continue;
+        if (count++ < MOST_NAMED_VALUES)
+            ldnq_sink_warn(sink, "%s: it %s", reasons[v], outcome);
+    }
+    if (count > MOST_NAMED_VALUES)
+        ldnq_sink_warn(sink, "so it is with %zu more values: each %s", count - MOST_NAMED_VALUES,
+                       outcome);
+}
+
 static void warn_ruined(const struct placing *placing)
 {
-    const struct ldnq_graph *graph = placing->run->graph;
-    const struct ldnq_sink *sink = placing->run->options->sink;
     const struct ldnq_target *target = placing->run->options->activations.target;
-    for (size_t v = 0; v < graph->value_count; v++) {
-        if (placing->ruined.excluded[v])
-            ldnq_sink_warn(sink, "%s: it stays float", placing->ruined.excluded[v]);
-        else if (placing->ruined.wide[v] && placing->ruined.wide[v] != planned)
-            ldnq_sink_warn(sink, "%s: it has 16 bits (%s)", placing->ruined.wide[v],
-                           ldnq_dtype_name(target->wide_activation));
-    }
+    char wide[40] = "";
+    if (target)
+        snprintf(wide, sizeof wide, "has 16 bits (%s)", ldnq_dtype_name(target->wide_activation));
+    warn_of_values(placing, placing->ruined.excluded, "stays float");
+    warn_of_values(placing, placing->ruined.wide, wide);
 }
 
 /* Observes once more where a value turns out to be ruined: without its pair others have pairs. */

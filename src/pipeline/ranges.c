@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ops/op.h"
+#include "pipeline/row_readers.h"
 
 struct ldnq_ranges {
     struct ldnq_placement *placement;
@@ -119,23 +120,16 @@ static enum ldnq_status find_importance(const struct ldnq_ranges *ranges,
     return LDNQ_OK;
 }
 
-/* Whether the node computes each row of its input 0, the last axis, to a result that may count as
- * much whatever the row's power is: a product with other data, or a normalization of rows. */
-static bool reads_rows(const struct ldnq_node *node)
-{
-    static const char *const types[] = { "MatMul", "LayerNormalization", "RMSNormalization" };
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(node->op_type, types[i]) == 0)
-            return true;
-    return strcmp(node->op_type, "Gemm") == 0 && ldnq_attr_int(node, "transA", 0) == 0;
-}
-
 static bool is_read_by_rows(const struct ldnq_ranges *ranges,
                             const struct ldnq_placed_activation *activation)
 {
-    for (size_t n = 0; n < ranges->graph->node_count; n++)
-        if (reads_rows(ranges->graph->nodes[n]) && reads_codes_of(ranges, activation, n, 0))
-            return true;
+    for (size_t n = 0; n < ranges->graph->node_count; n++) {
+        const struct ldnq_node *node = ranges->graph->nodes[n];
+        for (size_t i = 0; i < node->input_count; i++)
+            if (reads_codes_of(ranges, activation, n, i) &&
+                ldnq_reads_rows_alike(ranges->graph, node, i))
+                return true;
+    }
     return false;
 }
 
@@ -337,6 +331,23 @@ static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, s
                                name, (double)scale.scale, error);
 }
 
+/* Why 16 bits are too few for a value that has them because one scale of 8 bits ruins it; NULL:
+ * they are enough, or memory is out. */
+static const char *explain_ruined_wide_activation(const struct ldnq_ranges *ranges, size_t a,
+                                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const double scale = (double)ranges->scales[a].scale;
+    const double most =
+        ldexp(MOST_RELATIVE_ERROR, -2 * (int)ldnq_dtype_bits(ranges->placement->dtype));
+    const double of_row = ldnq_observer_median_row_error(ranges->observers[a], scale);
+    return of_row <= most
+               ? NULL
+               : ldnq_arena_printf(arena, err,
+                                   "one scale for '%s' (%.3g) costs half of its rows %.2g of their "
+                                   "power or more with 16 bits, too",
+                                   ranges->placement->activations[a].value->name, scale, of_row);
+}
+
 /* Whether codes of the activation have a scale that may be wrong for it. */
 static bool may_be_ruined(const struct ldnq_placed_activation *activation)
 {
@@ -404,7 +415,14 @@ enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges,
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
         const size_t value = activation->value->index;
-        if (reasons[value] || ruined->excluded[value] || !may_be_ruined(activation))
+        if (ruined->excluded[value] || !may_be_ruined(activation))
+            continue;
+        if (ruined->wide[value] && activation->dtype != placement->dtype) {
+            ruined->excluded[value] =
+                explain_ruined_wide_activation(ranges, a, ranges->graph->arena, err);
+            *added += ruined->excluded[value] != NULL;
+        }
+        if (reasons[value])
             continue;
         reasons[value] = explain_ruined_activation(ranges, a, ranges->graph->arena, err);
         *added += reasons[value] != NULL;

@@ -290,3 +290,24 @@ def test_a_value_whose_quiet_rows_a_product_needs_should_not_have_8_bits(target,
     x = loud_and_quiet_rows((32, 12, 16), 4)
     exact, found = outputs(source, x), outputs(out, x, optimizes=False)
     assert 10 * np.log10((exact**2).sum() / ((exact - found)**2).sum()) > least
+
+
+@pytest.mark.parametrize("target", WIDE)
+def test_sizes_of_a_normalization_in_parts_should_not_have_8_bits(target, tmp_path):
+    """x / sqrt(mean(x^2) + e), as exporters write RMSNorm: a quiet row is divided by its size, of
+    which 8 bits for all rows leave nothing, and here 16 too little."""
+    nodes = [node("Pow", "x two", "square"), node("ReduceMean", "square", "mean", axes=[-1]),
+             node("Add", "mean least", "sum"), node("Sqrt", "sum", "size"),
+             node("Div", "x size", "n"), node("MatMul", "n w", "y", name="last")]
+    values = {"two": np.float32(2), "least": np.float32(1e-5), "w": weights(16, 8)}
+    source = support.save(chain(nodes, (12, 16), (12, 8), values, opset=17), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", loud_and_quiet_rows((48, 12, 16), 3))
+    out = tmp_path / "q.onnx"
+    said = support.answer("quantize", source, "-o", out, "--calib", tmp_path / "x.npy", *OPTIONS,
+                          "--target", target)
+    pairs = {pair["name"]: pair["type"] for pair in said["activations"]["pairs"]}
+    assert not {"square", "mean", "sum"} & set(pairs) and pairs["y"] == said["activations"]["type"]
+    assert any("'mean'" in text and "16 bits, too" in text for text in said["warnings"])
+    x = loud_and_quiet_rows((32, 12, 16), 4)
+    exact, found = outputs(source, x), outputs(out, x)
+    assert 10 * np.log10((exact**2).sum() / ((exact - found)**2).sum()) > 25
