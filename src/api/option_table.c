@@ -46,8 +46,9 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                        .help = "samples to calibrate with: a folder of pictures (flat or in class "
                                "folders), a .npy, a .npz (one array per input), a folder of "
                                "those, a folder of TensorProto .pb files, or a pattern such as "
-                               "'x/*.npz'; repeat the option to join several. none: "
-                               "there are no samples, and the weights are rounded",
+                               "'x/*.npz'; repeat the option to join several. - is a .npy or "
+                               ".npz on standard input. none: there are no samples, and the "
+                               "weights are rounded",
                        .since = "0.1.0" },
     [OPTION_DATA] = { .name = "data",
                       .type = LDNQ_OPTION_PATH,
@@ -60,7 +61,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                               "pattern such as 'x/*.npz'. For eval with labels: "
                               "class folders (classes in alphabetical order), a folder with "
                               "labels.csv (file,class), or a .npz with an array 'labels'. Repeat "
-                              "the option to join several",
+                              "the option to join several. - is a .npy or .npz on standard input",
                       .since = "0.1.0" },
     [OPTION_INPUT] = { .name = "input",
                        .type = LDNQ_OPTION_TEXT,

@@ -10,14 +10,15 @@
 struct cli_handles {
     struct ldnq_onnx **models; /* (model_count) */
     size_t model_count;
+    bool has_standard_input;      /* a model or samples are '-' */
     void *standard_input;         /* the bytes of the model '-'; NULL for none */
     struct ldnq_dataset *samples; /* NULL for none */
     struct cli_progress progress;
     struct ldnq_result *result;
 };
 
-/* Creates handles for the models on the line, '-' being standard input, and for the samples at the
- * paths of `option` (NULL: none). From then on the options report to handles->progress. After an
+/* Creates handles for the models on the line and for the samples at the paths of `option` (NULL:
+ * none), '-' being standard input. From then on the options report to handles->progress. After an
  * error, finish still frees what was created. Errors: USAGE (a second '-'), IO (standard input),
  * NOMEM. */
 enum ldnq_status cli_handles_init(struct cli_handles *handles, const struct cli_line *line,

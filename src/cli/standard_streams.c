@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/failure.h"
@@ -36,6 +37,52 @@ enum ldnq_status cli_read_standard_input(void **bytes, size_t *size, struct ldnq
     *size = used;
     return LDNQ_OK;
 }
+
+/* ---- samples ------------------------------------------------------------------------------- */
+
+const char cli_standard_input_path[] = "/dev/stdin";
+
+/* A file that standard input is the start of. */
+static bool is_regular_file_at_start(void)
+{
+    struct stat info;
+    return fstat(STDIN_FILENO, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0 &&
+           lseek(STDIN_FILENO, 0, SEEK_CUR) == 0;
+}
+
+static enum ldnq_status copy_standard_input(FILE *file, struct ldnq_error *err)
+{
+    char block[FIRST_BYTES];
+    size_t size, all = 0;
+    while ((size = fread(block, 1, sizeof block, stdin)) > 0) {
+        if (fwrite(block, 1, size, file) != size)
+            return cli_fail(err, LDNQ_IO, "standard input: no room for it in a temporary file");
+        all += size;
+    }
+    if (ferror(stdin) || all == 0)
+        return cli_fail(err, LDNQ_IO, "standard input %s",
+                        all ? "can't be read" : "is empty, where samples are expected");
+    if (fflush(file) != 0 || dup2(fileno(file), STDIN_FILENO) < 0)
+        return cli_fail(err, LDNQ_IO, "standard input: no room for it in a temporary file");
+    return LDNQ_OK;
+}
+
+enum ldnq_status cli_make_standard_input_a_file(struct ldnq_error *err)
+{
+    if (is_regular_file_at_start())
+        return LDNQ_OK;
+    if (isatty(STDIN_FILENO))
+        return cli_fail(err, LDNQ_USAGE,
+                        "standard input is a terminal, where samples (.npy, .npz) are expected");
+    FILE *file = tmpfile();
+    if (!file)
+        return cli_fail(err, LDNQ_IO, "standard input: no temporary file for it");
+    const enum ldnq_status status = copy_standard_input(file, err);
+    fclose(file);
+    return status;
+}
+
+/* ---- outputs ------------------------------------------------------------------------------- */
 
 /* Outputs that can go to standard output, and the part of the result that they are. */
 static const struct streamed_output {

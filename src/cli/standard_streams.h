@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* standard_streams.h: '-' on the command line: a model from standard input, a result to standard
- * output. */
+/* standard_streams.h: '-' on the command line: a model or samples from standard input, a result
+ * to standard output. */
 #ifndef LDNQ_CLI_STANDARD_STREAMS_H
 #define LDNQ_CLI_STANDARD_STREAMS_H
 
@@ -9,6 +9,13 @@
 /* Reads standard input to its end; the caller frees *bytes. Errors: IO (it can't be read, or is
  * empty), NOMEM. */
 enum ldnq_status cli_read_standard_input(void **bytes, size_t *size, struct ldnq_error *err);
+
+/* The path by which the library opens standard input. */
+extern const char cli_standard_input_path[];
+
+/* Samples are read more than once: copies a pipe into a temporary file without a name, which then
+ * is standard input. Errors: USAGE (a terminal), IO (empty, or can't be read or copied). */
+enum ldnq_status cli_make_standard_input_a_file(struct ldnq_error *err);
 
 /* Replaces an output '-' of the line by the part of the result that line->streamed names.
  * Errors: USAGE (a second one, --json beside it, a terminal for a model). */

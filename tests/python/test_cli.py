@@ -17,7 +17,7 @@ import pytest
 
 import small_models as small
 import support
-from support import DIGITS, IO, OK, USAGE
+from support import DATA, DIGITS, IO, OK, USAGE
 
 MODEL = DIGITS / "digits-ts.onnx"
 CALIB = DIGITS / "calib"
@@ -544,6 +544,8 @@ def test_a_file_should_not_take_the_place_of_a_closed_stdout(tmp_path):
 # ---- standard input and output
 
 
+ROUNDED = [*support.WEIGHTS_ALONE, "--weights", "int4", "--solver", "rtn"]
+
 def piped(*arguments, file=None):
     with open(file or os.devnull, "rb") as source:
         return subprocess.run([support.LDNQ, *map(str, arguments)], stdin=source,
@@ -551,7 +553,7 @@ def piped(*arguments, file=None):
 
 
 def test_a_dash_should_be_standard_input_and_standard_output(tmp_path):
-    line = ["--calib", CALIB, *support.WEIGHTS_ALONE, "--weights", "int4", "--solver", "rtn"]
+    line = ["--calib", CALIB, *ROUNDED]
     support.succeed("quantize", MODEL, "-o", tmp_path / "q.onnx", *line)
     done = piped("quantize", "-", "-o", "-", *line, file=MODEL)
     assert done.returncode == OK and done.stdout == (tmp_path / "q.onnx").read_bytes()
@@ -560,15 +562,59 @@ def test_a_dash_should_be_standard_input_and_standard_output(tmp_path):
     assert page.stdout.rstrip().endswith(b"</html>")
 
 
+@pytest.fixture(scope="module")
+def sample_files(tmp_path_factory):
+    """The same samples as .npy and .npz, with labels that are no true ones."""
+    folder = tmp_path_factory.mktemp("samples")
+    samples = np.random.default_rng(0).random((8, 1, 8, 8), np.float32)
+    np.save(folder / "x.npy", samples)
+    np.savez(folder / "x.npz", input=samples, labels=np.arange(8) % 10)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+@pytest.mark.parametrize("is_pipe", [False, True])
+def test_a_dash_should_be_samples_on_standard_input(name, is_pipe, sample_files, tmp_path):
+    """A pipe can be read once, samples are read several times."""
+    source, line = sample_files / name, ["quantize", MODEL, "-o", tmp_path / "q.onnx", *ROUNDED]
+    support.succeed(*line, "--calib", source)
+    want = (tmp_path / "q.onnx").read_bytes()
+    (tmp_path / "q.onnx").unlink()
+    command = [support.LDNQ, *line, "--calib", "-"]
+    with open(source, "rb") as file:
+        text = {"input": file.read()} if is_pipe else {"stdin": file}
+        done = subprocess.run(list(map(str, command)), capture_output=True, timeout=60,
+                              check=False, **text)
+    assert done.returncode == OK, done.stderr
+    assert (tmp_path / "q.onnx").read_bytes() == want
+
+
+def test_a_dash_should_be_samples_of_other_commands_too(sample_files, tmp_path):
+    source = sample_files / "x.npz"
+    for line in (["eval", MODEL, "--json", "--data"], ["diff", MODEL, MODEL, "--json", "--data"]):
+        found = json.loads(piped(*line, "-", file=source).stdout)
+        assert found["samples"] == 8 if "samples" in found else found
+    goal = ["quantize", MODEL, "-o", tmp_path / "q.onnx", "--calib", CALIB, *support.WEIGHTS_ALONE,
+            "--min-sqnr", "20", "--solver", "rtn", "--goal-data", "-"]
+    assert piped(*goal, file=source).returncode == OK
+
+
+def test_what_is_no_sample_should_be_refused_by_the_name_of_standard_input():
+    done = piped("quantize", MODEL, "-o", "q.onnx", "--calib", "-", file=MODEL)
+    assert done.returncode == DATA and done.stderr.startswith(b"ldnq: /dev/stdin: ")
+
+
 @pytest.mark.parametrize("line, status, words", [
     (["inspect", "-"], IO, "standard input is empty"),
+    (["quantize", MODEL, "-o", "q", "--calib", "-"], IO, "where samples are expected"),
+    (["quantize", "-", "-o", "q", "--calib", "-"], USAGE, "has one model or one file of samples"),
     (["diff", "-", "-"], USAGE, "has one model"),
     (["diff", MODEL, MODEL, "--html", "-", "--json"], USAGE, "where the JSON goes"),
     (["quantize", MODEL, "--calib", CALIB, "-o", "-", "--report", "-"], USAGE, "another output"),
     (["quantize", MODEL, "--calib", CALIB, "-o", "q", "--log", "-"], USAGE, "takes a path"),
 ])
 def test_a_dash_should_be_refused_where_it_has_no_meaning(line, status, words):
-    done = piped(*line, file=None if line[:2] == ["inspect", "-"] else MODEL)
+    done = piped(*line, file=None if "is empty" in words or "expected" in words else MODEL)
     assert done.returncode == status and words in done.stderr.decode()
 
 
