@@ -88,6 +88,15 @@ def a_manual_page_for_each_command_should_be_installed(prefix):
         assert f"\n.TH \"{page.stem.upper()}\" 1" in page.read_text().replace("\\-", "-"), page
 
 
+def a_manual_page_for_each_guide_should_be_installed(prefix):
+    guides = {path.stem for path in (SOURCE / "src" / "docs").glob("*.md")} - {"README"}
+    pages = find(prefix, "*.7")
+    assert {page.name for page in pages} == {f"ldnq-guide-{guide}.7" for guide in guides}, pages
+    for page in pages:
+        assert page.parent.parts[-2:] == ("man", "man7"), page
+        assert f"\n.TH \"{page.stem.upper()}\" 7" in page.read_text().replace("\\-", "-"), page
+
+
 def completion_for_bash_and_zsh_should_be_installed(prefix):
     bash = find(prefix, "share/bash-completion/completions/ldnq")[0]
     assert bash.read_text().endswith("complete -o default -F _ldnq ldnq\n")

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -14,6 +15,8 @@ import support
 MANUAL = support.BUILD / "src" / "cli" / "manual"
 COMMANDS = ["quantize", "diff", "eval", "run", "inspect", "lint"]
 PAGES = ["ldnq", *(f"ldnq-{command}" for command in COMMANDS)]
+GUIDES = sorted(path.stem for path in (support.ROOT / "src" / "docs").glob("*.md")
+                if path.stem != "README")
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
 
 needs = {tool: pytest.mark.skipif(not shutil.which(tool), reason=f"there is no {tool}")
@@ -110,6 +113,64 @@ def test_mandoc_should_miss_nothing_but_the_date(page):
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", MANUAL / f"{page}.1"],
                           capture_output=True, text=True, check=False)
     assert [line for line in done.stdout.splitlines() if "missing date" not in line] == []
+
+
+# ---- guides
+
+
+def guide_source(guide):
+    return MANUAL / f"ldnq-guide-{guide}.7"
+
+
+def words_of(text):
+    """Letters, digits and what commands are made of, without the marks of either language."""
+    return re.findall(r"[A-Za-z0-9_=/.%]+", text)
+
+
+def rendered(guide):
+    return output_of("groff", "-K", "utf8", "-t", "-man", "-ww", "-Tutf8", "-P-cbou",
+                     "-rLL=200n", guide_source(guide))
+
+
+@needs["groff"]
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_page_of_a_guide_should_have_all_its_words_and_commands(guide):
+    markdown = (support.ROOT / "src" / "docs" / f"{guide}.md").read_text()
+    page = rendered(guide)
+    without_links = re.sub(r"\]\([^)]*\)|^```.*$", "", markdown, flags=re.M)
+    missing = {word.lower() for word in words_of(without_links)} - \
+        {word.lower() for word in words_of(page)}
+    assert {word for word in missing if word.strip("._/=%") not in page.lower()} == set()
+    lines = [line.strip() for line in page.splitlines()]
+    for block in re.findall(r"^```\w+.*?\n(.*?)^```$", markdown, re.M | re.S):
+        for line in filter(None, map(str.strip, block.splitlines())):
+            assert line in lines
+
+
+@needs["mandoc"]
+@pytest.mark.parametrize("guide", GUIDES)
+def test_mandoc_should_miss_nothing_in_the_page_of_a_guide_but_the_date(guide):
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", guide_source(guide)],
+                          capture_output=True, text=True, check=False)
+    assert [line for line in done.stdout.splitlines() if "missing date" not in line] == []
+
+
+def test_a_guide_should_be_refused_where_it_has_what_no_page_can_show(tmp_path):
+    writer = [sys.executable, support.ROOT / "tools" / "guide_page.py"]
+    (tmp_path / "odd.md").write_text("# Odd\n\nText.\n\n<table></table>\n")
+    done = subprocess.run([*writer, tmp_path / "odd.md", "1", "odd"], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1 and "odd: no manual page has this: <table>" in done.stderr
+
+
+def test_the_guides_should_name_one_another():
+    for guide in GUIDES:
+        see_also = plain(guide_source(guide).read_text()).partition(".SH SEE ALSO")[2]
+        assert set(re.findall(r"ldnq-guide-([\w-]+)\(7\)", see_also)) == set(GUIDES) - {guide}
+    assert "ldnq-guide-deploy(7)" in plain(page_source("ldnq"))
+
+
+# ---- examples
 
 
 @needs["groff"]

@@ -176,7 +176,7 @@ static void write_see_also(const struct cli_command *own)
         printf("%s\\fBldnq\\-%s\\fR(1)", comma, cli_commands[i]->name);
         comma = ",\n";
     }
-    printf("\n");
+    printf(",\n\\fBldnq\\-guide\\-deploy\\fR(7)\n");
 }
 
 /* ---- pages -------------------------------------------------------------------------------- */
