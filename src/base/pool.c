@@ -255,7 +255,8 @@ void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, vo
 
 void ldnq_pool_join_ranks(struct ldnq_pool *pool, struct ldnq_ranks *ranks)
 {
-    pool->ranks = ranks;
+    if (pool)
+        pool->ranks = ranks;
 }
 
 struct ldnq_ranks *ldnq_pool_ranks(const struct ldnq_pool *pool)

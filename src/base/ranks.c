@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/size.h"
 
 /* ---- single messages ---------------------------------------------------------------------- */
 
@@ -102,6 +103,18 @@ void ldnq_ranks_allgather_rows(struct ldnq_ranks *ranks, void *data, const size_
     if (bytes)
         ldnq_ranks_allgather(ranks, data, bytes, NULL);
     ldnq_free(bytes);
+}
+
+void ldnq_ranks_allgather_chunks(struct ldnq_ranks *ranks, void *data, size_t count,
+                                 size_t chunk_rows, size_t row_bytes)
+{
+    const size_t chunks = ldnq_size_ceil_div(count, chunk_rows);
+    size_t *bounds = ldnq_rank_bounds(ranks);
+    for (size_t rank = 0; bounds && rank < ranks->count; rank++)
+        bounds[rank + 1] =
+            ldnq_size_min(ldnq_ranks_share(ranks, rank, chunks).end * chunk_rows, count);
+    ldnq_ranks_allgather_rows(ranks, data, bounds, row_bytes);
+    ldnq_free(bounds);
 }
 
 enum ldnq_status ldnq_ranks_allgather_units(struct ldnq_ranks *ranks, void *data, size_t count,

@@ -122,6 +122,9 @@ size_t *ldnq_rank_bounds(struct ldnq_ranks *ranks);
 /* The same for rows of `row_bytes`, whose numbers are the bounds; NULL does nothing. */
 void ldnq_ranks_allgather_rows(struct ldnq_ranks *ranks, void *data, const size_t *bounds,
                                size_t row_bytes);
+/* The same for `count` rows that are shared in chunks of `chunk_rows` (ldnq_pool_run_share). */
+void ldnq_ranks_allgather_chunks(struct ldnq_ranks *ranks, void *data, size_t count,
+                                 size_t chunk_rows, size_t row_bytes);
 /* The same where units of `unit_bytes` are shared as ldnq_ranks_share does. */
 enum ldnq_status ldnq_ranks_allgather_units(struct ldnq_ranks *ranks, void *data, size_t count,
                                             size_t unit_bytes, struct ldnq_error *err);

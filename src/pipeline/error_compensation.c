@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline/error_compensation.h"
 
+#include "base/pool.h"
+#include "base/ranks.h"
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "linalg/cholesky.h"
 #include "linalg/gram.h"
 
 /* Rows of the weight per chunk of work. */
-#define ROWS ((size_t)64)
+#define ROWS LDNQ_CHANGE_ROWS
 /* Positions per chunk of work when threads share a slab. */
 #define PART (LDNQ_GRAM_SLAB / 8)
 
@@ -489,8 +491,19 @@ static enum ldnq_status correct_row_blocks(struct correction_task *task, struct 
                            : ldnq_compensation_factor(task->statistics, 0, task->bias != NULL,
                                                       task->damping, task->factor);
     if (found)
-        ldnq_pool_run(c->pool, blocks, correct_row_block, task);
+        ldnq_pool_run_share(c->pool, blocks, correct_row_block, task);
     return LDNQ_OK;
+}
+
+/* Each rank has corrected its blocks of rows. */
+static void exchange_corrected_rows(const struct correction_task *task)
+{
+    const struct ldnq_compensation *c = task->compensation;
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(c->pool);
+    ldnq_ranks_allgather_chunks(ranks, task->weight, c->geometry.rows, ROWS,
+                                c->geometry.cols * sizeof *task->weight);
+    if (task->bias)
+        ldnq_ranks_allgather_chunks(ranks, task->bias, c->geometry.rows, ROWS, sizeof *task->bias);
 }
 
 enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *compensation,
@@ -508,9 +521,11 @@ enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *compens
     if (statistics->positions == 0 || compensation->geometry.cols == 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = compensation->geometry.groups == 1
-                                        ? correct_row_blocks(&task, arena, err)
-                                        : correct_groups(&task, arena, err);
+    const bool has_groups = compensation->geometry.groups > 1;
+    const enum ldnq_status status =
+        has_groups ? correct_groups(&task, arena, err) : correct_row_blocks(&task, arena, err);
     ldnq_arena_destroy(arena);
+    if (status == LDNQ_OK && !has_groups)
+        exchange_corrected_rows(&task);
     return status;
 }

@@ -8,8 +8,7 @@
 #include "linalg/cholesky.h"
 #include "linalg/gram.h"
 
-/* Rows of the weight per chunk of work. */
-#define ROWS ((size_t)64)
+#define ROWS LDNQ_CHANGE_ROWS
 /* Systems of more positions are factored one after the other: each needs a matrix of its own. */
 #define MOST_POSITIONS_AT_ONCE ((size_t)1536)
 
@@ -222,6 +221,7 @@ static enum ldnq_status run_trials(struct position_trials *trials, size_t count,
 {
     const size_t n = trials->system->fitted, held_out = trials->system->all - n;
     const size_t m = trials->system->rows;
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(pool);
     pool = n <= MOST_POSITIONS_AT_ONCE ? pool : NULL;
     const size_t slots = ldnq_pool_threads(pool);
     trials->factors = ldnq_arena_alloc(arena, slots * n, n * sizeof *trials->factors, err);
@@ -229,8 +229,12 @@ static enum ldnq_status run_trials(struct position_trials *trials, size_t count,
     trials->changes = ldnq_arena_alloc(arena, slots * held_out, m * sizeof *trials->changes, err);
     if (!trials->factors || !trials->solved || !trials->changes)
         return LDNQ_NOMEM;
-    ldnq_pool_run(pool, count, try_damping_of_system, trials);
-    return LDNQ_OK;
+    const struct ldnq_rank_share own = ldnq_ranks_own_share(ranks, count);
+    if (pool)
+        ldnq_pool_run_share(pool, count, try_damping_of_system, trials);
+    for (size_t i = own.first; !pool && i < own.end; i++)
+        try_damping_of_system(trials, i, 0);
+    return ldnq_ranks_allgather_units(ranks, trials->effects, count, sizeof *trials->effects, err);
 }
 
 enum ldnq_status ldnq_few_positions_measure(const struct ldnq_few_positions *few,
@@ -293,7 +297,7 @@ static enum ldnq_status solve_system(const struct position_system *system, doubl
     for (size_t i = 0; i < n * k; i++)
         columns[i] = (double)system->columns[i];
     struct change_task task = { system, factor, columns, solved, change, reader };
-    ldnq_pool_run(pool, ldnq_size_ceil_div(system->rows, ROWS), solve_row_block, &task);
+    ldnq_pool_run_share(pool, ldnq_size_ceil_div(system->rows, ROWS), solve_row_block, &task);
     return LDNQ_OK;
 }
 

@@ -93,8 +93,11 @@ struct ldnq_change_reader {
     void *ctx;
 };
 
-/* Computes the change at lambda = 1 from the first `positions` of ldnq_few_positions_hold_all, a
- * block of rows after the other; none when the system can't be factored. */
+/* Rows of a block of the change. */
+#define LDNQ_CHANGE_ROWS ((size_t)64)
+
+/* Computes the change at lambda = 1 from the first `positions` of ldnq_few_positions_hold_all, in
+ * blocks of rows, of which each rank has its share; none when the system can't be factored. */
 enum ldnq_status ldnq_few_positions_solve(const struct ldnq_few_positions *few, size_t positions,
                                           const struct ldnq_few_positions_options *options,
                                           double damping, const struct ldnq_change_reader *reader,

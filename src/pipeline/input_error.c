@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/pool.h"
+#include "base/ranks.h"
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "linalg/cholesky.h"
@@ -236,7 +238,9 @@ bool ldnq_input_error_solve(const struct ldnq_input_error *error,
     struct solve_task task = { error, statistics, centred, factor, z };
     if (!ldnq_compensation_factor(statistics, 0, centred, damping, factor))
         return false;
-    ldnq_pool_run(error->pool, ldnq_size_ceil_div(error->cols, ROWS), solve_rows_of_z, &task);
+    ldnq_pool_run_share(error->pool, ldnq_size_ceil_div(error->cols, ROWS), solve_rows_of_z, &task);
+    ldnq_ranks_allgather_chunks(ldnq_pool_ranks(error->pool), z, error->cols, ROWS,
+                                error->cols * sizeof *z);
     return true;
 }
 
@@ -309,8 +313,9 @@ static void subtract_means(const struct effect_task *task, struct ldnq_held_out_
     }
 }
 
+/* Measures the effects of the dampings that are this rank's own. */
 static enum ldnq_status measure_effects(const struct ldnq_input_error_parts *parts,
-                                        const double *dampings, size_t count,
+                                        const double *dampings, struct ldnq_rank_share own,
                                         struct ldnq_held_out_effect *effects,
                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -325,7 +330,7 @@ static enum ldnq_status measure_effects(const struct ldnq_input_error_parts *par
     if (!factor || !task.z || !task.rows || !task.sums)
         return LDNQ_NOMEM;
     task.product = factor; /* which is read no longer */
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = own.first; i < own.end; i++) {
         if (!ldnq_input_error_solve(fitted, parts->fitted_statistics, parts->centred, dampings[i],
                                     factor, task.z))
             continue;
@@ -342,9 +347,15 @@ enum ldnq_status ldnq_input_error_measure(const struct ldnq_input_error_parts *p
                                           struct ldnq_held_out_effect *effects,
                                           struct ldnq_error *err)
 {
+    struct ldnq_pool *pool = parts->fitted->pool;
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = measure_effects(parts, dampings, count, effects, arena, err);
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(pool);
+    ldnq_pool_join_ranks(pool, NULL); /* each has work of its own */
+    const enum ldnq_status status =
+        measure_effects(parts, dampings, ldnq_ranks_own_share(ranks, count), effects, arena, err);
+    ldnq_pool_join_ranks(pool, ranks);
     ldnq_arena_destroy(arena);
-    return status;
+    LDNQ_TRY(ldnq_ranks_share_first_failure(ranks, status, err));
+    return ldnq_ranks_allgather_units(ranks, effects, count, sizeof *effects, err);
 }

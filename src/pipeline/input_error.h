@@ -12,7 +12,7 @@
  *
  * Shapes  one group; cross, square, G and Z (K, K), sum (K), weights (M, K), row-major
  * Owns    nothing; all memory is the arena's
- * Errors  NOMEM
+ * Errors  NOMEM, those of ranks.h
  * Threads between ldnq_blas_acquire and ldnq_blas_release; results do not depend on their number
  */
 #ifndef LDNQ_PIPELINE_INPUT_ERROR_H
@@ -58,8 +58,8 @@ enum ldnq_status ldnq_multiply_rows(const float *weight, size_t rows, size_t col
 /* Computes the sum of |W e|^2 over all positions of a held-out part. */
 double ldnq_input_error_sum_power(const struct ldnq_input_error *error, const double *gram);
 
-/* Computes Z from statistics that are not finished; `factor` (K, K) is scratch. False when C can't
- * be factored. */
+/* Computes Z from statistics that are not finished, each rank some rows; `factor` (K, K) is
+ * scratch. False when C can't be factored. */
 bool ldnq_input_error_solve(const struct ldnq_input_error *error,
                             const struct ldnq_statistics *statistics, bool centred, double damping,
                             double *factor, double *z);
@@ -72,8 +72,8 @@ struct ldnq_input_error_parts {
     bool centred;
 };
 
-/* Computes what the change that is fitted to the one part does to the other one, for each damping:
- * 0 where C can't be factored. */
+/* Computes, each rank some of the dampings, what the change that is fitted to the one part does to
+ * the other one, for each damping: 0 where C can't be factored. */
 enum ldnq_status ldnq_input_error_measure(const struct ldnq_input_error_parts *parts,
                                           const double *dampings, size_t count,
                                           struct ldnq_held_out_effect *effects,

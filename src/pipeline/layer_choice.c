@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "base/ranks.h"
 #include "base/size.h"
 #include "quant/problem.h"
 
@@ -106,7 +107,10 @@ static double correlate_by_positions(const struct choice_trial *trial)
     const size_t chunks = ldnq_size_ceil_div(rows, LDNQ_FEW_ROWS);
     struct choice_trial task = *trial;
     double sum = 0;
-    ldnq_pool_run(trial->fitting->quantizer->options->pool, chunks, correlate_chunk, &task);
+    struct ldnq_pool *pool = trial->fitting->quantizer->options->pool;
+    ldnq_pool_run_share(pool, chunks, correlate_chunk, &task);
+    ldnq_ranks_allgather_units(ldnq_pool_ranks(pool), trial->errors, chunks, sizeof *trial->errors,
+                               NULL);
     for (size_t i = 0; i < chunks; i++)
         sum += trial->errors[i];
     return sum;
@@ -427,11 +431,58 @@ size_t ldnq_fitting_count_dampings(size_t positions, size_t cols)
     return end - first;
 }
 
+/* Fits with one damping, and measures the held-out error. */
+static enum ldnq_status measure_fit(struct choice_trial *trial, struct ldnq_layer_problem *problem,
+                                    double damping, double *error, struct ldnq_error *err)
+{
+    const struct ldnq_solver *asked = trial->fitting->quantizer->options->solver;
+    const struct ldnq_solver *quick = asked->needs_gram ? ldnq_solver_find("gptq") : asked;
+    struct damped_problem damped = { .fitting = trial->fitting,
+                                     .problem = problem,
+                                     .damping = asked->needs_gram ? damping : 0 };
+    LDNQ_TRY(init_damped_problem(&damped, trial->arena, err));
+    LDNQ_TRY(solve_damped_problem(&damped, quick, &trial->solution, err));
+    *error = measure_held_out_error(trial);
+    return LDNQ_OK;
+}
+
+/* Whether ranks save time that each make fits of their own: they share the rows of a fit (about
+ * 3 M K^2 operations), but not its factorization (2/3 K^3). */
+static bool are_fits_cheaper_apart(const struct ldnq_layer_problem *problem, size_t ranks)
+{
+    const double rows = 3 * (double)problem->rows, factorization = 2.0 / 3 * (double)problem->cols;
+    return ranks > 1 && rows * (1 - 2.0 / (double)ranks) < factorization;
+}
+
+/* Measures the fits with dampings[first] to before dampings[end]. All ranks share the first fit,
+ * which makes the start of the others. */
+static enum ldnq_status measure_fits(struct choice_trial *trial, struct ldnq_layer_problem *problem,
+                                     size_t first, size_t end, double *errors,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_pool *pool = trial->fitting->quantizer->options->pool;
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(pool);
+    const bool apart = are_fits_cheaper_apart(problem, ldnq_ranks_count(ranks));
+    const size_t others = end - first - 1;
+    LDNQ_TRY(measure_fit(trial, problem, dampings[first], &errors[first], err));
+    const struct ldnq_rank_share own =
+        apart ? ldnq_ranks_own_share(ranks, others) : (struct ldnq_rank_share){ 0, others };
+    if (apart)
+        ldnq_pool_join_ranks(pool, NULL); /* each has work of its own */
+    enum ldnq_status status = LDNQ_OK;
+    for (size_t i = first + 1 + own.first; status == LDNQ_OK && i < first + 1 + own.end; i++)
+        status = measure_fit(trial, problem, dampings[i], &errors[i], err);
+    if (!apart)
+        return status;
+    ldnq_pool_join_ranks(pool, ranks);
+    LDNQ_TRY(ldnq_ranks_share_first_failure(ranks, status, err));
+    return ldnq_ranks_allgather_units(ranks, errors + first + 1, others, sizeof *errors, err);
+}
+
 static enum ldnq_status try_fits(struct choice_trial *trial, const float *weight, const float *bias,
                                  struct ldnq_layer_choice *choice, struct ldnq_error *err)
 {
     const struct ldnq_solver *asked = trial->fitting->quantizer->options->solver;
-    const struct ldnq_solver *quick = asked->needs_gram ? ldnq_solver_find("gptq") : asked;
     struct ldnq_layer_problem problem =
         ldnq_fitting_make_problem(trial->fitting, trial->quantized, weight, bias);
     const size_t positions = trial->fitting->moments.statistics.positions;
@@ -442,23 +493,18 @@ static enum ldnq_status try_fits(struct choice_trial *trial, const float *weight
     const bool damps = first == 0;
     const double chance =
         estimate_chance(trial, trial->fitting->moments.held_out_statistics.positions);
-    double least = choice->rounded_error;
+    double least = choice->rounded_error, errors[DAMPING_COUNT];
     problem.shared_start = &trial->start;
+    LDNQ_TRY(measure_fits(trial, &problem, first, end, errors, err));
     choice->fit = LDNQ_LAYER_ROUNDED;
     for (size_t i = first; i < end; i++) {
-        struct damped_problem damped = { .fitting = trial->fitting,
-                                         .problem = &problem,
-                                         .damping = asked->needs_gram ? dampings[i] : 0 };
-        LDNQ_TRY(init_damped_problem(&damped, trial->arena, err));
-        LDNQ_TRY(solve_damped_problem(&damped, quick, &trial->solution, err));
-        const double error = measure_held_out_error(trial);
         if (dampings[i] == 0)
-            choice->fitted_error = error;
-        else if (!(error >= choice->damped_error))
-            choice->damped_error = error;
-        if (!(error < least - (i == 0 || !damps ? chance * least : 0)))
+            choice->fitted_error = errors[i];
+        else if (!(errors[i] >= choice->damped_error))
+            choice->damped_error = errors[i];
+        if (!(errors[i] < least - (i == 0 || !damps ? chance * least : 0)))
             continue;
-        least = error;
+        least = errors[i];
         choice->damping = dampings[i];
         choice->fit = dampings[i] > 0 ? LDNQ_LAYER_DAMPED : LDNQ_LAYER_FITTED;
     }

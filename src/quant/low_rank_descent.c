@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "base/ranks.h"
 #include "base/simd.h"
 #include "base/size.h"
 #include "linalg/blas.h"
@@ -492,10 +493,15 @@ static enum ldnq_status allocate_and_descend(struct low_rank_descent *d, struct 
     for (size_t i = 0; i < d->k; i++)
         d->curvature[i] = d->problem->diagonal[i] > 0 ? (float)d->problem->diagonal[i] : INFINITY;
     ldnq_pool_run(d->pool, ldnq_size_ceil_div(d->k, TILE), compute_corner, d);
-    if (d->problem->granularity == LDNQ_PER_TENSOR)
+    if (d->problem->granularity == LDNQ_PER_TENSOR) {
         descend_tensor(d, chunks);
-    else
-        ldnq_pool_run(d->pool, chunks, descend_chunk, d);
+        return LDNQ_OK;
+    }
+    struct ldnq_ranks *ranks = ldnq_pool_ranks(d->pool);
+    ldnq_pool_run_share(d->pool, chunks, descend_chunk, d);
+    ldnq_ranks_allgather_chunks(ranks, d->codes, d->row_count, ROWS, d->k);
+    ldnq_ranks_allgather_chunks(ranks, d->scales, d->row_count, ROWS,
+                                d->block_count * sizeof *d->scales);
     return LDNQ_OK;
 }
 

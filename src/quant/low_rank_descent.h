@@ -14,7 +14,7 @@
 
 #include "quant/quant.h"
 
-/* Improves codes and scales. */
+/* Improves codes and scales, each rank those of some rows. */
 enum ldnq_status ldnq_run_low_rank_descent(const struct ldnq_layer_problem *problem,
                                            struct ldnq_pool *pool, int8_t *codes, float *scales,
                                            struct ldnq_error *err);

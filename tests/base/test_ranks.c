@@ -41,9 +41,10 @@ static void one_process_should_exchange_nothing(void **state)
 /* ---- messages ---------------------------------------------------------------------------- */
 
 #define UNITS 11
+#define CHUNK_UNITS 4
 
 struct rank_results {
-    int broadcast, units[UNITS];
+    int broadcast, units[UNITS], rows[UNITS], alone[UNITS];
     enum ldnq_status agreed;
     struct ldnq_error err;
 };
@@ -53,6 +54,14 @@ static void fill_share(void *ctx, size_t chunk, size_t thread)
     int *units = ctx;
     (void)thread;
     units[chunk] = 100 + (int)chunk;
+}
+
+static void fill_chunk_of_rows(void *ctx, size_t chunk, size_t thread)
+{
+    int *rows = ctx;
+    (void)thread;
+    for (size_t row = chunk * CHUNK_UNITS; row < UNITS && row < (chunk + 1) * CHUNK_UNITS; row++)
+        rows[row] = 200 + (int)row;
 }
 
 static void exchange_all(struct ldnq_ranks *ranks, void *ctx)
@@ -68,6 +77,12 @@ static void exchange_all(struct ldnq_ranks *ranks, void *ctx)
     ldnq_pool_join_ranks(pool, ranks);
     ldnq_pool_run_share(pool, UNITS, fill_share, results->units);
     ldnq_ranks_allgather_units(ldnq_pool_ranks(pool), results->units, UNITS, sizeof(int), &err);
+    ldnq_pool_run_share(pool, (UNITS + CHUNK_UNITS - 1) / CHUNK_UNITS, fill_chunk_of_rows,
+                        results->rows);
+    ldnq_ranks_allgather_chunks(ldnq_pool_ranks(pool), results->rows, UNITS, CHUNK_UNITS,
+                                sizeof(int));
+    ldnq_pool_join_ranks(pool, NULL);
+    ldnq_pool_run_share(pool, UNITS, fill_share, results->alone);
     ldnq_pool_destroy(pool);
     const enum ldnq_status own =
         ranks->rank >= 2 ? ldnq_fail(&results->err, LDNQ_DATA, "of %zu", ranks->rank) : LDNQ_OK;
@@ -82,8 +97,11 @@ static void all_ranks_should_get_all_parts_and_the_first_failure(void **state)
         run_thread_ranks(count, exchange_all, results, sizeof *results);
         for (size_t rank = 0; rank < count; rank++) {
             assert_int_equal(results[rank].broadcast, 7);
-            for (size_t unit = 0; unit < UNITS; unit++)
+            for (size_t unit = 0; unit < UNITS; unit++) {
                 assert_int_equal(results[rank].units[unit], 100 + unit);
+                assert_int_equal(results[rank].rows[unit], 200 + unit);
+                assert_int_equal(results[rank].alone[unit], 100 + unit);
+            }
             assert_int_equal(results[rank].agreed, count > 2 ? LDNQ_DATA : LDNQ_OK);
             if (count > 2)
                 assert_string_equal(results[rank].err.message, "of 2");

@@ -39,13 +39,20 @@ def make_network(tmp_path_factory):
         if i < 3:
             nodes.append(small.node("Relu", f"h{i}", f"r{i}"))
     save(small.chain(nodes, (40,), (6,), arrays), folder / "m.onnx")
-    np.save(folder / "x.npy", rng.standard_normal((50, 40)).astype(np.float32))
+    np.save(folder / "m.npy", rng.standard_normal((50, 40)).astype(np.float32))
+    # A layer of low rank: 1,540 columns and 30 positions, and rows for three blocks.
+    wide = {"v0": rng.standard_normal((8, 1540)).astype(np.float32),
+            "v1": rng.standard_normal((1540, 130)).astype(np.float32) / 40}
+    nodes = [small.node("MatMul", "x v0", "h"), small.node("Relu", "h", "r"),
+             small.node("MatMul", "r v1", "y")]
+    save(small.chain(nodes, (8,), (130,), wide), folder / "wide.onnx")
+    np.save(folder / "wide.npy", rng.standard_normal((30, 8)).astype(np.float32))
     return folder
 
 
-def quantize(network, output, *options):
-    return ["quantize", network / "m.onnx", "--calib", network / "x.npy", "--threads", "1", "-q",
-            "-o", output, *options]
+def quantize(network, output, *options, name="m"):
+    return ["quantize", network / f"{name}.onnx", "--calib", network / f"{name}.npy", "--threads",
+            "1", "-q", "-o", output, *options]
 
 
 def start(*parts, **more):
@@ -62,16 +69,17 @@ def finish(job):
     return job.returncode, out, err
 
 
-@pytest.mark.parametrize(("ranks", "options"), [
-    (2, ["--target", "weights", "--weights", "ternary", "--solver", "best"]),
-    (4, ["--target", "weights", "--weights", "int4", "--solver", "cd", "--granularity", "block",
-         "--block-size", "16"]),
-    (3, ["--target", "ort", "--weights", "int8", "--solver", "gptq"]),
+@pytest.mark.parametrize(("ranks", "name", "options"), [
+    (2, "m", ["--target", "weights", "--weights", "ternary", "--solver", "best"]),
+    (4, "m", ["--target", "weights", "--weights", "int4", "--solver", "cd", "--granularity",
+              "block", "--block-size", "16"]),
+    (3, "m", ["--target", "ort", "--weights", "int8", "--solver", "gptq"]),
+    (3, "wide", ["--target", "weights", "--weights", "int4", "--solver", "cd"]),
 ])
-def test_any_number_of_ranks_should_write_the_same_bytes(network, tmp_path, ranks, options):
-    support.succeed(*quantize(network, tmp_path / "one.onnx", *options))
+def test_any_number_of_ranks_should_write_the_same_bytes(network, tmp_path, ranks, name, options):
+    support.succeed(*quantize(network, tmp_path / "one.onnx", *options, name=name))
     code, out, err = finish(start((ranks, quantize(network, tmp_path / "all.onnx", *options,
-                                                   "--json"))))
+                                                   "--json", name=name))))
     assert code == OK, err
     assert (tmp_path / "all.onnx").read_bytes() == (tmp_path / "one.onnx").read_bytes()
     found = json.loads(out)["ranks"]  # the first one reports, alone
@@ -92,7 +100,7 @@ def test_ranks_with_other_options_or_samples_should_be_refused(network, tmp_path
     assert code == USAGE
     assert "rank 1 on " in err and "solver 'cd', and rank 0 has 'gptq'" in err
     other = shutil.copytree(network, tmp_path / "other")
-    np.save(other / "x.npy", np.ones((50, 40), np.float32))
+    np.save(other / "m.npy", np.ones((50, 40), np.float32))
     code, _, err = finish(start((1, first), (1, quantize(other, tmp_path / "q", *GPTQ))))
     assert code == USAGE and "samples of other contents" in err
     assert not (tmp_path / "q").exists()
