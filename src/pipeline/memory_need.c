@@ -101,16 +101,31 @@ static double count_batch_bytes(const struct memory_prediction *prediction, size
 
 /* ---- the sum -------------------------------------------------------------------------------- */
 
+/* Bytes in the two arenas, of which the rest is in files. */
+static double limit_to_arenas(const struct memory_prediction *prediction, double bytes)
+{
+    return fmin(bytes, 2 * (double)ldnq_limit_arena((size_t)prediction->limit,
+                                                    prediction->input->model_bytes));
+}
+
+/* What a layer leaves behind: the weight that it computes with from then on, and its codes. */
+static double count_result_bytes(const struct ldnq_layer *layer)
+{
+    return (sizeof(float) + 1) * (double)ldnq_layer_elements(layer);
+}
+
 /* The layer at which most is needed. */
 static void find_peak(const struct memory_prediction *prediction,
                       const struct ldnq_selection *selection, struct ldnq_memory_need *need)
 {
     const double *live = prediction->values.live;
-    double most = -1;
+    double most = -1, results = 0;
     size_t first = 0;
     for (size_t i = 0; i < selection->count; i++) {
         const struct ldnq_layer *layer = &selection->layers[i];
         const double matrices = count_matrix_bytes(prediction, i);
+        const double before = limit_to_arenas(prediction, results);
+        results += count_result_bytes(layer);
         double values = 0, stored = 0;
         if (!prediction->only_means && !ldnq_layer_is_table(layer)) {
             values = count_batch_bytes(prediction, first, layer->node_index);
@@ -119,13 +134,13 @@ static void find_peak(const struct memory_prediction *prediction,
                               fmax(first ? live[first] : 0, live[layer->node_index]));
             first = layer->node_index;
         }
-        if (matrices + values + stored <= most)
+        if (matrices + before + values + stored <= most)
             continue;
-        most = matrices + values + stored;
+        most = matrices + before + values + stored;
         need->largest = layer;
         need->layer = (size_t)matrices;
         need->live = (size_t)stored;
-        need->floor = (size_t)(matrices + values);
+        need->floor = (size_t)(matrices + before + values);
     }
 }
 
@@ -153,18 +168,19 @@ size_t ldnq_limit_arena(size_t max_bytes, size_t model_bytes)
     return max_bytes / (ldnq_is_larger_than_memory(max_bytes, model_bytes) ? 32 : 8);
 }
 
-/* What stays over the whole run. Weights beyond parts of the limit are in files. */
+/* What stays over the whole run: the model, and the weights that a normalization was merged into.
+ * Weights beyond parts of the limit are in files. */
 static double count_model_bytes(const struct memory_prediction *prediction,
                                 const struct ldnq_selection *selection)
 {
     const struct ldnq_memory_input *input = prediction->input;
-    double weights = 0;
+    double merged = 0;
     for (size_t i = 0; i < selection->count; i++)
-        weights += (double)ldnq_layer_elements(&selection->layers[i]) * (sizeof(float) + 1);
-    const double arenas =
-        2 * (double)ldnq_limit_arena((size_t)prediction->limit, input->model_bytes);
+        if (selection->layers[i].node->merged_count > 0)
+            merged += sizeof(float) * (double)ldnq_layer_elements(&selection->layers[i]);
     return (double)(input->model_bytes - input->mapped_bytes) +
-           fmin((double)input->mapped_bytes, arenas) + fmin(weights, arenas);
+           limit_to_arenas(prediction, (double)input->mapped_bytes) +
+           limit_to_arenas(prediction, merged);
 }
 
 /* Whole networks run over a batch to find ranges and means, and two to measure the accuracy; the
@@ -207,7 +223,10 @@ enum ldnq_status ldnq_memory_need_predict(const struct ldnq_memory_input *input,
     prediction.batch = (double)ldnq_calib_runner_choose_batch(input->graph, input->samples, count);
     *need = (struct ldnq_memory_need){ .largest = NULL };
     find_peak(&prediction, &selection, need);
-    const double whole = count_whole_run_bytes(&prediction);
+    double results = 0;
+    for (size_t i = 0; i < selection.count; i++)
+        results += count_result_bytes(&selection.layers[i]);
+    const double whole = count_whole_run_bytes(&prediction) + limit_to_arenas(&prediction, results);
     if ((double)(need->floor + need->live) < whole) {
         need->floor = (size_t)whole;
         need->live = 0;

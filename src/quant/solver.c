@@ -130,10 +130,10 @@ const struct ldnq_solver *ldnq_solver_find(const char *name)
  * beam search has branches in each thread. */
 #define BLOCK_WEIGHT_BYTES 8.0
 #define THREAD_COLUMN_BYTES 1500.0
-/* Without a Gram matrix: mirrored weights, and codes of starts and trials, beside what ADMM has;
+/* Without a Gram matrix: mirrored weights, and the codes of the search, beside what ADMM has;
  * values, responses and corners of columns, or ADMM's two of them in doubles; errors and outputs of
  * rows. */
-#define LOW_RANK_WEIGHT_BYTES 7.0
+#define LOW_RANK_WEIGHT_BYTES 5.0
 #define LOW_RANK_ADMM_BYTES 34.0
 #define LOW_RANK_COLUMN_BYTES 8.0
 #define LOW_RANK_ROW_BYTES 8.0

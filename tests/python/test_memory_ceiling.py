@@ -147,12 +147,13 @@ def save_gated_layers(folder):
 
 
 def test_a_ceiling_should_not_change_a_byte_of_large_layers(tmp_path):
-    """Under 16M sums and inverses are in files, under 256M the smaller ones are not."""
+    """Under 16M their sums are in files, under 256M they are not."""
     model, calib = save_gated_layers(tmp_path)
     made = []
     for options in (["--max-mem", "16M"], ["--max-mem", "256M", "--threads", 2], []):
-        measure_quantize(model, calib, tmp_path / "q.onnx", "--solver", "gptq", "--estimate", 0,
-                         *options)
+        peak, predicted = measure_quantize(model, calib, tmp_path / "q.onnx", "--solver", "gptq",
+                                           "--estimate", 0, *options)
+        assert abs(peak - predicted) <= .3 * predicted + 2, options
         made.append((tmp_path / "q.onnx").read_bytes())
     assert made[0] == made[1] == made[2]
 
