@@ -10,31 +10,79 @@ static enum ldnq_status create_lists(const struct ldnq_samples *samples, struct 
     *out = (struct ldnq_named_arrays){
         .data = ldnq_arena_alloc(arena, samples->input_count, sizeof *out->data, err),
         .rows = ldnq_arena_alloc(arena, samples->input_count, sizeof *out->rows, err),
+        .is_shared = ldnq_arena_alloc(arena, samples->input_count, sizeof *out->is_shared, err),
     };
-    return out->data && out->rows ? LDNQ_OK : LDNQ_NOMEM;
+    return out->data && out->rows && out->is_shared ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* Counts the samples; every input's array must hold the same number. */
+/* The axis of an input without a batch that counts samples, as its size is the batch of another
+ * input; -1: none. */
+static int find_axis_of_samples(const struct ldnq_samples *samples, const struct ldnq_input *input)
+{
+    for (size_t i = 0; i < samples->input_count; i++)
+        for (int axis = 0; samples->inputs[i].batched && axis < input->shape.rank; axis++)
+            if (input->shape.dim[axis] < 0 &&
+                input->shape.dim[axis] == samples->inputs[i].shape.dim[0])
+                return axis;
+    return -1;
+}
+
+/* Counts the samples; every input's array must hold the same number, or is shared. */
 static enum ldnq_status count_samples(const struct ldnq_samples *samples,
                                       struct ldnq_named_arrays *arrays, struct ldnq_error *err)
 {
     bool has_elements = false;
+    size_t counted = samples->input_count; /* the first input whose array is not shared */
     for (size_t i = 0; i < samples->input_count; i++) {
         const struct ldnq_array *array = arrays->data[i];
         size_t rows;
         LDNQ_TRY(ldnq_input_match_array(&samples->inputs[i], array->name, &array->shape, &rows,
                                         &arrays->rows[i], err));
-        if (i == 0)
+        has_elements |= ldnq_sample_has_elements(&arrays->rows[i]);
+        const bool may_be_shared = rows == 1 && !samples->inputs[i].batched;
+        const int axis = may_be_shared ? find_axis_of_samples(samples, &samples->inputs[i]) : -1;
+        if (axis >= 0 && array->shape.dim[axis] > 1)
+            return ldnq_fail(
+                err, LDNQ_DATA,
+                "%s: has its samples along axis %d; give a folder with a file for each "
+                "sample",
+                array->name, axis);
+        arrays->is_shared[i] = may_be_shared && axis < 0;
+        if (arrays->is_shared[i])
+            continue;
+        if (counted == samples->input_count) {
+            counted = i;
             arrays->count = rows;
+        }
         if (rows != arrays->count)
             return ldnq_fail(err, LDNQ_DATA, "%s: holds %zu samples where %s holds %zu",
-                             array->name, rows, arrays->data[0]->name, arrays->count);
-        has_elements |= ldnq_sample_has_elements(&arrays->rows[i]);
+                             array->name, rows, arrays->data[counted]->name, arrays->count);
     }
+    if (counted == samples->input_count)
+        arrays->count = 1;
     if (!has_elements && arrays->count > 1)
         return ldnq_fail(err, LDNQ_DATA, "%s: announces %zu samples and holds no elements",
-                         arrays->data[0]->name, arrays->count);
+                         arrays->data[counted]->name, arrays->count);
     return LDNQ_OK;
+}
+
+/* A scalar goes without saying. */
+static void warn_of_shared_array(struct ldnq_samples *samples,
+                                 const struct ldnq_named_arrays *arrays)
+{
+    for (size_t i = 0; i < samples->input_count && arrays->count > 1; i++)
+        if (arrays->is_shared[i] && arrays->rows[i].rank > 0 && !samples->has_warned_of_shared)
+            ldnq_sink_warn(samples->options.sink, "%s: holds one sample, which goes with all %zu",
+                           arrays->data[i]->name, arrays->count);
+    samples->has_warned_of_shared |= arrays->count > 1;
+}
+
+size_t ldnq_named_arrays_find_sample(const struct ldnq_named_arrays *arrays, size_t input,
+                                     size_t sample)
+{
+    size_t count = 0;
+    ldnq_shape_count(&arrays->rows[input], &count); /* part of a checked size */
+    return arrays->is_shared[input] ? 0 : sample * count;
 }
 
 /* ---- which array is what ----------------------------------------------------------- */
@@ -139,6 +187,7 @@ enum ldnq_status ldnq_named_arrays_match(struct ldnq_samples *samples, const cha
                        "%s: is not read, as no input that is used has that name", stray->name);
     samples->has_warned_of_array |= stray != NULL;
     LDNQ_TRY(count_samples(samples, out, err));
+    warn_of_shared_array(samples, out);
     return labels && samples->options.need_labels ? read_labels(out, labels, arena, err) : LDNQ_OK;
 }
 

@@ -73,12 +73,13 @@ struct ldnq_samples {
     size_t item_count;                        /* set by the source's open */
     bool has_labels;                          /* set by the source's open too */
     bool are_pictures;
-    size_t count;             /* samples in the set: the items that were drawn */
-    size_t *items;            /* (count) */
-    const char **names;       /* (count) */
-    const char *shape_name;   /* name of the sample that fixed the inputs' shapes */
-    bool shapes_differ;       /* samples have shapes of their own: inputs' rows are the first's */
-    bool has_warned_of_array; /* a warning has named an array that no input reads */
+    size_t count;              /* samples in the set: the items that were drawn */
+    size_t *items;             /* (count) */
+    const char **names;        /* (count) */
+    const char *shape_name;    /* name of the sample that fixed the inputs' shapes */
+    bool shapes_differ;        /* samples have shapes of their own: inputs' rows are the first's */
+    bool has_warned_of_array;  /* a warning has named an array that no input reads */
+    bool has_warned_of_shared; /* and of one that goes with many samples */
     struct ldnq_sample_mask mask;
     const char *single_reason; /* why one run takes one sample; NULL: no reason */
     /* Set by ldnq_samples_hash. */

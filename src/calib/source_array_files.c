@@ -218,15 +218,15 @@ static enum ldnq_status read_array_file_sample(const struct ldnq_samples *sample
                                                const struct ldnq_tensor **out,
                                                struct ldnq_error *err)
 {
-    size_t row, count = 0;
+    size_t row;
     const struct array_file *file = find_file_of_item(samples, item, &row);
     const struct ldnq_shape *shape = &file->named.rows[input];
+    const size_t at = ldnq_named_arrays_find_sample(&file->named, input, row);
     struct ldnq_tensor *tensor;
-    ldnq_shape_count(shape, &count); /* part of a checked size */
-    LDNQ_TRY(file->is_held ? ldnq_array_slice(file->named.data[input], row * count, shape, arena,
-                                              &tensor, err)
-                           : read_from_file(file->named.data[input], file->path, row * count, shape,
-                                            arena, &tensor, err));
+    LDNQ_TRY(
+        file->is_held
+            ? ldnq_array_slice(file->named.data[input], at, shape, arena, &tensor, err)
+            : read_from_file(file->named.data[input], file->path, at, shape, arena, &tensor, err));
     *out = tensor;
     return LDNQ_OK;
 }

@@ -139,9 +139,8 @@ static enum ldnq_status read_array_sample(const struct ldnq_samples *samples, si
     const struct array_source *arrays = samples->state;
     const struct ldnq_shape *row = &arrays->named.rows[input];
     struct ldnq_tensor *tensor;
-    size_t count = 0;
-    ldnq_shape_count(row, &count); /* part of a checked size */
-    LDNQ_TRY(ldnq_array_slice(arrays->named.data[input], item * count, row, arena, &tensor, err));
+    const size_t at = ldnq_named_arrays_find_sample(&arrays->named, input, item);
+    LDNQ_TRY(ldnq_array_slice(arrays->named.data[input], at, row, arena, &tensor, err));
     *out = tensor;
     return LDNQ_OK;
 }

@@ -461,6 +461,50 @@ def test_an_array_too_many_should_be_a_warning(tmp_path):
         f"{tmp_path}/x/0.npz[token_type_ids]: is not read, as no input that is used has that name"]
 
 
+def test_samples_along_another_axis_should_be_said_to_need_files(tmp_path):
+    """Positions in three coordinates, (3,N,T), beside (N,T)."""
+    nodes = [helper.make_node("ReduceSum", ["p", "axis"], ["q"], keepdims=0),
+             helper.make_node("Mul", ["x", "q"], ["m"]),
+             helper.make_node("MatMul", ["m", "w"], ["y"], "product")]
+    onnx.save(support.model(nodes, {"x": ["N", 6], "p": [3, "N", 6]}, {"y": ["N", 5]},
+                            {"w": support.weights(6, 5), "axis": np.array([0])}, opset=17),
+              tmp_path / "m.onnx")
+    x, p = (RNG.normal(size=shape).astype(np.float32) for shape in ((8, 6), (3, 8, 6)))
+    np.savez(tmp_path / "x.npz", x=x, p=p)
+    done = support.ldnq("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib",
+                        tmp_path / "x.npz")
+    assert done.returncode == support.DATA and "samples along axis 1; give a folder" in done.stderr
+    (tmp_path / "s").mkdir()
+    for i in range(8):
+        np.savez(tmp_path / "s" / f"{i}.npz", x=x[i:i + 1], p=p[:, i:i + 1])
+    assert quantize(tmp_path / "m.onnx", tmp_path / "s", tmp_path / "q.onnx")["samples"] == 8
+
+
+@pytest.mark.parametrize("shape", [[], [6]])
+def test_an_array_of_an_input_without_a_batch_may_go_with_many_samples(shape, tmp_path):
+    """A scalar such as the rate of a recording; in a file for each sample it has to be repeated."""
+    proto = support.model([helper.make_node("Mul", ["x", "s"], ["m"]),
+                           helper.make_node("MatMul", ["m", "w"], ["y"], "product")],
+                          {"x": ["N", 6], "s": shape}, {"y": ["N", 5]},
+                          {"w": support.weights(6, 5)}, opset=17)
+    onnx.save(proto, tmp_path / "m.onnx")
+    x = RNG.normal(size=(12, 6)).astype(np.float32)
+    s = np.full(shape, 1.5, np.float32)
+    np.savez(tmp_path / "x.npz", x=x, s=s)
+    (tmp_path / "s").mkdir()
+    for i in range(12):
+        np.savez(tmp_path / "s" / f"{i:02}.npz", x=x[i:i + 1], s=s)
+    one, many = (quantize(tmp_path / "m.onnx", tmp_path / calib, tmp_path / f"{calib}.onnx")
+                 for calib in ("x.npz", "s"))
+    assert codes(tmp_path / "x.npz.onnx") == codes(tmp_path / "s.onnx")
+    assert one["samples"] == 12 and one["accuracy"] == many["accuracy"]
+    assert any("goes with all 12" in text for text in one["warnings"]) == bool(shape)
+    np.savez(tmp_path / "x.npz", x=x, s=np.stack([s] * 3))
+    done = support.ldnq("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib",
+                        tmp_path / "x.npz")
+    assert done.returncode == support.DATA and "holds 3 samples where" in done.stderr
+
+
 def test_a_value_out_of_range_should_be_named_with_its_sample_and_position(tmp_path):
     model = sentences(tmp_path / "m.onnx")
     samples = [make_sentence(6) for _ in range(8)]
