@@ -7,6 +7,7 @@
 #include "api/dry_run.h"
 #include "api/diff_facts.h"
 #include "api/diff_gates.h"
+#include "api/existing_codes.h"
 #include "api/output_files.h"
 #include "base/clock.h"
 #include "base/ranks.h"
@@ -23,7 +24,6 @@
 #include "api/target_check.h"
 #include "api/without_samples.h"
 #include "compare/compare.h"
-#include "emit/remove_pairs.h"
 #include "emit/rewrite_operators.h"
 #include "metric/batch_check.h"
 #include "onnx/edit.h"
@@ -225,21 +225,6 @@ static void limit_memory(const struct quantize_job *quantize)
     ldnq_model_limit_memory(quantize->loaded.model, most);
 }
 
-/* With the option, codes that the model has become floats. */
-static enum ldnq_status remove_existing_codes(struct quantize_job *quantize, struct ldnq_error *err)
-{
-    struct ldnq_job_model *loaded = &quantize->loaded;
-    bool changed;
-    if (!ldnq_option_flag(quantize->job.options, OPTION_REQUANTIZE))
-        return LDNQ_OK;
-    LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
-    LDNQ_TRY(ldnq_pass_bind_and_fold(loaded->graph, err));
-    LDNQ_TRY(ldnq_emit_remove_pairs(loaded->model, loaded->graph, &changed, err));
-    if (!changed)
-        ldnq_sink_warn(&quantize->job.sink, "%s has no codes to take apart", loaded->graph->file);
-    return LDNQ_OK;
-}
-
 static enum ldnq_status run_passes(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_passes_run_in_float32(graph, err));
@@ -252,7 +237,7 @@ static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_
     struct ldnq_job_model *loaded = &quantize->loaded;
     const struct ldnq_activation_options *activations = &quantize->options.activations;
     bool changed;
-    LDNQ_TRY(remove_existing_codes(quantize, err));
+    LDNQ_TRY(ldnq_job_remove_codes(&quantize->job, loaded, err));
     LDNQ_TRY(ldnq_job_rewrite_lookups(&quantize->job, loaded, err));
     LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
     LDNQ_TRY(run_passes(loaded->graph, err));

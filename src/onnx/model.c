@@ -83,8 +83,7 @@ bool ldnq_model_has_operator(const struct ldnq_model *model, const char *op_type
 {
     const Onnx__GraphProto *graph = model->proto->graph;
     for (size_t n = 0; n < graph->n_node; n++)
-        if (ldnq_is_onnx_domain(graph->node[n]->domain) &&
-            strcmp(ldnq_or_empty(graph->node[n]->op_type), op_type) == 0)
+        if (strcmp(ldnq_or_empty(graph->node[n]->op_type), op_type) == 0)
             return true;
     return false;
 }

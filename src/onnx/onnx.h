@@ -92,7 +92,7 @@ const char *ldnq_model_producer(const struct ldnq_model *model);
 int ldnq_model_opset(const struct ldnq_model *model);
 /* Nodes of the main graph. */
 size_t ldnq_model_node_count(const struct ldnq_model *model);
-/* Whether the main graph has a node of this operator of ai.onnx. */
+/* Whether the main graph has a node of this operator, of any domain. */
 bool ldnq_model_has_operator(const struct ldnq_model *model, const char *op_type);
 
 /* Whether a node computes in float16 or bfloat16: it casts to such a type, or reads a tensor of it

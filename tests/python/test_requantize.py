@@ -6,6 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import support
 from support import assert_same_outputs, ldnq, ort_run, succeed, weights
 
 CHANNELS = 8
@@ -85,6 +86,23 @@ def test_without_it_codes_should_stay(network, tmp_path):
                 tmp_path / "o.onnx", "--target", "weights", "--weights", "int8")
     assert done.returncode != 0 and "quantized already" in done.stderr
     assert not (tmp_path / "o.onnx").exists()
+
+
+def test_operators_that_compute_with_codes_should_be_named(tmp_path):
+    """They stay; what is float beside them is quantized."""
+    arrays = {"a": np.float32(.05), "z": np.uint8(128), "w": np.eye(6, dtype=np.int8),
+              "s": np.float32(.01), "o": np.int8(0), "v": support.weights(6, 4)}
+    nodes = [helper.make_node("QuantizeLinear", ["x", "a", "z"], ["q"]),
+             helper.make_node("QLinearMatMul", ["q", "a", "z", "w", "s", "o", "a", "z"], ["p"]),
+             helper.make_node("DequantizeLinear", ["p", "a", "z"], ["d"]),
+             helper.make_node("MatMul", ["d", "v"], ["y"], "last")]
+    onnx.save(support.model(nodes, {"x": ["N", 6]}, {"y": ["N", 4]}, arrays, opset=17),
+              tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "x.npy", 6, count=20)
+    result = support.answer("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib",
+                            calib, "--requantize", "--target", "weights", "--weights", "int8")
+    assert [layer["node"] for layer in result["layers"]] == ["last"]
+    assert any("compute with codes: QLinearMatMul. They stay" in w for w in result["warnings"])
 
 
 def test_a_float_model_should_be_said_to_have_no_codes(network, tmp_path):
