@@ -62,8 +62,10 @@ class Ours:
     def __init__(self, path, data, threads, folder):
         given, made = f"{folder}/in.npy", f"{folder}/out.npy"
         numpy.save(given, data)
+        # OpenBLAS' own threads spin for a while after they have started, which would count.
         self.process = subprocess.Popen([PROGRAM, path, given, made, str(threads)],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
         if self.process.stdout.readline().strip() != "ready":
             sys.exit(f"{path}: the executor did not start")
         self.output = numpy.load(made)
