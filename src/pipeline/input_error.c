@@ -10,6 +10,7 @@
 #include "linalg/cholesky.h"
 #include "linalg/gram.h"
 #include "pipeline/error_compensation.h"
+#include "pipeline/stored_changes.h"
 
 /* Edge of the tiles of a sum of products, which one task computes. */
 #define TILE ((size_t)96)
@@ -236,11 +237,20 @@ bool ldnq_input_error_solve(const struct ldnq_input_error *error,
                             double *factor, double *z)
 {
     struct solve_task task = { error, statistics, centred, factor, z };
+    struct ldnq_change_key key = { .damping = damping };
+    /* Ranks that share the rows do so all or none: one does not know what others have stored. */
+    struct ldnq_stored_changes *stored =
+        ldnq_ranks_count(ldnq_pool_ranks(error->pool)) == 1 ? error->stored : NULL;
+    if (stored)
+        key = ldnq_make_change_key(error, statistics, centred, damping);
+    if (ldnq_stored_changes_read(stored, &key, error->cols, z))
+        return true;
     if (!ldnq_compensation_factor(statistics, 0, centred, damping, factor))
         return false;
     ldnq_pool_run_share(error->pool, ldnq_size_ceil_div(error->cols, ROWS), solve_rows_of_z, &task);
     ldnq_ranks_allgather_chunks(ldnq_pool_ranks(error->pool), z, error->cols, ROWS,
                                 error->cols * sizeof *z);
+    ldnq_stored_changes_add(stored, &key, error->cols, z);
     return true;
 }
 

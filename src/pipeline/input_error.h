@@ -28,6 +28,7 @@ struct ldnq_input_error {
     double *square; /* upper triangle of the sums of e e'; NULL in the part that is fitted */
     float *scratch;
     struct ldnq_pool *pool;
+    struct ldnq_stored_changes *stored; /* of layers with the same input; NULL: there are none */
 };
 
 enum ldnq_status ldnq_input_error_init(struct ldnq_input_error *error, size_t cols,

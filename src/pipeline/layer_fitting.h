@@ -12,6 +12,7 @@
 #include "pipeline/layer_moments.h"
 #include "pipeline/quantizer.h"
 #include "pipeline/shared_input.h"
+#include "pipeline/stored_changes.h"
 #include "quant/gram_results.h"
 
 struct ldnq_layer_fitting {
@@ -23,11 +24,12 @@ struct ldnq_layer_fitting {
     /* Arguments of one call of any layer: [0] in the runner, [1] in the reference. */
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];
-    struct ldnq_layer_moments moments;       /* moments of the current layer */
-    struct ldnq_shared_input shared;         /* sums of its input, for the layers after it */
-    struct ldnq_gram_results stored_results; /* of its matrices, for layers with the same input */
-    struct ldnq_gram_results *gram_results;  /* them; NULL: no other layer has the same input */
-    struct ldnq_column_moments columns;      /* used in place of moments if there are means */
+    struct ldnq_layer_moments moments;         /* moments of the current layer */
+    struct ldnq_shared_input shared;           /* sums of its input, for the layers after it */
+    struct ldnq_gram_results stored_results;   /* of its matrices, for layers with the same input */
+    struct ldnq_gram_results *gram_results;    /* them; NULL: no other layer has the same input */
+    struct ldnq_stored_changes stored_changes; /* of its compensation, for the same layers */
+    struct ldnq_column_moments columns;        /* used in place of moments if there are means */
     /* Work before each layer's batches and before its solution; the last is all (fit_work.c). */
     double *work;
 };

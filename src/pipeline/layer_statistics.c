@@ -379,8 +379,10 @@ static void select_gram_results(struct ldnq_layer_fitting *fitting)
 {
     const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
     const bool follows = ldnq_has_input_of_previous(network, fitting->index);
-    if (!follows)
+    if (!follows) {
         ldnq_gram_results_clear(&fitting->stored_results);
+        ldnq_stored_changes_clear(&fitting->stored_changes);
+    }
     fitting->gram_results = follows || ldnq_has_input_of_previous(network, fitting->index + 1)
                                 ? &fitting->stored_results
                                 : NULL;
@@ -408,6 +410,7 @@ static enum ldnq_status sum_input(struct ldnq_layer_fitting *fitting, const floa
     LDNQ_TRY(find_parts_of_leaves(&fitting->runner, &parts, arena, err));
     LDNQ_TRY(ldnq_layer_moments_init(moments, &layer->geometry, weight, parts,
                                      quantizer->options->pool, arena, err));
+    moments->compensation.input.stored = fitting->gram_results ? &fitting->stored_changes : NULL;
     if (ldnq_shared_input_has(&fitting->shared, fitting->index, parts.holds_out)) {
         ldnq_shared_input_read(&fitting->shared, moments);
         return LDNQ_OK;

@@ -477,6 +477,7 @@ static enum ldnq_status fit_or_round_layers(struct ldnq_quantizer *quantizer,
         ldnq_calib_runner_finish(&fitting.reference);
         ldnq_shared_input_release(&fitting.shared);
         ldnq_gram_results_clear(&fitting.stored_results);
+        ldnq_stored_changes_clear(&fitting.stored_changes);
         if (status != LDNQ_NUMERIC || !may_round_layers_before(&fitting) ||
             !has_finite_float_input(quantizer, fitting.index))
             return status;
