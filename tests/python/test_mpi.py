@@ -11,6 +11,7 @@ import subprocess
 import time
 
 import numpy as np
+import onnx
 import pytest
 
 import small_models as small
@@ -56,10 +57,11 @@ def quantize(network, output, *options, name="m"):
 
 
 def start(*parts, **more):
-    """mpirun with parts, each a number of ranks and their arguments."""
+    """mpirun with parts, each a number of ranks, their arguments, and the program if it is another
+    one."""
     line = [MPIRUN, "--oversubscribe", "--bind-to", "none"]
-    for i, (count, arguments) in enumerate(parts):
-        line += [":"] * (i > 0) + ["-n", str(count), PROGRAM, *arguments]
+    for i, (count, arguments, *program) in enumerate(parts):
+        line += [":"] * (i > 0) + ["-n", str(count), *(program or [PROGRAM]), *arguments]
     return subprocess.Popen([str(item) for item in line], env={**os.environ, **ROOT, **more},
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -104,6 +106,44 @@ def test_ranks_with_other_options_or_samples_should_be_refused(network, tmp_path
     code, _, err = finish(start((1, first), (1, quantize(other, tmp_path / "q", *GPTQ))))
     assert code == USAGE and "samples of other contents" in err
     assert not (tmp_path / "q").exists()
+
+
+def test_ranks_with_another_model_should_be_refused(network, tmp_path):
+    other = shutil.copytree(network, tmp_path / "other")
+    model = onnx.load(other / "m.onnx")
+    weight = onnx.numpy_helper.to_array(model.graph.initializer[0])
+    model.graph.initializer[0].CopyFrom(
+        onnx.numpy_helper.from_array(-weight, model.graph.initializer[0].name))
+    onnx.save(model, other / "m.onnx")
+    code, _, err = finish(start((1, quantize(network, tmp_path / "q", *GPTQ)),
+                                (1, quantize(other, tmp_path / "q", *GPTQ))))
+    assert code == USAGE and not (tmp_path / "q").exists()
+    assert "rank 1 on " in err and "has the model" in err and "and rank 0 has" in err
+
+
+def test_ranks_with_other_kernels_should_be_refused(network, tmp_path):
+    """OpenBLAS computes as for other processors, of which every one can do as these do."""
+    line = quantize(network, tmp_path / "q", *GPTQ)
+    code, _, err = finish(start(*((1, line, "env", f"OPENBLAS_CORETYPE={name}", PROGRAM)
+                                  for name in ("Nehalem", "Prescott"))))
+    assert code == USAGE and not (tmp_path / "q").exists()
+    assert "rank 1 on " in err and "computes with the kernels" in err and "Nehalem" in err
+
+
+def test_ranks_of_another_version_should_be_refused(network, tmp_path):
+    """A copy of the program whose version is another text of the same length."""
+    version = support.succeed("--version").stdout.split()[1].encode()
+    other = version[:-1] + (b"9" if version[-1:] != b"9" else b"8")
+    program = tmp_path / "ldnq-other"
+    shutil.copy(PROGRAM, program)
+    code = program.read_bytes()
+    assert version + b"\0" in code
+    program.write_bytes(code.replace(version + b"\0", other + b"\0"))
+    line = quantize(network, tmp_path / "q", *GPTQ)
+    code, _, err = finish(start((1, line), (1, line, program)))
+    assert code == USAGE and not (tmp_path / "q").exists()
+    assert f"is version {other.decode()}, and rank 0 on " in err
+    assert f"is version {version.decode()}; install one version" in err
 
 
 def test_an_error_of_one_rank_should_end_all_with_its_message(network, tmp_path):
