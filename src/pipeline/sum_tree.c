@@ -180,7 +180,21 @@ enum ldnq_status ldnq_sum_tree_end_leaf(struct ldnq_sum_tree *tree, size_t leaf,
 
 /* ---- the leaves of all ranks ---------------------------------------------------------------- */
 
-#define NO_RANK SIZE_MAX
+/* Numbers of a slice that are exchanged at a time. */
+#define BLOCK ((size_t)1 << 18)
+
+/* A node of the tree whose leaves are all of one rank, and the largest such node. */
+struct tree_piece {
+    size_t first, rank;
+    double *values; /* of the slice that this rank adds up */
+};
+
+struct tree_slices {
+    struct ldnq_sum_tree *tree;
+    struct tree_piece pieces[MOST_LEAVES]; /* in the order of the leaves */
+    size_t piece_count, width;             /* width: leaves of the root */
+    size_t start, elements;                /* the block of the slice, in packed elements */
+};
 
 /* Adds up this rank's sums of the leaves first .. end-1, from the right: those on the left are of
  * more leaves. */
@@ -193,37 +207,12 @@ static void merge_sums(struct ldnq_sum_tree *tree, size_t first, size_t end)
         merge_sum(tree, last - 1);
 }
 
-static size_t find_sum(const struct ldnq_sum_tree *tree, size_t first)
+static const double *find_sum(const struct ldnq_sum_tree *tree, size_t first)
 {
     size_t i = 0;
     while (tree->sums[i].first < first)
         i++;
-    return i;
-}
-
-/* The right half's sum goes from its rank to that of the left half, which adds it. */
-static enum ldnq_status add_remote_half(struct ldnq_sum_tree *tree, size_t left, size_t right,
-                                        size_t first, size_t middle, struct ldnq_error *err)
-{
-    const size_t own = ldnq_ranks_own_rank(tree->ranks),
-                 bytes = tree->packed_count * sizeof(double);
-    if (own == right) {
-        const size_t sum = find_sum(tree, middle);
-        const struct ldnq_rank_message send = { left, tree->sums[sum].values, bytes };
-        LDNQ_TRY(ldnq_ranks_exchange(tree->ranks, &send, NULL, err));
-        remove_sum(tree, sum);
-        return LDNQ_OK;
-    }
-    if (own != left)
-        return LDNQ_OK;
-    struct ldnq_packed_sum other;
-    LDNQ_TRY(allocate_sum(tree, &other, err));
-    const struct ldnq_rank_message receive = { right, other.values, bytes };
-    const enum ldnq_status status = ldnq_ranks_exchange(tree->ranks, NULL, &receive, err);
-    if (status == LDNQ_OK)
-        add_to_sum(tree->sums[find_sum(tree, first)].values, other.values, tree->packed_count);
-    free_sum(&other);
-    return status;
+    return tree->sums[i].values;
 }
 
 static bool has_present_leaf(const struct ldnq_sum_tree *tree, size_t first, size_t end)
@@ -233,48 +222,147 @@ static bool has_present_leaf(const struct ldnq_sum_tree *tree, size_t first, siz
     return first < end;
 }
 
-/* Sums the node of `width` leaves from `first` on; *holder becomes the rank that has the sum. */
-static enum ldnq_status sum_node(struct ldnq_sum_tree *tree, size_t first, size_t width,
-                                 size_t *holder, struct ldnq_error *err)
+/* Lists the pieces of the node of `width` leaves from `first` on, and sums up those of this rank.
+ */
+static void list_pieces(struct tree_slices *slices, size_t first, size_t width)
 {
-    const size_t end = ldnq_size_min(first + width, tree->leaves), middle = first + width / 2;
-    size_t right;
-    *holder = NO_RANK;
+    struct ldnq_sum_tree *tree = slices->tree;
+    const size_t end = ldnq_size_min(first + width, tree->leaves);
     if (!has_present_leaf(tree, first, end))
-        return LDNQ_OK;
+        return;
     const size_t owner = ldnq_ranks_find_owner(tree->ranks, first, tree->leaves);
-    if (owner == ldnq_ranks_find_owner(tree->ranks, end - 1, tree->leaves)) {
-        *holder = owner;
-    } else {
-        LDNQ_TRY(sum_node(tree, first, width / 2, holder, err));
-        LDNQ_TRY(sum_node(tree, middle, width / 2, &right, err));
-        if (*holder == NO_RANK || right == NO_RANK) {
-            *holder = *holder == NO_RANK ? right : *holder;
-            return LDNQ_OK;
-        }
-        if (*holder != right)
-            return add_remote_half(tree, *holder, right, first, middle, err);
+    if (owner != ldnq_ranks_find_owner(tree->ranks, end - 1, tree->leaves)) {
+        list_pieces(slices, first, width / 2);
+        list_pieces(slices, first + width / 2, width / 2);
+        return;
     }
-    if (*holder == ldnq_ranks_own_rank(tree->ranks))
+    if (owner == ldnq_ranks_own_rank(tree->ranks))
         merge_sums(tree, first, end);
+    slices->pieces[slices->piece_count++] = (struct tree_piece){ first, owner, NULL };
+}
+
+/* The next piece of a rank from *at on; NULL: it has no other. */
+static struct tree_piece *find_next_piece(struct tree_slices *slices, size_t rank, size_t *at)
+{
+    while (*at < slices->piece_count && slices->pieces[*at].rank != rank)
+        (*at)++;
+    return *at < slices->piece_count ? &slices->pieces[(*at)++] : NULL;
+}
+
+/* The block number `block` of the slice of a rank: each rank adds up one slice of the packed
+ * elements. */
+static struct ldnq_rank_share find_block(const struct ldnq_sum_tree *tree, size_t rank,
+                                         size_t block)
+{
+    const struct ldnq_rank_share slice = ldnq_ranks_share(tree->ranks, rank, tree->packed_count);
+    const size_t first = ldnq_size_min(slice.first + block * BLOCK, slice.end);
+    return (struct ldnq_rank_share){ first, ldnq_size_min(first + BLOCK, slice.end) };
+}
+
+/* Sends the pieces' block of another rank's slice to it, and receives those of a third one. */
+static enum ldnq_status exchange_blocks(struct tree_slices *slices, size_t to, size_t from,
+                                        size_t block, struct ldnq_error *err)
+{
+    struct ldnq_sum_tree *tree = slices->tree;
+    const struct ldnq_rank_share other = find_block(tree, to, block);
+    size_t sent = 0, received = 0;
+    for (;;) {
+        const struct tree_piece *own = find_next_piece(slices, tree->ranks->rank, &sent);
+        const struct tree_piece *remote = find_next_piece(slices, from, &received);
+        if (!own && !remote)
+            return LDNQ_OK;
+        const struct ldnq_rank_message send = {
+            to, own ? (void *)(find_sum(tree, own->first) + other.first) : NULL,
+            own ? (other.end - other.first) * sizeof(double) : 0
+        };
+        const struct ldnq_rank_message receive = { from, remote ? remote->values : NULL,
+                                                   remote ? slices->elements * sizeof(double) : 0 };
+        LDNQ_TRY(ldnq_ranks_exchange(tree->ranks, send.bytes ? &send : NULL,
+                                     receive.bytes ? &receive : NULL, err));
+    }
+}
+
+/* Adds up the node's pieces in the block; returns where its sum is, NULL: it has no piece. */
+static double *sum_pieces(struct tree_slices *slices, size_t first, size_t width, size_t *at)
+{
+    const struct tree_piece *piece = &slices->pieces[*at];
+    if (*at == slices->piece_count || piece->first >= first + width)
+        return NULL;
+    const size_t end = ldnq_size_min(first + width, slices->tree->leaves);
+    if (ldnq_ranks_find_owner(slices->tree->ranks, first, slices->tree->leaves) ==
+        ldnq_ranks_find_owner(slices->tree->ranks, end - 1, slices->tree->leaves)) {
+        (*at)++;
+        return piece->values;
+    }
+    double *left = sum_pieces(slices, first, width / 2, at);
+    double *right = sum_pieces(slices, first + width / 2, width / 2, at);
+    if (left && right)
+        add_to_sum(left, right, slices->elements);
+    return left ? left : right;
+}
+
+/* Adds up a block of this rank's slice, in its first packed sum. */
+static enum ldnq_status sum_block(struct tree_slices *slices, size_t block, struct ldnq_error *err)
+{
+    struct ldnq_sum_tree *tree = slices->tree;
+    const size_t count = tree->ranks->count, rank = tree->ranks->rank;
+    const struct ldnq_rank_share own = find_block(tree, rank, block);
+    slices->start = own.first;
+    slices->elements = own.end - own.first;
+    size_t at = 0;
+    struct tree_piece *piece;
+    while ((piece = find_next_piece(slices, rank, &at)) != NULL)
+        if (slices->elements > 0)
+            memcpy(piece->values, find_sum(tree, piece->first) + slices->start,
+                   slices->elements * sizeof(double));
+    for (size_t step = 1; step < count; step++)
+        LDNQ_TRY(exchange_blocks(slices, (rank + step) % count, (rank + count - step) % count,
+                                 block, err));
+    at = 0;
+    const double *sum = sum_pieces(slices, 0, slices->width, &at);
+    if (slices->elements > 0)
+        memcpy(tree->sums[0].values + slices->start, sum, slices->elements * sizeof(double));
     return LDNQ_OK;
+}
+
+/* Each rank adds up its slice of the packed elements, so that all send at the same time and no
+ * slice is sent twice; then all get the slices of all. */
+static enum ldnq_status sum_slices(struct tree_slices *slices, struct ldnq_error *err)
+{
+    struct ldnq_sum_tree *tree = slices->tree;
+    const size_t count = ldnq_ranks_count(tree->ranks);
+    const size_t slice = ldnq_size_ceil_div(tree->packed_count, count);
+    const size_t most = ldnq_size_min(slice, BLOCK);
+    double *values = ldnq_malloc_aligned(slices->piece_count * (most + !most) * sizeof *values);
+    if (!values)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    for (size_t i = 0; i < slices->piece_count; i++)
+        slices->pieces[i].values = values + i * most;
+    enum ldnq_status status = LDNQ_OK;
+    for (size_t block = 0; status == LDNQ_OK && block * BLOCK < slice; block++)
+        status = sum_block(slices, block, err);
+    ldnq_free(values);
+    LDNQ_TRY(status);
+    return ldnq_ranks_allgather_units(tree->ranks, tree->sums[0].values, tree->packed_count,
+                                      sizeof(double), err);
 }
 
 static enum ldnq_status sum_all(struct ldnq_sum_tree *tree, struct ldnq_error *err)
 {
-    size_t holder, width = 1;
-    while (width < tree->leaves)
-        width *= 2;
-    LDNQ_TRY(sum_node(tree, 0, width, &holder, err));
-    if (holder == NO_RANK)
+    struct tree_slices slices = { .tree = tree, .width = 1 };
+    while (slices.width < tree->leaves)
+        slices.width *= 2;
+    list_pieces(&slices, 0, slices.width);
+    if (slices.piece_count == 0)
         return LDNQ_OK;
-    if (tree->sum_count == 0) { /* this rank had nothing, or has sent it */
+    if (tree->sum_count == 0) { /* this rank had nothing */
         LDNQ_TRY(allocate_sum(tree, &tree->sums[0], err));
         tree->sum_count = 1;
+        tree->sums[0].first = tree->leaves;
     }
-    double *all = tree->sums[0].values;
-    LDNQ_TRY(ldnq_ranks_broadcast(tree->ranks, holder, all, tree->packed_count * sizeof *all, err));
-    move_all(tree, all, unpack);
+    if (ldnq_ranks_count(tree->ranks) > 1)
+        LDNQ_TRY(sum_slices(&slices, err));
+    move_all(tree, tree->sums[0].values, unpack);
     return LDNQ_OK;
 }
 

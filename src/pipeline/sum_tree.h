@@ -3,14 +3,14 @@
  *
  * The batches are cut into leaves, of which each rank has some in a row (ranks.h). A leaf is summed
  * batch after batch in the arrays of the caller; the leaves are summed in pairs, pairs of pairs and
- * so on. The cut depends on the batches alone. A rank that has both sides of a pair adds them up at
- * once; else the right side is sent to the left one.
+ * so on. The cut depends on the batches alone. A rank adds up the pairs of which it has both sides;
+ * of all other pairs each rank adds up a slice of the sums, which it sends to all.
  *
  *              0-3 + 4-7
  *             /         \
  *        0-1 + 2-3   4-5 + 6-7
  *        /    \         /    \
- *       0 + 1  2 + 3   4 + 5  6 + 7      two ranks: 0-3 and 4-7, and one message
+ *       0 + 1  2 + 3   4 + 5  6 + 7      two ranks: 0-3 and 4-7; each adds up half of 0-7
  *
  * Memory  sums of finished leaves are packed: of a symmetric matrix the upper triangle. A rank has
  *         one for each level of the tree, or two; large ones are in a file until they are added
