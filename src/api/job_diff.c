@@ -9,6 +9,7 @@
 #include "api/output_files.h"
 #include "api/page.h"
 #include "api/result.h"
+#include "base/ranks.h"
 #include "compare/compare.h"
 #include "report/report.h"
 
@@ -120,7 +121,8 @@ static enum ldnq_status write_result(struct diff_job *diff, const struct diff_mo
         LDNQ_TRY(models->are_summarized
                      ? ldnq_page_render_candidates(diff->found, diff->count, result, err)
                      : ldnq_page_render(diff->found[0], result, err));
-        LDNQ_TRY(ldnq_page_write(job->options, page, result, err));
+        if (ldnq_ranks_is_first(job->ranks))
+            LDNQ_TRY(ldnq_page_write(job->options, page, result, err));
     }
     return models->are_summarized
                ? ldnq_candidates_print_json(diff->found, diff->count, &result->json, err)

@@ -216,6 +216,13 @@ def test_a_file_that_cannot_be_saved_should_leave_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_process_without_the_model_should_say_which_one_has_it():
+    """Of those that mpirun has started, the first one gets the model."""
+    q = ldnq.Quantized({"output": None}, None, None)
+    with pytest.raises(ldnq.UsageError, match="rank 0 has the model"):
+        q.model
+
+
 def test_warnings_should_name_the_line_that_called():
     with pytest.warns(ldnq.Warning, match="too few samples") as caught:
         ldnq.quantize(MODEL, SAMPLES[:6], **INT4)

@@ -133,7 +133,11 @@ class Quantized(Page, Result):
     @property
     def content(self) -> str | bytes:
         """The ONNX model, or the path that it was written to."""
-        return self.figures["output"] if self._model is None else self._model
+        if self._model is not None:
+            return self._model
+        if self.figures["output"] is None:
+            raise UsageError("the process of rank 0 has the model, this one its figures alone")
+        return self.figures["output"]
 
     @property
     def model(self) -> bytes:
