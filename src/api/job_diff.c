@@ -5,6 +5,7 @@
 
 #include "api/diff_facts.h"
 #include "api/diff_gates.h"
+#include "api/expected_speed.h"
 #include "api/job.h"
 #include "api/output_files.h"
 #include "api/page.h"
@@ -91,8 +92,11 @@ static enum ldnq_status compare_candidates(struct diff_job *diff, const struct d
     LDNQ_TRY(models->are_summarized
                  ? ldnq_diff_create_candidates(options, diff->count, job->arena, diff->found, err)
                  : ldnq_diff_create(options, job->arena, diff->found, err));
-    for (size_t i = 0; i < diff->count; i++)
+    for (size_t i = 0; i < diff->count; i++) {
+        LDNQ_TRY(
+            ldnq_diff_fill_speed(job, options[i].model_a, options[i].model_b, diff->found[i], err));
         LDNQ_TRY(ldnq_diff_judge_gates(job->options, job->arena, diff->found[i], err));
+    }
     return LDNQ_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/expected_speed.h"
 #include "api/default_inputs.h"
 #include "api/dry_run.h"
 #include "api/diff_facts.h"
@@ -132,6 +133,7 @@ static enum ldnq_status compare_with_float_model(struct quantize_job *quantize,
         diff->b.bytes = quantize->summary.bytes_after;
         diff->b.data_bytes = quantize->summary.data_bytes_after;
     }
+    LDNQ_TRY(ldnq_diff_fill_speed(&quantize->job, a->model, b->model, diff, err));
     ldnq_quantize_events_fill_diff(&quantize->events, diff);
     LDNQ_TRY(ldnq_quantization_fill_diff(quantize->quantization, quantize->job.arena, diff, err));
     LDNQ_TRY(ldnq_job_goal_fill_diff(&quantize->goal, &quantize->job, diff, err));

@@ -206,8 +206,17 @@ struct ldnq_diff_fact {
     const char *name, *text;
 };
 
+/* How B runs beside A, on one core and one sample, by costs of kernels that were measured. */
+struct ldnq_diff_speed {
+    const char *target;      /* the runtime; NULL: nothing was predicted */
+    double times_faster;     /* NaN where the runtime was not measured, or sizes are open */
+    double factor;           /* within which predictions were of measured networks */
+    const char *measured_on; /* the runtime's version and the machine; NULL: not measured */
+};
+
 struct ldnq_diff {
     struct ldnq_diff_file a, b;
+    struct ldnq_diff_speed speed;
     const char *command; /* that makes the quantized file or this comparison; NULL: not known */
     const struct ldnq_diff_fact *facts;
     size_t fact_count;

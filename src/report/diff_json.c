@@ -274,6 +274,16 @@ static bool add_gates_json(cJSON *root, const struct ldnq_diff *diff)
     return array != NULL;
 }
 
+static bool add_speed_json(cJSON *root, const struct ldnq_diff_speed *speed)
+{
+    const bool is_known = speed->target != NULL;
+    cJSON *item = cJSON_AddObjectToObject(root, "speed");
+    return item && ldnq_json_add_text(item, "target", speed->target) &&
+           ldnq_json_add_number(item, "times_faster", is_known ? speed->times_faster : NAN) &&
+           ldnq_json_add_number(item, "factor", speed->measured_on ? speed->factor : NAN) &&
+           ldnq_json_add_text(item, "measured_on", speed->measured_on);
+}
+
 /* Without the pictures. */
 static bool add_changed_samples_json(cJSON *root, const struct ldnq_diff *diff)
 {
@@ -311,8 +321,8 @@ static bool add_diff_json(cJSON *root, const struct ldnq_diff *diff)
     return ldnq_json_add_text(root, "format", "ldnq-diff") &&
            ldnq_json_add_number(root, "version", 3) &&
            ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) && add_verdict_json(root, diff) &&
-           add_gates_json(root, diff) && add_file_summary(root, "a", &diff->a) &&
-           add_file_summary(root, "b", &diff->b) &&
+           add_gates_json(root, diff) && add_speed_json(root, &diff->speed) &&
+           add_file_summary(root, "a", &diff->a) && add_file_summary(root, "b", &diff->b) &&
            add_json_count(root, "paired_nodes", diff->paired) &&
            add_json_count(root, "paired_layers", diff->paired_layers) &&
            add_layers_json(root, diff) &&

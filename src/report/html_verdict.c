@@ -12,6 +12,10 @@
 #define TIMES "\xc3\x97"
 #define WORST ((size_t)5)
 #define MOST_TYPES 8
+/* Layers with a smaller share of the noise are not worth a step. */
+#define LEAST_SHARE_TO_RAISE 0.05
+/* Differences of speed below this are not named. */
+#define AS_FAST 0.05
 
 /* ---- evidence in large numbers --------------------------------------------------------- */
 
@@ -116,19 +120,53 @@ double ldnq_html_integer_share(const struct ldnq_diff *diff)
     return all > 0 ? integer / all : NAN;
 }
 
+/* Without a prediction: the part of the work that integer kernels do. */
+static void write_integer_share(struct ldnq_buffer *out, const struct ldnq_diff *diff, double share)
+{
+    open_tile(out, "Expected speed");
+    ldnq_buffer_append_text(out, "not known");
+    close_large_number(out);
+    if (diff->speed.measured_on)
+        ldnq_buffer_append_text(out, "sizes are open (the option <code>dim</code> sets them)");
+    else
+        ldnq_buffer_append_format(out, "no kernel of %s was timed",
+                                  diff->speed.target ? diff->speed.target : "the runtime");
+    if (!isnan(share))
+        ldnq_buffer_append_format(
+            out, "; %.0f\xc2\xa0%% of the multiplications are between codes of 8 bits",
+            100 * share);
+    close_tile(out);
+}
+
+static void write_times_faster(struct ldnq_buffer *out, double times)
+{
+    if (fabs(times - 1) < AS_FAST)
+        ldnq_buffer_append_text(out, "as fast");
+    else
+        ldnq_buffer_append_format(out, "%.1f" TIMES "<small>%s</small>",
+                                  times > 1 ? times : 1 / times, times > 1 ? "faster" : "slower");
+}
+
 static void write_speed_tile(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
+    const struct ldnq_diff_speed *speed = &diff->speed;
     const double share = ldnq_html_integer_share(diff);
-    if (isnan(share))
+    if (!speed->target && isnan(share))
         return;
-    open_tile(out, "Speed");
-    ldnq_buffer_append_format(out, "%.0f<small>%% integer</small>", 100 * share);
+    if (!speed->target || isnan(speed->times_faster)) {
+        write_integer_share(out, diff, share);
+        return;
+    }
+    open_tile(out, "Expected speed");
+    write_times_faster(out, speed->times_faster);
     close_large_number(out);
-    ldnq_buffer_append_text(out, share > 0
-                                     ? "of the multiplications are of 8-bit codes: integer kernels "
-                                       "compute them"
-                                     : "the runtime turns the weights to floats on each run: "
-                                       "smaller, not faster");
+    ldnq_buffer_append_format(out,
+                              "beside the float model, give or take a factor of %.1f: predicted "
+                              "from kernels of %s",
+                              speed->factor, speed->measured_on);
+    if (share == 0 && speed->times_faster < 1)
+        ldnq_buffer_append_text(out, "; weights become floats again on each run, unless <code>"
+                                     "session.disable_quant_qdq</code> is set");
     close_tile(out);
 }
 
@@ -252,7 +290,9 @@ static void write_all_steps(struct ldnq_buffer *out, const struct ldnq_diff *dif
                             size_t count)
 {
     const struct ldnq_layer_step all = ldnq_layers_step_up(diff, worst, count);
-    ldnq_buffer_append_text(out, "<p class=\"note\">All of these together: +");
+    ldnq_buffer_append_format(out, "<p class=\"note\">%s: +",
+                              count == 1 ? "A step up for the first of them"
+                                         : "A step up for all that have 5\xc2\xa0% or more");
     ldnq_html_write_number(out, LDNQ_HTML_BYTES, fmax(all.bytes, 0));
     if (!isnan(all.output_gain)) {
         ldnq_buffer_append_format(out, ", output +%.1f dB", all.output_gain);
@@ -283,6 +323,16 @@ static void write_share_note(struct ldnq_buffer *out, const struct ldnq_diff *di
              "a bit.</p>\n");
 }
 
+/* Those, of layers by falling share, that are worth a step: at least the first. */
+static size_t count_layers_to_raise(const struct ldnq_diff *diff, const size_t *worst, size_t count)
+{
+    size_t raised = 1;
+    while (raised < count &&
+           ldnq_layer_noise_share(diff, &diff->layers[worst[raised]]) >= LEAST_SHARE_TO_RAISE)
+        raised++;
+    return raised;
+}
+
 static void write_costly_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff,
                                 const struct ldnq_verdict *verdict)
 {
@@ -304,8 +354,9 @@ static void write_costly_layers(struct ldnq_buffer *out, const struct ldnq_diff 
         write_costly_layer(out, diff, worst[i]);
     ldnq_buffer_append_text(out, "</tbody></table></div>\n");
     if (is_mended) {
-        write_all_steps(out, diff, verdict->output, worst, count);
-        write_rules(out, diff, worst, count);
+        const size_t raised = count_layers_to_raise(diff, worst, count);
+        write_all_steps(out, diff, verdict->output, worst, raised);
+        write_rules(out, diff, worst, raised);
     }
     write_share_note(out, diff);
 }

@@ -228,15 +228,14 @@ static void check_node(struct ldnq_linter *linter, const struct ldnq_node *node)
 /* ---- the graph
  * ------------------------------------------------------------------------------------ */
 
-static enum ldnq_status record_value_readers(struct ldnq_linter *linter, struct ldnq_error *err)
+enum ldnq_status ldnq_linter_record_readers(struct ldnq_linter *linter, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = linter->graph;
     linter->readers =
         ldnq_arena_alloc(linter->arena, graph->value_count, sizeof *linter->readers, err);
     linter->reader =
         ldnq_arena_alloc(linter->arena, graph->value_count, sizeof *linter->reader, err);
-    linter->lint = ldnq_arena_alloc(linter->arena, 1, sizeof *linter->lint, err);
-    if (!linter->readers || !linter->reader || !linter->lint)
+    if (!linter->readers || !linter->reader)
         return LDNQ_NOMEM;
     for (size_t n = 0; n < graph->node_count; n++)
         for (size_t i = 0; i < graph->nodes[n]->input_count; i++)
@@ -254,7 +253,10 @@ enum ldnq_status ldnq_lint_run(const struct ldnq_graph *graph, const struct ldnq
     struct ldnq_linter linter = {
         .graph = graph, .target = target, .opset = opset, .arena = arena, .err = err
     };
-    LDNQ_TRY(record_value_readers(&linter, err));
+    linter.lint = ldnq_arena_alloc(arena, 1, sizeof *linter.lint, err);
+    if (!linter.lint)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_linter_record_readers(&linter, err));
     for (size_t n = 0; n < graph->node_count; n++)
         check_node(&linter, graph->nodes[n]);
     linter.rule = NULL;

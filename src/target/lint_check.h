@@ -56,6 +56,9 @@ void ldnq_lint_report(struct ldnq_linter *linter, const struct ldnq_node *node,
 /* Severity of breaking a rule when the target then computes in float, if it can. */
 enum ldnq_severity ldnq_lint_severity(const struct ldnq_linter *linter);
 
+/* Records which nodes read each value, in linter->arena. Errors: NOMEM. */
+enum ldnq_status ldnq_linter_record_readers(struct ldnq_linter *linter, struct ldnq_error *err);
+
 /* ---- what Q and DQ nodes say (lint_graph.c) ---------------------------------------------------
  */
 

@@ -116,6 +116,33 @@ struct ldnq_conversion_costs {
     double lost_per_single, least_loss_per_weight;
 };
 
+/* What a runtime's kernels do for one sample, as counted by target/run_time.h. */
+enum ldnq_kernel_work {
+    LDNQ_CONVOLUTION_IN_FLOAT, /* products, channels padded to blocks */
+    LDNQ_CONVOLUTION_ON_CODES,
+    LDNQ_WINDOWS_OF_CODES,   /* positions times the window's, for windows above 1x1 */
+    LDNQ_DEPTHWISE_IN_FLOAT, /* products, of convolutions of one input channel per group */
+    LDNQ_DEPTHWISE_ON_CODES,
+    LDNQ_PRODUCT_IN_FLOAT, /* products, of MatMul and Gemm */
+    LDNQ_PRODUCT_ON_CODES,
+    LDNQ_PRODUCT_OF_NARROW_WEIGHT, /* of float activations, with a weight in codes */
+    LDNQ_ELEMENTS_IN_FLOAT,        /* of all other operators */
+    LDNQ_ELEMENTS_ON_CODES,
+    LDNQ_ELEMENTS_QUANTIZED, /* by a kernel of its own */
+    LDNQ_ELEMENTS_DEQUANTIZED,
+    LDNQ_WEIGHTS_DEQUANTIZED, /* on each run */
+    LDNQ_KERNELS,             /* how many are called */
+    LDNQ_KERNEL_WORK_COUNT,
+};
+
+/* What that costs. */
+struct ldnq_kernel_costs {
+    int64_t channel_block;                      /* to which convolutions pad channels */
+    double picoseconds[LDNQ_KERNEL_WORK_COUNT]; /* per unit, on one core */
+    const char *measured_on;                    /* the runtime and the machine */
+    double factor; /* within which measured speed-ups are of predicted ones */
+};
+
 struct ldnq_target {
     const char *name;
     const char *summary; /* one line of help */
@@ -160,6 +187,8 @@ struct ldnq_target {
     /* By which convolutions between float operators are compared with float ones; NULL: they are
      * not. */
     const struct ldnq_conversion_costs *conversion_costs;
+    /* From which the time of a file is predicted; NULL: no time was measured. */
+    const struct ldnq_kernel_costs *kernel_costs;
     /* Relu and Clip after a quantized operator disappear into its output's range, with no
      * pair between them. */
     bool absorbs_clamps;
