@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* html_samples.c: the samples that the quantized network answers in another way. */
+#include <string.h>
+
 #include "report/html_page.h"
 #include "report/html_write.h"
 #include "report/png_write.h"
@@ -28,7 +30,24 @@ static void write_values(struct ldnq_buffer *out, const struct ldnq_diff_sample 
     ldnq_buffer_append_text(out, sample->value_count ? " \xe2\x80\xa6</p>" : "</p>");
 }
 
-static void write_sample(struct ldnq_buffer *out, const struct ldnq_diff_sample *sample)
+/* The bytes of the folders that all names begin with, which only make them long. */
+static size_t measure_common_folder(const struct ldnq_diff *diff)
+{
+    const char *const first = diff->changed_samples[0].name;
+    size_t length = strlen(first);
+    for (size_t i = 1; i < diff->changed_sample_count; i++) {
+        size_t same = 0;
+        while (same < length && diff->changed_samples[i].name[same] == first[same])
+            same++;
+        length = same;
+    }
+    while (length > 0 && first[length - 1] != '/')
+        length--;
+    return length;
+}
+
+static void write_sample(struct ldnq_buffer *out, const struct ldnq_diff_sample *sample,
+                         size_t folder)
 {
     ldnq_buffer_append_text(out, "<li>");
     if (sample->pixels)
@@ -37,7 +56,7 @@ static void write_sample(struct ldnq_buffer *out, const struct ldnq_diff_sample 
         write_values(out, sample);
     ldnq_buffer_append_format(out, "<b>%zu <span class=\"arrow\">\xe2\x86\x92</span> %zu</b> ",
                               sample->class_a, sample->class_b);
-    ldnq_html_write_code(out, sample->name);
+    ldnq_html_write_code(out, sample->name + folder);
     ldnq_buffer_append_text(out, "</li>\n");
 }
 
@@ -54,7 +73,8 @@ void ldnq_html_write_samples(struct ldnq_buffer *out, const struct ldnq_diff *di
     if (diff->changed_sample_total > diff->changed_sample_count)
         ldnq_buffer_append_format(out, " The first %zu are shown.", diff->changed_sample_count);
     ldnq_buffer_append_text(out, "</p>\n<ul class=\"samples\">\n");
+    const size_t folder = measure_common_folder(diff);
     for (size_t i = 0; i < diff->changed_sample_count; i++)
-        write_sample(out, &diff->changed_samples[i]);
+        write_sample(out, &diff->changed_samples[i], folder);
     ldnq_buffer_append_text(out, "</ul></section>\n");
 }

@@ -289,8 +289,9 @@ def test_costly_layers_say_what_a_step_up_costs_and_gains(show):
     for _, kind, _, step in rows:
         assert re.fullmatch(rf"{steps[kind]}: \+[\d.]+\s?k?M?B, layer (\+\d+ dB|exact)", step)
     rules = text_of(driver, "#verdict pre")
-    assert rules.count("--layer '") == 5
-    assert re.search(r"All of these together: \+[\d.]+\s?k?M?B", text_of(driver, "#verdict"))
+    worth = max(1, sum(share >= 5 for share in shares))
+    assert rules.count("--layer '") == worth
+    assert re.search(r"A step up for .*: \+[\d.]+\s?k?M?B", text_of(driver, "#verdict"))
 
 
 def test_bands_are_explained_to_the_end(show):
