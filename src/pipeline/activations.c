@@ -241,7 +241,7 @@ find_input_activation(const struct ldnq_placement *placement, const struct ldnq_
     return NULL;
 }
 
-static void set_input_scales(struct ldnq_quantizer *run)
+void ldnq_quantizer_set_input_scales(struct ldnq_quantizer *run)
 {
     struct ldnq_quantized_network *network = &run->result->network;
     const struct ldnq_placement *placement = run->placement;
@@ -259,6 +259,6 @@ enum ldnq_status ldnq_quantizer_bypass_pairs(struct ldnq_quantizer *run, struct 
 {
     if (!run->placement)
         return LDNQ_OK;
-    set_input_scales(run);
+    ldnq_quantizer_set_input_scales(run);
     return ldnq_placement_bypass_pairs(run->placement, run->graph, run->reference, err);
 }

@@ -22,6 +22,10 @@ enum ldnq_status ldnq_quantizer_place_pairs(struct ldnq_quantizer *run, struct l
  * whether it reads codes, and their scale. Errors: NOMEM. */
 enum ldnq_status ldnq_quantizer_bypass_pairs(struct ldnq_quantizer *run, struct ldnq_error *err);
 
+/* Stores in each layer whether it reads codes, and the scale that they have now. There are pairs.
+ */
+void ldnq_quantizer_set_input_scales(struct ldnq_quantizer *run);
+
 /* Whether the float network's means are all that the layers are fitted to. Error compensation,
  * cascade and fine-tuning go through the layers one by one, and so do the baselines: their errors
  * are measured with all correlations of the input. Means of samples of different shapes would take

@@ -19,6 +19,8 @@
 #include "exec/grad.h"
 #include "metric/distance.h"
 #include "metric/output_error.h"
+#include "pipeline/activations.h"
+#include "pipeline/fine_tune_activations.h"
 #include "pipeline/fine_tune_float.h"
 #include "pipeline/fine_tune_norm.h"
 #include "pipeline/fine_tune_quantized.h"
@@ -31,6 +33,8 @@
 #define CODE_RATE 1e-2
 /* For float weights, in root mean squares of their row. */
 #define FLOAT_RATE 1e-2
+/* For scales of activations, relative to them. */
+#define ACTIVATION_RATE 1e-2
 
 #define MIN_BATCH 8
 #define MAX_BATCH 32
@@ -44,15 +48,16 @@ struct fine_tuning {
     struct ldnq_grad *grad;
     struct ldnq_arena *arena; /* freed with the fine-tuning */
     struct ldnq_fine_tune_result *result;
-    struct ldnq_fine_tune_quantized *layers; /* the fitted ones */
-    struct ldnq_fine_tune_float *floats;     /* the others; only in a cascade */
-    struct ldnq_fine_tune_norm *norms;       /* trained norms; none in a cascade */
+    struct ldnq_fine_tune_quantized *layers;       /* the fitted ones */
+    struct ldnq_fine_tune_float *floats;           /* the others; only in a cascade */
+    struct ldnq_fine_tune_norm *norms;             /* trained norms; none in a cascade */
+    struct ldnq_fine_tune_activations activations; /* none in a cascade */
     size_t count, float_count, norm_count;
     bool update_codes;
     size_t *weight_index, *bias_index; /* by layer, in `requested`; SIZE_MAX: none */
     /* A layer without a weight_index stays as it is. */
     const struct ldnq_value **requested; /* values whose gradients are computed */
-    size_t requested_count;
+    size_t requested_count, norm_index;  /* the norms' values begin at norm_index */
     struct ldnq_grad_feed *feeds;
     double *power; /* by output: mean of t^2 on the held-out samples */
     double share;  /* part of the step's batch that the current run computes */
@@ -213,8 +218,11 @@ static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
     }
     for (size_t i = 0; i < tuning->norm_count; i++)
         ldnq_fine_tune_norm_add_gradient(
-            &tuning->norms[i], ldnq_grad_find_gradient(tuning->grad, tuning->requested_count -
-                                                                         tuning->norm_count + i));
+            &tuning->norms[i], ldnq_grad_find_gradient(tuning->grad, tuning->norm_index + i));
+    for (size_t i = 0; i < tuning->activations.count; i++)
+        ldnq_fine_tune_activations_add_gradient(
+            &tuning->activations, i,
+            ldnq_grad_find_gradient(tuning->grad, tuning->norm_index + tuning->norm_count + i));
     return LDNQ_OK;
 }
 
@@ -267,6 +275,8 @@ static enum ldnq_status run_training_step(struct fine_tuning *tuning, struct ldn
     for (size_t i = 0; i < tuning->norm_count; i++)
         ldnq_fine_tune_norm_step(&tuning->norms[i], tuning->step + 1,
                                  compute_learning_rate_factor(tuning) * SCALE_RATE);
+    ldnq_fine_tune_activations_step(&tuning->activations, tuning->step + 1,
+                                    compute_learning_rate_factor(tuning) * ACTIVATION_RATE);
     return LDNQ_OK;
 }
 
@@ -287,6 +297,7 @@ static enum ldnq_status save_if_held_out_improves(struct fine_tuning *tuning,
             ldnq_fine_tune_float_save_best(&tuning->floats[i]);
     for (size_t i = 0; i < tuning->norm_count; i++)
         ldnq_fine_tune_norm_save_best(&tuning->norms[i]);
+    ldnq_fine_tune_activations_save_best(&tuning->activations);
     return LDNQ_OK;
 }
 
@@ -356,11 +367,15 @@ static enum ldnq_status list_trained_values(struct fine_tuning *tuning, struct l
     tuning->floats = ldnq_arena_alloc(arena, tuning->float_count, sizeof *tuning->floats, err);
     tuning->weight_index = ldnq_arena_alloc(arena, all, sizeof *tuning->weight_index, err);
     tuning->bias_index = ldnq_arena_alloc(arena, all, sizeof *tuning->bias_index, err);
-    if (tuning->float_count == 0)
+    if (tuning->float_count == 0) {
         LDNQ_TRY(ldnq_fine_tune_norms_init(tuning->quantizer, arena, &tuning->norms,
                                            &tuning->norm_count, err));
+        LDNQ_TRY(ldnq_fine_tune_activations_init(&tuning->activations, tuning->quantizer->placement,
+                                                 arena, err));
+    }
     tuning->requested =
-        ldnq_arena_alloc(arena, 2 * all + tuning->norm_count, sizeof *tuning->requested, err);
+        ldnq_arena_alloc(arena, 2 * all + tuning->norm_count + tuning->activations.count,
+                         sizeof *tuning->requested, err);
     tuning->feeds =
         ldnq_arena_alloc(arena, tuning->quantizer->graph->input_count, sizeof *tuning->feeds, err);
     tuning->power =
@@ -380,25 +395,43 @@ static enum ldnq_status list_trained_values(struct fine_tuning *tuning, struct l
         tuning->bias_index[i] = tuning->requested_count;
         tuning->requested[tuning->requested_count++] = layer->node->inputs[layer->bias_input];
     }
+    tuning->norm_index = tuning->requested_count;
     for (size_t i = 0; i < tuning->norm_count; i++) {
         const struct ldnq_changed_norm *norm = &tuning->norms[i].result;
         tuning->requested[tuning->requested_count++] = norm->node->inputs[norm->input];
     }
+    for (size_t i = 0; i < tuning->activations.count; i++)
+        tuning->requested[tuning->requested_count++] =
+            ldnq_fine_tune_activations_find_scale(&tuning->activations, i);
     return LDNQ_OK;
+}
+
+/* Without the scales of activations where gradients can't pass all of these, but all layers. */
+static enum ldnq_status create_gradients(struct fine_tuning *tuning, struct ldnq_error *err)
+{
+    struct ldnq_quantizer *quantizer = tuning->quantizer;
+    struct ldnq_grad_options options = {
+        .requested = tuning->requested,
+        .requested_count = tuning->requested_count,
+        .max_bytes = quantizer->options->max_bytes,
+    };
+    enum ldnq_status status =
+        ldnq_grad_create(quantizer->graph, quantizer->options->pool, &options, &tuning->grad, err);
+    if (status != LDNQ_UNSUPPORTED || tuning->activations.count == 0)
+        return status;
+    options.requested_count -= tuning->activations.count;
+    tuning->activations.count = 0;
+    return ldnq_grad_create(quantizer->graph, quantizer->options->pool, &options, &tuning->grad,
+                            err);
 }
 
 static enum ldnq_status create_executors(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     struct ldnq_quantizer *quantizer = tuning->quantizer;
     struct ldnq_pool *pool = quantizer->options->pool;
-    const struct ldnq_grad_options options = {
-        .requested = tuning->requested,
-        .requested_count = tuning->requested_count,
-        .max_bytes = quantizer->options->max_bytes,
-    };
     LDNQ_TRY(ldnq_exec_create(quantizer->reference, pool, &tuning->reference, err));
     LDNQ_TRY(ldnq_exec_create(quantizer->graph, pool, &tuning->quantized, err));
-    LDNQ_TRY(ldnq_grad_create(quantizer->graph, pool, &options, &tuning->grad, err));
+    LDNQ_TRY(create_gradients(tuning, err));
     return init_layer_training(tuning, err);
 }
 
@@ -419,6 +452,9 @@ static enum ldnq_status run_fine_tuning(struct fine_tuning *tuning, struct ldnq_
         status = run_training_steps(tuning, &reason);
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
+    ldnq_fine_tune_activations_apply_best(&tuning->activations);
+    if (tuning->activations.count > 0) /* codes of the biases depend on them */
+        ldnq_quantizer_set_input_scales(tuning->quantizer);
     for (size_t i = 0; i < tuning->count; i++)
         if (is_trained(tuning, i))
             LDNQ_TRY(ldnq_fine_tune_quantized_apply_best(&tuning->layers[i],

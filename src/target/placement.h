@@ -159,6 +159,10 @@ struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_
 /* Sets scale and zero point of an inserted activation; a constant is rounded. */
 void ldnq_activation_set_scale(struct ldnq_placed_activation *activation, struct ldnq_scale scale);
 
+/* The largest scale at which the codes stay within the activation's bounds; infinite without them.
+ */
+float ldnq_activation_find_largest_scale(const struct ldnq_placed_activation *activation);
+
 /* The name of the value in the file. */
 const char *ldnq_activation_name(const struct ldnq_placed_activation *activation);
 

@@ -169,6 +169,21 @@ void ldnq_activation_set_scale(struct ldnq_placed_activation *activation, struct
     }
 }
 
+float ldnq_activation_find_largest_scale(const struct ldnq_placed_activation *activation)
+{
+    double least, most;
+    const int32_t zero = ldnq_activation_zero_point(activation);
+    float largest = INFINITY;
+    code_range(activation->dtype, &least, &most);
+    if (isfinite(activation->high) && most > zero)
+        largest = round_scale_down((double)activation->high / (most - zero), most - zero,
+                                   (double)activation->high);
+    if (isfinite(activation->low) && least < zero)
+        largest = fminf(largest, round_scale_down((double)activation->low / (least - zero),
+                                                  zero - least, -(double)activation->low));
+    return largest;
+}
+
 enum ldnq_status ldnq_activation_codes(const struct ldnq_placed_activation *activation,
                                        struct ldnq_arena *arena, struct ldnq_tensor **out,
                                        struct ldnq_error *err)

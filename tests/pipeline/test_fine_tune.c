@@ -192,6 +192,49 @@ static void a_layer_that_shares_codes_should_share_what_is_learned(void **state)
     build_free(graph);
 }
 
+/* ---- scales of activations ------------------------------------------------------------------ */
+
+#define MOST_PAIRS 32
+
+/* Quantizes weights and activations to 4 bits; returns the number of pairs, and their scales. */
+static size_t tune_activations(const struct ldnq_target *target, size_t steps, float *scales,
+                               int32_t *zeros)
+{
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = tuned("int4", steps, false);
+    options.least_code_bits = 8; /* as the target stores them */
+    options.activations = (struct ldnq_activation_options){ .target = target,
+                                                            .dtype = LDNQ_UINT4,
+                                                            .rule = LDNQ_RANGE_AUTO };
+    struct ldnq_graph *graph = quantized(&options, &result);
+    const struct ldnq_placement *placement = result->network.placement;
+    const size_t count = placement->count;
+    assert_in_range(count, 1, MOST_PAIRS);
+    for (size_t a = 0; a < count; a++) {
+        scales[a] = *(const float *)placement->activations[a].scale->constant->data;
+        zeros[a] = ldnq_activation_zero_point(&placement->activations[a]);
+        for (size_t b = 0; b < a; b++)
+            if (placement->activations[a].group == placement->activations[b].group)
+                assert_true(scales[a] == scales[b]);
+    }
+    assert_true(steps == 0 || result->fine_tune.error < 0.8 * result->fine_tune.error_start);
+    build_free(graph);
+    return count;
+}
+
+static void scales_of_activations_should_be_tuned_and_zero_points_stay(void **state)
+{
+    (void)state;
+    float before[MOST_PAIRS], after[MOST_PAIRS];
+    int32_t zeros[MOST_PAIRS], zeros_after[MOST_PAIRS];
+    const size_t count = tune_activations(&ldnq_target_openvino, 0, before, zeros);
+    assert_int_equal(tune_activations(&ldnq_target_openvino, 60, after, zeros_after), count);
+    assert_memory_equal(zeros, zeros_after, count * sizeof *zeros);
+    for (size_t a = 0; a < count; a++)
+        assert_true(after[a] != before[a] && after[a] > 0.5f * before[a] &&
+                    after[a] < 2 * before[a]);
+}
+
 /* ---- what can't be tuned ------------------------------------------------------------------ */
 
 static char warning[LDNQ_ERROR_SIZE];
@@ -235,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_time_limit_should_end_fine_tuning_and_keep_the_best),
         cmocka_unit_test(a_seed_should_change_the_order),
         cmocka_unit_test(a_layer_that_shares_codes_should_share_what_is_learned),
+        cmocka_unit_test(scales_of_activations_should_be_tuned_and_zero_points_stay),
         cmocka_unit_test(a_network_without_gradients_should_be_left_as_placed),
     };
     return cmocka_run_group_tests_name("tune", tests, set_up_group, tear_down_group);

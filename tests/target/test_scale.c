@@ -87,6 +87,26 @@ static void range_should_not_fall_below_the_target_s_least(void **state)
     assert_true(scale_of("ort", LDNQ_UINT8, 0.0, 0.0, false).scale > 0);
 }
 
+static float find_largest_scale(uint8_t zero_point, float low, float high)
+{
+    const struct ldnq_tensor zero = { .dtype = LDNQ_UINT4, .data = &zero_point };
+    struct ldnq_value value = { .constant = &zero };
+    const struct ldnq_placed_activation activation = {
+        .dtype = LDNQ_UINT4, .low = low, .high = high, .zero_point = &value
+    };
+    return ldnq_activation_find_largest_scale(&activation);
+}
+
+static void largest_scale_should_keep_codes_within_the_bounds(void **state)
+{
+    (void)state;
+    const float of_relu6 = find_largest_scale(0, 0, 6), of_clip = find_largest_scale(5, -1, 2);
+    assert_true(of_relu6 * 15 <= 6 && of_relu6 > 0.3999f);
+    assert_true(of_clip * 5 <= 1 && of_clip * 10 <= 2 && of_clip > 0.1999f);
+    assert_true(isinf(find_largest_scale(0, 0, INFINITY)));
+    assert_true(isinf(find_largest_scale(5, -INFINITY, INFINITY)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +117,7 @@ int main(void)
         cmocka_unit_test(pow2_should_round_scales_up_to_a_power_of_two),
         cmocka_unit_test(fixed_ranges_should_be_those_of_the_runtimes),
         cmocka_unit_test(range_should_not_fall_below_the_target_s_least),
+        cmocka_unit_test(largest_scale_should_keep_codes_within_the_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
