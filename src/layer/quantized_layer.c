@@ -4,6 +4,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "base/mapping.h"
 #include "base/size.h"
 #include "ir/half.h"
 
@@ -160,6 +161,16 @@ static void round_to_file_type(struct ldnq_quantized_layer *quantized)
                                  ldnq_tensor_count(tensors[i]));
 }
 
+/* What is in temporary files leaves the memory: other layers come first, and the executor reads the
+ * weight again. */
+static void release_pages(const struct ldnq_quantized_layer *quantized)
+{
+    const size_t elements = ldnq_layer_elements(&quantized->layer);
+    ldnq_mapping_release_pages(quantized->codes, elements * sizeof *quantized->codes);
+    ldnq_mapping_release_pages(quantized->weight->data, elements * sizeof(float));
+    ldnq_mapping_release_pages(quantized->layer.weight->data, elements * sizeof(float));
+}
+
 enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantized,
                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -179,6 +190,7 @@ enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantiz
         round_to_file_type(quantized);
     if (quantized->bias)
         layer->node->inputs[layer->bias_input]->constant = quantized->bias;
+    release_pages(quantized);
     return LDNQ_OK;
 }
 

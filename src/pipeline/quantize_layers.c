@@ -167,15 +167,6 @@ enum ldnq_status ldnq_fitting_store_solution(const struct ldnq_layer_fitting *fi
     return LDNQ_OK;
 }
 
-/* What later layers do not read; the executor reads weights once more for each batch. */
-static void release_layer(const struct ldnq_quantized_layer *quantized)
-{
-    const size_t elements = ldnq_layer_elements(&quantized->layer);
-    ldnq_mapping_release_pages(quantized->codes, elements * sizeof *quantized->codes);
-    ldnq_mapping_release_pages(quantized->weight->data, elements * sizeof(float));
-    ldnq_mapping_release_pages(quantized->layer.weight->data, elements * sizeof(float));
-}
-
 enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
                                            struct ldnq_layer_solution *solution, double start,
                                            struct ldnq_error *err)
@@ -186,7 +177,6 @@ enum ldnq_status ldnq_fitting_finish_layer(struct ldnq_layer_fitting *fitting,
     struct ldnq_quantized_layer *quantized = &network->layers[fitting->index];
     struct ldnq_layer_diagnostics *diagnostics = &quantizer->result->diagnostics[fitting->index];
     LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));
-    release_layer(quantized);
     diagnostics->seconds = ldnq_now() - start;
     const struct ldnq_layer_record record = { fitting->index, quantized, solution, diagnostics };
     LDNQ_TRY(ldnq_checkpoint_write_layer(options->checkpoint, &record, options->sink, err));
