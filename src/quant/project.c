@@ -23,6 +23,9 @@ static bool has_uniform_steps(const struct ldnq_codebook *codebook)
 /* Beyond every code. */
 #define ROUNDING_BOUND 256.0
 
+/* Added to a small double it leaves no fraction, so that the sum is rounded. */
+#define ROUNDING 0x1.8p52
+
 /* Rounds half toward zero, then clamps. Without branches and round(), so that compilers
  * vectorize it for any x86-64. The bound keeps the conversion to int defined. */
 LDNQ_MULTIVERSION
@@ -99,8 +102,57 @@ void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *
     span->qq = span->weight * (double)qq;
 }
 
-/* Added to a small double it leaves no fraction, so that the sum is rounded. */
-#define ROUNDING 0x1.8p52
+/* The code of round_row as a double. */
+static inline __attribute__((always_inline)) double find_code(double x, double lowest,
+                                                              double highest)
+{
+    double size = fabs(x);
+    size = size < ROUNDING_BOUND ? size : ROUNDING_BOUND;
+    double code = (size + ROUNDING) - ROUNDING;
+    code = code - size >= 0.5 ? code - 1 : code;
+    code = x < 0 ? -code : code;
+    code = code < lowest ? lowest : code;
+    return code > highest ? highest : code;
+}
+
+/* Adds the sums of dot_values_with_codes and sum_squared_codes, to the bit, without storing the
+ * codes. */
+LDNQ_MULTIVERSION
+static void add_sums_of_row(const struct ldnq_codebook *codebook, const double *v, size_t n,
+                            double inverse, double *vq, double *qq)
+{
+    const double lowest = codebook->codes[0], highest = codebook->codes[codebook->count - 1];
+    double products[4] = { 0 }, squares[4] = { 0 };
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (size_t j = 0; j < 4; j++) {
+            const double code = find_code(v[i + j] * inverse, lowest, highest);
+            products[j] += v[i + j] * code;
+            squares[j] += code * code;
+        }
+    for (; i < n; i++) {
+        const double code = find_code(v[i] * inverse, lowest, highest);
+        products[0] += v[i] * code;
+        squares[0] += code * code;
+    }
+    *vq += (products[0] + products[1]) + (products[2] + products[3]);
+    *qq += (squares[0] + squares[1]) + (squares[2] + squares[3]);
+}
+
+/* Sets the sums of ldnq_project_codes. Codes of a codebook that is not uniform are stored. */
+static void measure_codes(const struct ldnq_codebook *codebook, struct ldnq_span *span, float scale)
+{
+    double vq = 0, qq = 0;
+    if (!has_uniform_steps(codebook)) {
+        ldnq_project_codes(codebook, span, scale);
+        return;
+    }
+    for (size_t row = 0; row < span->rows; row++)
+        add_sums_of_row(codebook, span->v + row * span->v_stride, span->length, 1 / (double)scale,
+                        &vq, &qq);
+    span->vq = span->weight * vq;
+    span->qq = span->weight * qq;
+}
 
 /* The sum over a row has this many parts, values i, i + PARTS, i + 2 PARTS ... each, which are
  * added up one after the other. */
@@ -199,6 +251,13 @@ static void project_span_codes(void *ctx, size_t chunk, size_t thread)
     ldnq_project_codes(projection->codebook, &projection->spans[chunk], projection->scale);
 }
 
+static void measure_span_codes(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    struct projection *projection = ctx;
+    measure_codes(projection->codebook, &projection->spans[chunk], projection->scale);
+}
+
 static void measure_trials_of_span(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
@@ -213,9 +272,9 @@ static void measure_span_of_chunk(void *ctx, size_t chunk, size_t thread)
     measure_span(&projection->spans[chunk]);
 }
 
-static void find_codes(struct projection *projection, double *vq, double *qq)
+static void sum_products_of_codes(struct projection *projection, double *vq, double *qq)
 {
-    ldnq_pool_run(projection->pool, projection->count, project_span_codes, projection);
+    ldnq_pool_run(projection->pool, projection->count, measure_span_codes, projection);
     *vq = *qq = 0;
     for (size_t i = 0; i < projection->count; i++) {
         *vq += projection->spans[i].vq;
@@ -280,13 +339,14 @@ static bool alternate_codes_and_scale(struct projection *projection, float *scal
     double vq, qq;
     for (int round = 0; round < MAX_ROUNDS; round++) {
         projection->scale = *scale;
-        find_codes(projection, &vq, &qq);
+        sum_products_of_codes(projection, &vq, &qq);
         if (!(qq > 0) || !ldnq_is_scale(vq / qq))
             return false;
         *scale = (float)(vq / qq);
         if (*scale == projection->scale)
             break;
     }
+    ldnq_pool_run(projection->pool, projection->count, project_span_codes, projection);
     return true;
 }
 
