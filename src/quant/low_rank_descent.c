@@ -180,19 +180,50 @@ static void sweep_chunk(const struct low_rank_descent *d, const struct descent_c
 
 /* ---- one scale ------------------------------------------------------------------------------ */
 
+/* Sums that the compiler keeps side by side. */
+#define SUMS ((size_t)8)
+
+/* Products of a row's errors e and outputs o over the positions. */
+struct row_products {
+    double ee, eo, oo;
+};
+
+LDNQ_MULTIVERSION
+static void multiply_errors_and_outputs(size_t n, const float *errors, const float *outputs,
+                                        struct row_products *products)
+{
+    double ee[SUMS] = { 0 }, eo[SUMS] = { 0 }, oo[SUMS] = { 0 };
+    size_t p = 0;
+    for (; p + SUMS <= n; p += SUMS)
+        for (size_t i = 0; i < SUMS; i++) {
+            const double e = (double)errors[p + i], o = (double)outputs[p + i];
+            ee[i] += e * e;
+            eo[i] += e * o;
+            oo[i] += o * o;
+        }
+    for (size_t i = 0; p < n; p++, i++) {
+        const double e = (double)errors[p], o = (double)outputs[p];
+        ee[i] += e * e;
+        eo[i] += e * o;
+        oo[i] += o * o;
+    }
+    *products = (struct row_products){ 0 };
+    for (size_t i = 0; i < SUMS; i++) {
+        products->ee += ee[i];
+        products->eo += eo[i];
+        products->oo += oo[i];
+    }
+}
+
 /* Computes q'Hw and q'Hq of a row, from q Y' = (errors + outputs) / a. */
 static void compute_quadratic_terms(const struct low_rank_descent *d, size_t row,
                                     const float *errors, const float *outputs)
 {
-    const double scale = (double)d->scales[row];
-    double qw = 0, qq = 0;
-    for (size_t p = 0; p < d->positions; p++) {
-        const double q = ((double)errors[p] + (double)outputs[p]) / scale;
-        qw += q * (double)outputs[p];
-        qq += q * q;
-    }
-    d->qw[row] = qw / (double)d->positions;
-    d->qq[row] = qq / (double)d->positions;
+    const double scale = (double)d->scales[row], positions = (double)d->positions;
+    struct row_products products;
+    multiply_errors_and_outputs(d->positions, errors, outputs, &products);
+    d->qw[row] = (products.eo + products.oo) / (scale * positions);
+    d->qq[row] = (products.ee + 2 * products.eo + products.oo) / (scale * scale * positions);
     for (size_t i = 0; d->problem->low_rank->added && i < d->k; i++) {
         const double q = d->codes[row * d->k + i], added = get_added(d, i);
         d->qw[row] += added * q * (double)d->problem->weight[row * d->k + i];
@@ -200,12 +231,17 @@ static void compute_quadratic_terms(const struct low_rank_descent *d, size_t row
     }
 }
 
+LDNQ_MULTIVERSION
+static void scale_errors(size_t n, double ratio, float *errors, const float *outputs)
+{
+    for (size_t p = 0; p < n; p++)
+        errors[p] = (float)(ratio * ((double)errors[p] + (double)outputs[p]) - (double)outputs[p]);
+}
+
 static void change_row_scale(const struct low_rank_descent *d, size_t row, float scale,
                              float *errors, const float *outputs)
 {
-    const double ratio = (double)scale / (double)d->scales[row];
-    for (size_t p = 0; p < d->positions; p++)
-        errors[p] = (float)(ratio * ((double)errors[p] + (double)outputs[p]) - (double)outputs[p]);
+    scale_errors(d->positions, (double)scale / (double)d->scales[row], errors, outputs);
     d->scales[row] = scale;
 }
 
