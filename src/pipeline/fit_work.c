@@ -55,10 +55,13 @@ static const struct solver_cost {
     double square, weight, block_square, block_weight;
 } solver_costs[] = {
     { "admm-paper", 256, 0, 0, 0, 0 },       { "gptq", 256, 0, 0, 0, 0 }, /* is a trial once more */
-    { "cd", 256, 2, 5000, 10, 10000 },       { "beam", 256, 8, 8000, 55, 15000 },
-    { "best", 8, 480, 120000, 700, 210000 }, { "best", 256, 480, 120000, 250, 60000 },
+    { "cd", 256, 2, 5000, 6, 10000 },        { "beam", 256, 8, 8000, 16, 15000 },
+    { "best", 8, 480, 120000, 640, 210000 }, { "best", 256, 480, 120000, 170, 60000 },
 };
-static const struct solver_cost other_solver = { "", 256, 480, 100000, 700, 210000 };
+static const struct solver_cost other_solver = { "", 256, 480, 100000, 640, 210000 };
+/* Per weight and position: what steps of the scales of blocks cost where positions take the place
+ * of the Gram matrix. */
+#define LOW_RANK_BLOCK_COST 94.0
 
 static const struct solver_cost *find_solver_cost(const char *name, size_t codes)
 {
@@ -157,17 +160,14 @@ static double count_choice_work(const struct ldnq_layer_fitting *fitting,
            CHOICE_COLUMN_COST * k;
 }
 
-/* What blocks cost beside rows is products with the Gram matrix, or with few positions in its place
- * (quant/gram_product.h). */
 static double count_block_square(const struct ldnq_layer_fitting *fitting,
                                  const struct ldnq_layer *layer, const struct solver_cost *cost,
                                  double positions)
 {
     const double k = (double)layer->geometry.cols;
-    const bool has_few = fitting->runner.reference && layer->geometry.groups == 1 &&
-                         ldnq_are_few_positions(positions, k);
-    const double products = cost->block_square - cost->square;
-    return cost->square + products * (has_few ? 2 * positions / k : 1);
+    return is_low_rank(fitting, layer, positions)
+               ? cost->square + LOW_RANK_BLOCK_COST * positions / k
+               : cost->block_square;
 }
 
 static double count_solver_work(const struct ldnq_layer_fitting *fitting,

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "base/simd.h"
 #include "base/size.h"
+#include "linalg/blas.h"
 #include "quant/blocks.h"
 #include "quant/gram_product.h"
 #include "quant/low_rank_descent.h"
@@ -19,9 +20,22 @@
 /* Columns that are tested together for a code that has to change. */
 #define TILE 16
 
+/* Rows whose products with the matrix are computed together. */
+#define BLOCK_ROWS ((size_t)8)
+/* Columns of a block per product. */
+#define BLOCK_COLS ((size_t)32)
+
 struct descent_row {
     double qw, qq; /* q'Hw, q'Hq */
     bool changed;
+};
+
+/* What a thread knows of BLOCK_ROWS rows with scales of blocks. With q_s the codes of a block, and
+ * 0 elsewhere, the products H q_s turn a step of all scales into S K multiplications, for K K. */
+struct block_workspace {
+    float *products;           /* (BLOCK_ROWS, S, K) H q_s */
+    float *panel, *codes;      /* (BLOCK_COLS, K), (BLOCK_ROWS, BLOCK_COLS) */
+    double *changes, *product; /* (S) of the scales of a row; (K) of H and a step */
 };
 
 struct descent {
@@ -35,10 +49,8 @@ struct descent {
     double *slope;               /* (G M, K) H (a q - w) */
     double *work;                /* (G M, K) */
     struct ldnq_blocks blocks;
-    double *product;    /* (G M, K) with blocks */
-    double *changes;    /* (G M, S) with blocks */
-    double *curvatures; /* (G M, S) with blocks: q_s'H q_s, or NAN where codes have changed */
-    double *errors;     /* (G M) */
+    struct block_workspace *block_workspaces; /* one per thread, with blocks */
+    double *errors;                           /* (G M) */
     struct descent_row *rows;
     double *scratch;               /* (threads, 3, K) */
     double above[256], below[256]; /* limits of a step, by code, from INT8_MIN on */
@@ -100,10 +112,18 @@ static void add_scaled_gram_row(size_t n, double change, const double *gram_row,
         slope[i] += change * gram_row[i];
 }
 
+LDNQ_MULTIVERSION
+static void add_scaled_gram_row_to_product(size_t n, double change, const double *gram_row,
+                                           float *product)
+{
+    for (size_t i = 0; i < n; i++)
+        product[i] += (float)(change * gram_row[i]);
+}
+
 /* Sets one code to the best one, the others fixed. Few codes change, so that each change
  * updates the slope at once: a row of H costs less than a product for all. */
 static void change_code(const struct descent *d, size_t row, size_t col, double step,
-                        const struct step_limits *limits)
+                        const struct step_limits *limits, float *products)
 {
     int8_t *code = d->codes + row * d->k + col;
     const double *gram = d->problem->gram + row / d->problem->rows * d->k * d->k;
@@ -112,14 +132,17 @@ static void change_code(const struct descent *d, size_t row, size_t col, double 
     if (next == *code)
         return;
     add_scaled_gram_row(d->k, scale * (next - *code), gram + col * d->k, d->slope + row * d->k);
+    if (products)
+        add_scaled_gram_row_to_product(d->k, next - *code, gram + col * d->k,
+                                       products + d->problem->block_index[col] * d->k);
     *code = (int8_t)next;
-    if (d->curvatures)
-        d->curvatures[ldnq_scale_index(d->problem, row, col)] = NAN;
     set_step_limits(d, limits, col, *code);
     d->rows[row].changed = true;
 }
 
-static void sweep_row_columns(const struct descent *d, size_t row, const struct step_limits *limits)
+/* `products` (S, K) follow the codes of a row with blocks; NULL: there are none. */
+static void sweep_row_columns(const struct descent *d, size_t row, const struct step_limits *limits,
+                              float *products)
 {
     const double *slope = d->slope + row * d->k;
     d->rows[row].changed = false;
@@ -132,7 +155,7 @@ static void sweep_row_columns(const struct descent *d, size_t row, const struct 
         for (size_t i = first; i < first + count; i++) {
             const double step = slope[i] * limits->unit[i];
             if (step > limits->above[i] || step < limits->below[i])
-                change_code(d, row, i, step, limits);
+                change_code(d, row, i, step, limits, products);
         }
     }
 }
@@ -142,7 +165,7 @@ static void sweep_rows_of_piece(const struct descent *d, const struct ldnq_piece
 {
     const struct step_limits limits = find_thread_limits(d, thread);
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
-        sweep_row_columns(d, row, &limits);
+        sweep_row_columns(d, row, &limits, NULL);
 }
 
 /* ---- scales -------------------------------------------------------------------------- */
@@ -175,55 +198,101 @@ static void change_row_scale(const struct descent *d, size_t at, float scale)
 
 /* ---- scales of blocks ---------------------------------------------------------------- */
 
-/* Returns q_s'H q_s of a block. */
-static double compute_curvature(const struct descent *d, const double *gram, size_t row, size_t s)
+LDNQ_MULTIVERSION
+static void convert_to_floats(size_t n, const double *from, float *to)
 {
-    const uint32_t *order = d->blocks.order;
-    const int8_t *q = d->codes + row * d->k;
-    double curvature = 0;
-    for (size_t i = d->blocks.first[s]; i < d->blocks.first[s + 1]; i++) {
-        const size_t at = order[i];
-        double sum = 0;
-        for (size_t j = d->blocks.first[s]; q[at] && j < d->blocks.first[s + 1]; j++)
-            sum += gram[at * d->k + order[j]] * q[order[j]];
-        curvature += q[at] * sum;
-    }
-    return curvature;
+    for (size_t i = 0; i < n; i++)
+        to[i] = (float)from[i];
 }
 
-/* The best change of a block's scale while the others are fixed: -(q_s'slope) / (q_s'H q_s), whose
- * divisor is known until a code of the block changes. */
-static double find_block_change(const struct descent *d, const double *gram, size_t row, size_t s)
+/* Writes H q_s of all blocks of the rows first .. first+rows-1 of a group. */
+static void compute_block_products(const struct descent *d, size_t first, size_t rows,
+                                   const struct block_workspace *workspace)
+{
+    const size_t k = d->k, block_count = d->problem->block_count;
+    const double *gram = d->problem->gram + first / d->problem->rows * k * k;
+    for (size_t s = 0; s < block_count; s++)
+        for (size_t at = d->blocks.first[s]; at < d->blocks.first[s + 1]; at += BLOCK_COLS) {
+            const uint32_t *order = d->blocks.order + at;
+            const size_t count = ldnq_size_min(BLOCK_COLS, d->blocks.first[s + 1] - at);
+            for (size_t i = 0; i < count; i++) {
+                convert_to_floats(k, gram + order[i] * k, workspace->panel + i * k);
+                for (size_t r = 0; r < rows; r++)
+                    workspace->codes[r * BLOCK_COLS + i] = d->codes[(first + r) * k + order[i]];
+            }
+            ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, k, count, 1, workspace->codes, BLOCK_COLS,
+                       workspace->panel, k, at > d->blocks.first[s], workspace->products + s * k,
+                       block_count * k);
+        }
+}
+
+LDNQ_MULTIVERSION
+static void add_scaled_product(size_t n, double change, const float *product, double *sum)
+{
+    for (size_t i = 0; i < n; i++)
+        sum[i] += change * (double)product[i];
+}
+
+/* Finds the best change of each block's scale while the others are fixed, -(q_s'slope) / (q_s'H
+ * q_s), and H times the step to all of them. */
+static void find_block_changes(const struct descent *d, size_t row, const float *products,
+                               const struct block_workspace *workspace)
 {
     const int8_t *q = d->codes + row * d->k;
-    double *curvature = &d->curvatures[row * d->problem->block_count + s], slope = 0;
-    if (isnan(*curvature))
-        *curvature = compute_curvature(d, gram, row, s);
-    for (size_t i = d->blocks.first[s]; i < d->blocks.first[s + 1]; i++) {
-        const size_t at = d->blocks.order[i];
-        slope += q[at] * d->slope[row * d->k + at];
+    memset(workspace->product, 0, d->k * sizeof *workspace->product);
+    for (size_t s = 0; s < d->problem->block_count; s++) {
+        const float *product = products + s * d->k;
+        double slope = 0, curvature = 0;
+        for (size_t i = d->blocks.first[s]; i < d->blocks.first[s + 1]; i++) {
+            const size_t at = d->blocks.order[i];
+            slope += q[at] * d->slope[row * d->k + at];
+            curvature += q[at] * (double)product[at];
+        }
+        workspace->changes[s] = curvature > 0 ? -slope / curvature : 0;
+        add_scaled_product(d->k, workspace->changes[s], product, workspace->product);
     }
-    return *curvature > 0 ? -slope / *curvature : 0;
 }
 
 /* The best step along p = change_s q_s, limited so that no scale shrinks or grows more than
  * tenfold at once, which keeps scales positive. */
-static double find_step_length(const struct descent *d, size_t row, const double *p,
-                               const double *hp)
+static double find_step_length(const struct descent *d, size_t row,
+                               const struct block_workspace *workspace)
 {
     const size_t block_count = d->problem->block_count;
     double slope = 0, curvature = 0;
     for (size_t i = 0; i < d->k; i++) {
-        slope += p[i] * d->slope[row * d->k + i];
-        curvature += p[i] * hp[i];
+        const double p = workspace->changes[d->problem->block_index[i]] * d->codes[row * d->k + i];
+        slope += p * d->slope[row * d->k + i];
+        curvature += p * workspace->product[i];
     }
     double length = curvature > 0 && slope < 0 ? -slope / curvature : 0;
-    for (size_t s = row * block_count; s < (row + 1) * block_count; s++) {
-        const double most = (d->changes[s] < 0 ? 0.9 : 9) * (double)d->scales[s];
-        if (length * fabs(d->changes[s]) > most)
-            length = most / fabs(d->changes[s]);
+    for (size_t s = 0; s < block_count; s++) {
+        const double change = workspace->changes[s];
+        const double most = (change < 0 ? 0.9 : 9) * (double)d->scales[row * block_count + s];
+        if (length * fabs(change) > most)
+            length = most / fabs(change);
     }
     return length;
+}
+
+/* One step of steepest descent on the scales of a row, preconditioned by what each block would do
+ * alone. Returns whether any scale changed by more than SMALL_CHANGE. */
+static bool step_block_scales(const struct descent *d, size_t row, const float *products,
+                              const struct block_workspace *workspace)
+{
+    const size_t block_count = d->problem->block_count;
+    bool is_large = false;
+    find_block_changes(d, row, products, workspace);
+    const double length = find_step_length(d, row, workspace);
+    for (size_t i = 0; i < d->k; i++)
+        d->slope[row * d->k + i] += length * workspace->product[i];
+    for (size_t s = 0; s < block_count; s++) {
+        float *at = &d->scales[row * block_count + s];
+        const double scale = (double)*at, change = length * workspace->changes[s];
+        is_large = is_large || fabs(change) > SMALL_CHANGE * scale;
+        *at = ldnq_scale_or_default(scale + change, *at);
+    }
+    return is_large;
 }
 
 /* Writes a q - w of a row to `work`. */
@@ -253,36 +322,6 @@ static double compute_row_error(const struct descent *d, size_t row)
     return error > 0 ? error : 0;
 }
 
-/* One step of steepest descent on the scales of each row, preconditioned by what each block
- * would do alone. Returns whether any scale changed by more than SMALL_CHANGE. */
-static bool step_block_scales(const struct descent *d, const struct ldnq_piece *piece)
-{
-    const size_t k = d->k, block_count = d->problem->block_count, end = piece->offset + piece->rows;
-    const double *gram = d->problem->gram + piece->group * k * k;
-    for (size_t row = piece->offset; row < end; row++) {
-        for (size_t s = 0; s < block_count; s++)
-            d->changes[row * block_count + s] = find_block_change(d, gram, row, s);
-        for (size_t i = 0; i < k; i++)
-            d->work[row * k + i] =
-                d->changes[ldnq_scale_index(d->problem, row, i)] * d->codes[row * k + i];
-    }
-    ldnq_multiply_by_gram(d->problem, piece->group, piece->rows, d->work + piece->offset * k,
-                          d->product + piece->offset * k);
-    bool is_large = false;
-    for (size_t row = piece->offset; row < end; row++) {
-        const double *hp = d->product + row * k;
-        const double length = find_step_length(d, row, d->work + row * k, hp);
-        for (size_t i = 0; i < k; i++)
-            d->slope[row * k + i] += length * hp[i];
-        for (size_t s = row * block_count; s < (row + 1) * block_count; s++) {
-            const double scale = (double)d->scales[s], change = length * d->changes[s];
-            is_large = is_large || fabs(change) > SMALL_CHANGE * scale;
-            d->scales[s] = ldnq_scale_or_default(scale + change, d->scales[s]);
-        }
-    }
-    return is_large;
-}
-
 /* ---- sweeps and scales alternately ------------------------------------------------------ */
 
 static void compute_piece_slope(void *ctx, size_t chunk, size_t thread)
@@ -303,18 +342,36 @@ static void descend_row(const struct descent *d, size_t row, const struct step_l
             change_row_scale(
                 d, row, ldnq_compute_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
         }
-        sweep_row_columns(d, row, limits);
+        sweep_row_columns(d, row, limits, NULL);
+    }
+}
+
+static void descend_row_with_blocks(const struct descent *d, size_t row,
+                                    const struct step_limits *limits, float *products,
+                                    const struct block_workspace *workspace)
+{
+    bool goes_on = true;
+    for (int sweep = 0; goes_on && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
+        goes_on = products && step_block_scales(d, row, products, workspace);
+        sweep_row_columns(d, row, limits, products);
+        goes_on = goes_on || d->rows[row].changed;
     }
 }
 
 static void descend_blocks(const struct descent *d, const struct ldnq_piece *piece, size_t thread)
 {
-    bool goes_on = true;
-    for (int sweep = 0; goes_on && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
-        goes_on = !d->problem->scale_format && step_block_scales(d, piece);
-        sweep_rows_of_piece(d, piece, thread);
-        for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
-            goes_on = goes_on || d->rows[row].changed;
+    const struct step_limits limits = find_thread_limits(d, thread);
+    const struct block_workspace *workspace = &d->block_workspaces[thread];
+    const size_t end = piece->offset + piece->rows, stride = d->problem->block_count * d->k;
+    for (size_t first = piece->offset; first < end; first += BLOCK_ROWS) {
+        const size_t rows = ldnq_size_min(BLOCK_ROWS, end - first);
+        const bool moves_scales = !d->problem->scale_format;
+        if (moves_scales)
+            compute_block_products(d, first, rows, workspace);
+        for (size_t r = 0; r < rows; r++)
+            descend_row_with_blocks(d, first + r, &limits,
+                                    moves_scales ? workspace->products + r * stride : NULL,
+                                    workspace);
     }
 }
 
@@ -373,15 +430,19 @@ static enum ldnq_status allocate_blocks(struct descent *d, struct ldnq_arena *ar
                                         struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_blocks_init(d->problem, &d->blocks, arena, err));
-    const size_t scales = d->row_count * d->problem->block_count;
-    d->product = ldnq_arena_alloc(arena, d->row_count * d->k, sizeof *d->product, err);
-    d->changes = ldnq_arena_alloc(arena, scales, sizeof *d->changes, err);
-    d->curvatures = ldnq_arena_alloc(arena, scales, sizeof *d->curvatures, err);
-    if (!d->product || !d->changes || !d->curvatures)
-        return LDNQ_NOMEM;
-    for (size_t i = 0; i < scales; i++)
-        d->curvatures[i] = NAN;
-    return LDNQ_OK;
+    const size_t threads = ldnq_pool_threads(d->pool), s = d->problem->block_count;
+    d->block_workspaces = ldnq_arena_alloc(arena, threads, sizeof *d->block_workspaces, err);
+    for (size_t t = 0; d->block_workspaces && t < threads; t++) {
+        struct block_workspace *workspace = &d->block_workspaces[t];
+#define NEW(member, n)                                                                             \
+    (workspace->member = ldnq_arena_alloc(arena, n, sizeof *workspace->member, err))
+        if (!NEW(products, d->problem->scale_format ? 0 : BLOCK_ROWS * s * d->k) ||
+            !NEW(panel, BLOCK_COLS * d->k) || !NEW(codes, BLOCK_ROWS * BLOCK_COLS) ||
+            !NEW(changes, s) || !NEW(product, d->k))
+            return LDNQ_NOMEM;
+#undef NEW
+    }
+    return d->block_workspaces ? LDNQ_OK : LDNQ_NOMEM;
 }
 
 /* With blocks the slope does not include the rounding of scales to float32: it is computed

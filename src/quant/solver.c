@@ -126,9 +126,9 @@ const struct ldnq_solver *ldnq_solver_find(const char *name)
     return NULL;
 }
 
-/* A descent in blocks has one more product, and solvers that descend have more than one matrix; a
- * beam search has branches in each thread. */
-#define BLOCK_WEIGHT_BYTES 8.0
+/* A beam search has branches in each thread, and a descent in blocks products of eight rows: 8 S K
+ * floats with S at most K / 16. */
+#define THREAD_PRODUCT_BYTES 2.0
 #define THREAD_COLUMN_BYTES 1500.0
 /* Without a Gram matrix: mirrored weights, and the codes of the search, beside what ADMM has;
  * values, responses and corners of columns, or ADMM's two of them in doubles; errors and outputs of
@@ -158,11 +158,12 @@ double ldnq_solver_count_bytes(const struct ldnq_solver *solver,
     if (sizes->positions && solver->takes_low_rank)
         return count_low_rank_bytes(solver, sizes);
     const double weights = groups * (double)sizes->rows * k;
-    const double per_weight =
-        solver->weight_bytes +
-        (sizes->has_blocks && solver->gram_matrices > 1 ? BLOCK_WEIGHT_BYTES : 0);
-    return solver->gram_matrices * sizeof(double) * groups * k * k + per_weight * weights +
-           (solver->needs_gram ? THREAD_COLUMN_BYTES * (double)sizes->threads * k : 0);
+    const double threads = (double)sizes->threads;
+    const bool has_products = sizes->has_blocks && solver->gram_matrices > 1;
+    return solver->gram_matrices * sizeof(double) * groups * k * k +
+           solver->weight_bytes * weights +
+           (has_products ? THREAD_PRODUCT_BYTES * threads * k * k : 0) +
+           (solver->needs_gram ? THREAD_COLUMN_BYTES * threads * k : 0);
 }
 
 void ldnq_solver_defaults(struct ldnq_solver_options *options)

@@ -121,6 +121,21 @@ static void no_code_alone_should_be_better_at_the_end(void **state)
     }
 }
 
+/* A block may have more columns than one product of the descent takes. */
+static void wide_blocks_should_end_as_others(void **state)
+{
+    (void)state;
+    struct layer layer = make(1, 33, 40, "int4", LDNQ_PER_BLOCK, 41);
+    for (size_t i = 0; i < 40; i++)
+        layer.block_index[i] = i % 10 == 9;
+    layer.problem.block_count = 2;
+    assert_ok(ldnq_start_from_projection(&layer.problem, NULL, &layer.solution, &err));
+    free(descend(&layer, NULL));
+    for (size_t row = 0; row < 33; row++)
+        check_end(&layer, row);
+    layer_free(&layer);
+}
+
 static void rows_that_share_a_scale_should_keep_it_shared(void **state)
 {
     (void)state;
@@ -265,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_should_be_the_rows_objectives_and_below_the_start),
         cmocka_unit_test(no_code_alone_should_be_better_at_the_end),
+        cmocka_unit_test(wide_blocks_should_end_as_others),
         cmocka_unit_test(rows_that_share_a_scale_should_keep_it_shared),
         cmocka_unit_test(any_number_of_threads_should_give_the_same_bits),
         cmocka_unit_test(with_a_gram_of_zeros_nothing_should_change),
