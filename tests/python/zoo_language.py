@@ -256,7 +256,7 @@ class T5Decoder(nn.Module):
         return self.head(self.norm(self.think(x)) * x.shape[-1]**-0.5)
 
 
-species("t5-encoder", T5Encoder, 15, exporters=("ts17", "ts17-half"),
+species("t5-encoder", T5Encoder, 15, exporters=HALVES,
         axes={"input_ids": {1: "length"}, "attention_mask": {1: "length"}},
         input_ids=ids(9, 128), attention_mask=mask(9, np.int64))
 species("t5-decoder", T5Decoder, 13, exporters=HALVES,
@@ -448,7 +448,7 @@ class Mamba(nn.Module):
 
 
 species("lstm-lm", lambda: RecurrentLm(nn.LSTM), 6, exporters=HALVES, tokens=ids(8, 128))
-species("gru-lm", lambda: RecurrentLm(nn.GRU), 6, exporters=("ts17", "ts17-half"), tokens=ids(8, 128))
+species("gru-lm", lambda: RecurrentLm(nn.GRU), 6, exporters=HALVES, tokens=ids(8, 128))
 species("mamba-unrolled", lambda: Mamba(UnrolledCell), 7, exporters=("ts17", "ts17-half"),
         tokens=ids(6, 128))
 species("mamba-cumulative", lambda: Mamba(CumulativeCell), 7, exporters=("ts17",),
