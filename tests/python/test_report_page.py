@@ -383,6 +383,15 @@ def test_graph_has_a_box_for_each_layer_in_its_colour(show, example):
     assert len({fill for *_, fill in boxes}) == len({name for name, *_ in boxes}) > 2
 
 
+def test_a_printed_page_should_cut_nothing(show):
+    """718 pixels are what A4 leaves between its margins."""
+    driver = show("full", width=718)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    width = driver.execute_script("return document.documentElement.scrollWidth")
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert width <= 718
+
+
 def test_samples_with_another_answer_are_shown(show):
     driver = show("full")
     assert "13" in text_of(driver, "#samples h2") and "first 2" in text_of(driver, "#samples .lead")
