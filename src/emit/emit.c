@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "base/mapping.h"
 #include "emit/axis_steps.h"
+#include "emit/emit_norm.h"
 #include "emit/emit_pairs.h"
 #include "emit/emit_table.h"
 #include "emit/separate_products.h"
@@ -17,9 +19,8 @@ struct emitter {
     const struct ldnq_quantized_network *network;
     const struct ldnq_emit_choice *choice;
     struct ldnq_arena *arena;
-    const char **dequantized; /* by layer: the value that it reads as its weight */
-    struct ldnq_table_names
-        *tables; /* by layer; of a table with shared codes, those of the first */
+    const char **dequantized;        /* by layer: the value that it reads as its weight */
+    struct ldnq_table_names *tables; /* by layer; with shared codes, of the first one */
 };
 
 /* Adds a float32 tensor in the type that the file has for the layer's weight. */
@@ -505,17 +506,17 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
     return write_layer_metadata(emitter, quantized, err);
 }
 
-static enum ldnq_status emit_tuned_norm(struct emitter *emitter,
-                                        const struct ldnq_changed_norm *norm,
-                                        struct ldnq_error *err)
+/* What a layer needs for itself leaves the memory with it. */
+static enum ldnq_status emit_and_release_layer(const struct emitter *network_emitter, size_t i,
+                                               struct ldnq_error *err)
 {
-    const struct ldnq_tensor *stored;
-    const char *name;
-    LDNQ_TRY(ldnq_edit_unique_name(emitter->model, norm->name, "_tuned", &name, err));
-    LDNQ_TRY(ldnq_tensor_narrow(emitter->arena, norm->tensor, norm->node->inputs[norm->input]->half,
-                                &stored, err));
-    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, stored, err));
-    return ldnq_edit_set_input(emitter->model, norm->node->origin, norm->input, name, err);
+    struct emitter emitter = *network_emitter;
+    const struct ldnq_quantized_layer *quantized = &emitter.network->layers[i];
+    LDNQ_TRY(ldnq_arena_create(&emitter.arena, err));
+    const enum ldnq_status status = emit_layer(&emitter, i, err);
+    ldnq_arena_destroy(emitter.arena);
+    ldnq_mapping_release_pages(quantized->codes, ldnq_layer_elements(&quantized->layer));
+    return status;
 }
 
 static enum ldnq_status separate_products(struct emitter *emitter, struct ldnq_error *err)
@@ -537,24 +538,25 @@ static enum ldnq_status separate_products(struct emitter *emitter, struct ldnq_e
 
 static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error *err)
 {
-    size_t count = emitter->network->count;
-    emitter->dequantized =
-        ldnq_arena_alloc(emitter->arena, count, sizeof *emitter->dequantized, err);
-    emitter->tables = ldnq_arena_alloc(emitter->arena, count, sizeof *emitter->tables, err);
+    const struct ldnq_quantized_network *network = emitter->network;
+    struct ldnq_arena *arena = emitter->arena;
+    const size_t count = network->count;
+    emitter->dequantized = ldnq_arena_alloc(arena, count, sizeof *emitter->dequantized, err);
+    emitter->tables = ldnq_arena_alloc(arena, count, sizeof *emitter->tables, err);
     if (!emitter->dequantized || !emitter->tables)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
-        LDNQ_TRY(emit_layer(emitter, i, err));
-    for (size_t i = 0; i < emitter->network->norm_count; i++)
-        LDNQ_TRY(emit_tuned_norm(emitter, &emitter->network->norms[i], err));
-    if (emitter->network->placement)
-        LDNQ_TRY(ldnq_emit_pairs(emitter->model, emitter->network->placement, err));
+        LDNQ_TRY(emit_and_release_layer(emitter, i, err));
+    for (size_t i = 0; i < network->norm_count; i++)
+        LDNQ_TRY(ldnq_emit_norm(emitter->model, &network->norms[i], arena, err));
+    if (network->placement)
+        LDNQ_TRY(ldnq_emit_pairs(emitter->model, network->placement, err));
     LDNQ_TRY(separate_products(emitter, err));
     LDNQ_TRY(ldnq_edit_rename_duplicates(emitter->model, err));
-    for (size_t i = 0; i < count; i++)
-        if (emitter->network->layers[i].layer.node->body_origin)
-            LDNQ_TRY(ldnq_edit_prune_bodies(
-                emitter->model, emitter->network->layers[i].layer.node->body_origin, err));
+    for (size_t i = 0; i < count; i++) {
+        const void *body = network->layers[i].layer.node->body_origin;
+        LDNQ_TRY(body ? ldnq_edit_prune_bodies(emitter->model, body, err) : LDNQ_OK);
+    }
     return ldnq_edit_prune(emitter->model, err);
 }
 
@@ -585,7 +587,7 @@ enum ldnq_status ldnq_emit(struct ldnq_model *model, const struct ldnq_quantized
 {
     struct emitter emitter = { .model = model, .network = network, .choice = choice };
     LDNQ_TRY(ldnq_arena_create(&emitter.arena, err));
-    enum ldnq_status status = emit_network(&emitter, err);
+    const enum ldnq_status status = emit_network(&emitter, err);
     ldnq_arena_destroy(emitter.arena);
     return status;
 }

@@ -106,18 +106,19 @@ def save_layers_with_external_data(path, layers, size, dtype=np.float32):
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_weights_in_a_file_of_their_own_should_not_be_in_memory(tmp_path, dtype):
     """Halves are in memory neither as such nor as the floats that layers are fitted to; nor are
-    the codes, which go into a data file as the weights were in one."""
+    the codes, which go into a data file as the weights were in one. That holds to the end, when
+    the network is compared with a rounded one, and written."""
     calib = tmp_path / "c.npy"
-    np.save(calib, np.random.default_rng(7).normal(size=(8, 512)).astype(dtype))
+    np.save(calib, np.random.default_rng(7).normal(size=(8, 1024)).astype(dtype))
     peaks = []
-    for layers in (4, 24):  # as floats, weights of 4 and 24 MiB
+    for layers in (2, 10):  # as floats, weights of 8 and 40 MiB
         model = tmp_path / f"{layers}.onnx"
-        save_layers_with_external_data(model, layers, 512, dtype)
+        save_layers_with_external_data(model, layers, 1024, dtype)
         peak, predicted = measure_quantize(model, calib, tmp_path / "q.onnx", "--max-mem", "8M",
-                                           "--solver", "rtn", "--lambda", 0)
+                                           "--solver", "nearest", "--lambda", 0)
         assert abs(peak - predicted) <= .3 * predicted + 2
         peaks.append(peak)
-    assert peaks[1] <= peaks[0] + 10, peaks
+    assert peaks[1] <= peaks[0] + 4, peaks
     quantized = onnx.load(tmp_path / "q.onnx", load_external_data=False)
     assert all(len(tensor.raw_data) < 1024 for tensor in quantized.graph.initializer)
     onnx.checker.check_model(str(tmp_path / "q.onnx"))
