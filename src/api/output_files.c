@@ -29,8 +29,8 @@ static bool is_named_pipe(const char *path)
     return lstat(path, &named) == 0 && S_ISFIFO(named.st_mode);
 }
 
-/* What exists and is no regular file is written in place. A named pipe is for what its reader
- * follows line by line. */
+/* Character devices and pipes are written in place, not replaced; folders and the like are refused.
+ * A named pipe is taken only by outputs that are read line by line. */
 static enum ldnq_status check_device(const char *path, const struct stat *info, bool has_lines,
                                      struct ldnq_error *err)
 {

@@ -324,8 +324,9 @@ static enum ldnq_status make_dequantize(struct ldnq_graph *graph, const struct t
 /* ---- rewriting --------------------------------------------------------------------------- */
 
 /* The last node becomes the Gather; a DequantizeLinear takes the first node's place. */
-static enum ldnq_status rewrite_form(struct form_rewriter *rewriter, const struct table_form *form,
-                                     struct ldnq_error *err)
+static enum ldnq_status put_dequantize_before_gather(struct form_rewriter *rewriter,
+                                                     const struct table_form *form,
+                                                     struct ldnq_error *err)
 {
     struct ldnq_graph *graph = rewriter->graph;
     struct ldnq_node *last = form->nodes[form->count - 1], *dequantize = NULL;
@@ -399,7 +400,7 @@ static enum ldnq_status rewrite_graph(struct ldnq_graph *graph, struct ldnq_erro
     for (size_t n = 0; n < graph->node_count; n++)
         if (rewriter.replacement[n] == graph->nodes[n] &&
             match_form(&rewriter, graph->nodes[n], &form))
-            LDNQ_TRY(rewrite_form(&rewriter, &form, err));
+            LDNQ_TRY(put_dequantize_before_gather(&rewriter, &form, err));
     for (size_t n = 0; n < graph->node_count; n++)
         if (rewriter.replacement[n])
             graph->nodes[kept++] = rewriter.replacement[n];

@@ -75,7 +75,7 @@ const char *ldnq_graph_symbol_name(const struct ldnq_graph *graph, int64_t symbo
 {
     while (graph->outer)
         graph = graph->outer;
-    /* A dimension of the file may be any number: the difference exists only for symbols. */
+    /* A dimension of the file may be any number, for which the subtraction could overflow. */
     size_t index = ldnq_is_symbol(symbol) ? (size_t)(symbol - LDNQ_SYMBOL_BASE) : SIZE_MAX;
     return index < graph->symbol_count ? graph->symbols[index] : NULL;
 }

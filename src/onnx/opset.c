@@ -135,7 +135,7 @@ static enum ldnq_status visit_graph(const struct ldnq_raise *outer, Onnx__GraphP
 {
     struct ldnq_scope scope;
     struct ldnq_raise raise = *outer;
-    LDNQ_TRY(ldnq_scope_init_graph(&scope, outer->scope, graph, outer->scratch, err));
+    LDNQ_TRY(ldnq_scope_init_from_graph(&scope, outer->scope, graph, outer->scratch, err));
     raise.scope = &scope;
     raise.graph = graph;
     raise.out = raise.after = (struct ldnq_node_list){ 0 };
@@ -156,7 +156,7 @@ static enum ldnq_status visit_function(const struct ldnq_raise *outer,
                               ldnq_or_empty(function->name), from);
         return LDNQ_OK;
     }
-    LDNQ_TRY(ldnq_scope_init_function(&scope, function, raise.scratch, err));
+    LDNQ_TRY(ldnq_scope_init_from_function(&scope, function, raise.scratch, err));
     raise.scope = &scope;
     raise.graph = NULL;
     raise.out = raise.after = (struct ldnq_node_list){ 0 };

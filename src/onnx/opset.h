@@ -56,12 +56,13 @@ struct ldnq_scope {
     struct ldnq_names initializers; /* pointer: the tensor */
 };
 
-enum ldnq_status ldnq_scope_init_graph(struct ldnq_scope *scope, const struct ldnq_scope *outer,
-                                       const Onnx__GraphProto *graph, struct ldnq_arena *arena,
-                                       struct ldnq_error *err);
-enum ldnq_status ldnq_scope_init_function(struct ldnq_scope *scope,
-                                          const Onnx__FunctionProto *function,
-                                          struct ldnq_arena *arena, struct ldnq_error *err);
+enum ldnq_status ldnq_scope_init_from_graph(struct ldnq_scope *scope,
+                                            const struct ldnq_scope *outer,
+                                            const Onnx__GraphProto *graph, struct ldnq_arena *arena,
+                                            struct ldnq_error *err);
+enum ldnq_status ldnq_scope_init_from_function(struct ldnq_scope *scope,
+                                               const Onnx__FunctionProto *function,
+                                               struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* LDNQ_UNDEFINED, LDNQ_RANK_UNKNOWN or NULL when unknown. */
 enum ldnq_dtype ldnq_scope_type(const struct ldnq_scope *scope, const char *name);

@@ -63,9 +63,10 @@ static void init_scope(struct ldnq_scope *scope, const struct ldnq_scope *outer,
     ldnq_names_init(&scope->initializers, arena);
 }
 
-enum ldnq_status ldnq_scope_init_graph(struct ldnq_scope *scope, const struct ldnq_scope *outer,
-                                       const Onnx__GraphProto *graph, struct ldnq_arena *arena,
-                                       struct ldnq_error *err)
+enum ldnq_status ldnq_scope_init_from_graph(struct ldnq_scope *scope,
+                                            const struct ldnq_scope *outer,
+                                            const Onnx__GraphProto *graph, struct ldnq_arena *arena,
+                                            struct ldnq_error *err)
 {
     init_scope(scope, outer, arena);
     LDNQ_TRY(add_value_infos(scope, graph->value_info, graph->n_value_info, err));
@@ -81,9 +82,9 @@ enum ldnq_status ldnq_scope_init_graph(struct ldnq_scope *scope, const struct ld
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_scope_init_function(struct ldnq_scope *scope,
-                                          const Onnx__FunctionProto *function,
-                                          struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_scope_init_from_function(struct ldnq_scope *scope,
+                                               const Onnx__FunctionProto *function,
+                                               struct ldnq_arena *arena, struct ldnq_error *err)
 {
     init_scope(scope, NULL, arena);
     LDNQ_TRY(add_value_infos(scope, function->value_info, function->n_value_info, err));

@@ -112,7 +112,7 @@ static bool remove_if_unread(struct pruner *pruner, const char *name)
     return true;
 }
 
-static void remove_initializers(struct pruner *pruner)
+static void remove_initializers_no_longer_read(struct pruner *pruner)
 {
     Onnx__GraphProto *graph = pruner->model->proto->graph;
     size_t kept = 0;
@@ -165,7 +165,7 @@ static enum ldnq_status remove_unread_parts(struct pruner *pruner, struct ldnq_e
     do {
         pruner->changed = false;
         LDNQ_TRY(remove_nodes(pruner, err));
-        remove_initializers(pruner);
+        remove_initializers_no_longer_read(pruner);
         remove_annotations(pruner);
     } while (pruner->changed);
     graph->n_value_info = remove_value_infos(pruner, graph->value_info, graph->n_value_info);

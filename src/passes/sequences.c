@@ -167,8 +167,9 @@ static bool has_item(const struct sequence *sequence, int64_t *index)
     return *index >= 0 && *index < count;
 }
 
-static enum ldnq_status replace_at(struct sequence_replacement *replacement, struct ldnq_node *node,
-                                   bool *is_replaced, struct ldnq_error *err)
+static enum ldnq_status replace_sequence_at(struct sequence_replacement *replacement,
+                                            struct ldnq_node *node, bool *is_replaced,
+                                            struct ldnq_error *err)
 {
     const struct sequence *sequence = &replacement->sequences[node->inputs[0]->index];
     int64_t index;
@@ -194,9 +195,9 @@ static enum ldnq_status append_unsqueeze(struct sequence_replacement *replacemen
     return ldnq_sequence_append_node(replacement, old, "Unsqueeze", inputs, 2, NULL, output, err);
 }
 
-static enum ldnq_status replace_concat(struct sequence_replacement *replacement,
-                                       struct ldnq_node *node, bool *is_replaced,
-                                       struct ldnq_error *err)
+static enum ldnq_status replace_concat_from_sequence(struct sequence_replacement *replacement,
+                                                     struct ldnq_node *node, bool *is_replaced,
+                                                     struct ldnq_error *err)
 {
     const struct sequence *sequence = &replacement->sequences[node->inputs[0]->index];
     const bool has_new_axis = ldnq_attr_int(node, "new_axis", 0) != 0;
@@ -226,9 +227,9 @@ static enum ldnq_status replace_concat(struct sequence_replacement *replacement,
                                      node->outputs[0], err);
 }
 
-static enum ldnq_status replace_length(struct sequence_replacement *replacement,
-                                       struct ldnq_node *node, bool *is_replaced,
-                                       struct ldnq_error *err)
+static enum ldnq_status replace_sequence_length(struct sequence_replacement *replacement,
+                                                struct ldnq_node *node, bool *is_replaced,
+                                                struct ldnq_error *err)
 {
     const struct sequence *sequence = &replacement->sequences[node->inputs[0]->index];
     struct ldnq_value *length, *inputs[2];
@@ -284,11 +285,11 @@ static enum ldnq_status visit_node(struct sequence_replacement *replacement, str
     else if (*node->domain == '\0' && strcmp(node->op_type, "Loop") == 0)
         LDNQ_TRY(ldnq_sequence_replace_in_loop(replacement, node, err));
     else if (ldnq_sequence_is_node(node, "SequenceAt"))
-        LDNQ_TRY(replace_at(replacement, node, &is_replaced, err));
+        LDNQ_TRY(replace_sequence_at(replacement, node, &is_replaced, err));
     else if (ldnq_sequence_is_node(node, "ConcatFromSequence"))
-        LDNQ_TRY(replace_concat(replacement, node, &is_replaced, err));
+        LDNQ_TRY(replace_concat_from_sequence(replacement, node, &is_replaced, err));
     else if (ldnq_sequence_is_node(node, "SequenceLength"))
-        LDNQ_TRY(replace_length(replacement, node, &is_replaced, err));
+        LDNQ_TRY(replace_sequence_length(replacement, node, &is_replaced, err));
     return is_replaced ? LDNQ_OK : ldnq_sequence_append_to_list(replacement, node, err);
 }
 

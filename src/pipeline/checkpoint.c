@@ -72,7 +72,7 @@ static void transfer_known_number(struct record_cursor *cursor, size_t known)
     cursor->failed |= value != known;
 }
 
-/* By its name; NULL for none. */
+/* Reads or writes the solver as its name; NULL is none. */
 static const struct ldnq_solver *transfer_solver(struct record_cursor *cursor, const char *name)
 {
     char text[NAME_SIZE] = "";

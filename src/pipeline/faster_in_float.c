@@ -160,8 +160,8 @@ const char *ldnq_explain_faster_in_float(struct ldnq_code_flow *flow,
     return is_read_in_float(flow, node->outputs[0], MOST_STEPS) ? before_float : NULL;
 }
 
-void ldnq_code_flow_add_layer(struct ldnq_code_flow *flow, const struct ldnq_layer *layer,
-                              const struct ldnq_quantize_options *options)
+void ldnq_code_flow_pass_layer(struct ldnq_code_flow *flow, const struct ldnq_layer *layer,
+                               const struct ldnq_quantize_options *options)
 {
     const struct ldnq_operator_rule *rule =
         flow->target ? ldnq_target_rule(flow->target, layer->node) : NULL;

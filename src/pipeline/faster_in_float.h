@@ -22,11 +22,11 @@ struct ldnq_code_flow {
 enum ldnq_status ldnq_code_flow_init(struct ldnq_code_flow *flow, const struct ldnq_graph *graph,
                                      const struct ldnq_activation_options *activations,
                                      struct ldnq_arena *arena, struct ldnq_error *err);
-/* Follows nodes that are no decided layers, up to this one. */
+/* Advances over nodes that are no decided layers, up to this one. */
 void ldnq_code_flow_advance(struct ldnq_code_flow *flow, size_t node_index);
-/* Follows the layer's node by its decision. */
-void ldnq_code_flow_add_layer(struct ldnq_code_flow *flow, const struct ldnq_layer *layer,
-                              const struct ldnq_quantize_options *options);
+/* Advances over the layer's node: its output has codes if the layer was not refused. */
+void ldnq_code_flow_pass_layer(struct ldnq_code_flow *flow, const struct ldnq_layer *layer,
+                               const struct ldnq_quantize_options *options);
 
 /* Whether codes pass it as they are: a pair that is inserted already, and a clamp. */
 bool ldnq_passes_codes(const struct ldnq_node *node);

@@ -348,7 +348,7 @@ static void recompute_code_flow(struct ldnq_code_flow *flow, const struct ldnq_l
     memset(flow->has_codes, 0, flow->graph->value_count * sizeof *flow->has_codes);
     flow->node_index = 0;
     for (size_t i = 0; i < count; i++)
-        ldnq_code_flow_add_layer(flow, &layers[i], options);
+        ldnq_code_flow_pass_layer(flow, &layers[i], options);
     ldnq_code_flow_advance(flow, flow->graph->node_count);
 }
 

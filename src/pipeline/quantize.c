@@ -172,7 +172,7 @@ static enum ldnq_status compute_bound(const struct ldnq_quantizer *quantizer,
 
 /* Codes at an even distance suit no network whose small values matter as much as its large ones,
  * as before a logarithm. */
-static void warn_activations_cost_much(const struct ldnq_quantizer *quantizer)
+static void warn_if_activations_lose_accuracy(const struct ldnq_quantizer *quantizer)
 {
     const struct ldnq_accuracy *accuracy = &quantizer->result->accuracy;
     char on[LDNQ_SAMPLES_TEXT];
@@ -250,7 +250,7 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
     bool is_measured = false;
     if (quantizer->samples)
         LDNQ_TRY(measure_accuracy(quantizer, &measured, powers, &is_measured, err));
-    warn_activations_cost_much(quantizer);
+    warn_if_activations_lose_accuracy(quantizer);
     const struct ldnq_estimate_inputs inputs = {
         .graph = quantizer->graph,
         .reference = quantizer->reference,

@@ -369,7 +369,7 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
             all[i].refusal = "the target has no integer kernel for a weight of this form";
         else if (!all[i].refusal)
             all[i].refusal = ldnq_explain_faster_in_float(&flow, &all[i], options);
-        ldnq_code_flow_add_layer(&flow, &all[i], options);
+        ldnq_code_flow_pass_layer(&flow, &all[i], options);
     }
     LDNQ_TRY(ldnq_refuse_integer_islands(&flow, all, count, options, arena, err));
     ldnq_accept_rather_than_nothing(all, count);

@@ -143,47 +143,47 @@ static const struct ldnq_op_layer *find_inner_layer(const struct ldnq_op_call *c
     return ((const struct ldnq_fused_attrs *)call->attrs)->op->layer;
 }
 
-static enum ldnq_status describe_weight_of_first_input(const struct ldnq_node *node,
-                                                       const struct ldnq_tensor *weight,
-                                                       const struct ldnq_tensor *bias,
-                                                       struct ldnq_layer_geometry *geometry,
-                                                       struct ldnq_error *err)
+static enum ldnq_status describe_weight_in_b(const struct ldnq_node *node,
+                                             const struct ldnq_tensor *weight,
+                                             const struct ldnq_tensor *bias,
+                                             struct ldnq_layer_geometry *geometry,
+                                             struct ldnq_error *err)
 {
     const struct ldnq_fused_attrs *attrs = node->op_attrs;
     return describe_inner_weight(attrs->op->layer, node, weight, bias, geometry, err);
 }
 
-static size_t count_positions_of_first_input(const struct ldnq_op_call *call)
+static size_t count_positions_with_weight_in_b(const struct ldnq_op_call *call)
 {
     const struct ldnq_op_call inner = make_inner_call(call);
     return find_inner_layer(call)->count_positions(&inner);
 }
 
-static void fill_columns_of_first_input(const struct ldnq_op_call *call, size_t group, size_t first,
-                                        size_t count, float *columns, size_t ld)
+static void fill_columns_with_weight_in_b(const struct ldnq_op_call *call, size_t group,
+                                          size_t first, size_t count, float *columns, size_t ld)
 {
     const struct ldnq_op_call inner = make_inner_call(call);
     find_inner_layer(call)->fill_columns(&inner, group, first, count, columns, ld);
 }
 
-static enum ldnq_status describe_weight_of_other_input(const struct ldnq_node *node,
-                                                       const struct ldnq_tensor *weight,
-                                                       const struct ldnq_tensor *bias,
-                                                       struct ldnq_layer_geometry *geometry,
-                                                       struct ldnq_error *err)
+static enum ldnq_status describe_weight_in_a(const struct ldnq_node *node,
+                                             const struct ldnq_tensor *weight,
+                                             const struct ldnq_tensor *bias,
+                                             struct ldnq_layer_geometry *geometry,
+                                             struct ldnq_error *err)
 {
     const struct ldnq_fused_attrs *attrs = node->op_attrs;
     return describe_inner_weight(attrs->op->layer->other, node, weight, bias, geometry, err);
 }
 
-static size_t count_positions_of_other_input(const struct ldnq_op_call *call)
+static size_t count_positions_with_weight_in_a(const struct ldnq_op_call *call)
 {
     const struct ldnq_op_call inner = make_inner_call(call);
     return find_inner_layer(call)->other->count_positions(&inner);
 }
 
-static void fill_columns_of_other_input(const struct ldnq_op_call *call, size_t group, size_t first,
-                                        size_t count, float *columns, size_t ld)
+static void fill_columns_with_weight_in_a(const struct ldnq_op_call *call, size_t group,
+                                          size_t first, size_t count, float *columns, size_t ld)
 {
     const struct ldnq_op_call inner = make_inner_call(call);
     find_inner_layer(call)->other->fill_columns(&inner, group, first, count, columns, ld);
@@ -194,18 +194,18 @@ static const struct ldnq_op_layer other_layer = {
     .bias_input = 2,
     .weight_label = "A",
     .data_input = 1,
-    .describe_weight = describe_weight_of_other_input,
-    .count_positions = count_positions_of_other_input,
-    .fill_columns = fill_columns_of_other_input,
+    .describe_weight = describe_weight_in_a,
+    .count_positions = count_positions_with_weight_in_a,
+    .fill_columns = fill_columns_with_weight_in_a,
 };
 
 const struct ldnq_op_layer ldnq_fused_layer = {
     .weight_input = 1,
     .bias_input = 2,
     .weight_label = "B",
-    .describe_weight = describe_weight_of_first_input,
-    .count_positions = count_positions_of_first_input,
-    .fill_columns = fill_columns_of_first_input,
+    .describe_weight = describe_weight_in_b,
+    .count_positions = count_positions_with_weight_in_b,
+    .fill_columns = fill_columns_with_weight_in_b,
 };
 
 const struct ldnq_op_layer ldnq_fused_layers = {
@@ -213,7 +213,7 @@ const struct ldnq_op_layer ldnq_fused_layers = {
     .bias_input = 2,
     .weight_label = "B",
     .other = &other_layer,
-    .describe_weight = describe_weight_of_first_input,
-    .count_positions = count_positions_of_first_input,
-    .fill_columns = fill_columns_of_first_input,
+    .describe_weight = describe_weight_in_b,
+    .count_positions = count_positions_with_weight_in_b,
+    .fill_columns = fill_columns_with_weight_in_b,
 };
