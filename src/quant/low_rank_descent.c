@@ -13,13 +13,15 @@
 #include "quant/descent.h"
 #include "quant/problem.h"
 #include "quant/project.h"
+#include "quant/row_loops.h"
 
 #define ROWS ((size_t)64) /* per chunk of work */
 #define TILE ((size_t)64) /* columns whose slopes are one product */
 
 /* Relative change of a block's scale that needs no further sweep. */
 #define SMALL_CHANGE 1e-4
-/* The half step from which a code changes; what is beyond .5 is more than rounding of slopes. */
+/* The half step from which a code changes; what is beyond .5 is more than
+ * rounding of slopes. */
 #define HALF_STEP 0.5001f
 
 struct low_rank_descent {
@@ -29,10 +31,11 @@ struct low_rank_descent {
     float *scales;
     size_t k, row_count, positions, block_count; /* K, M, P, S */
     struct ldnq_blocks blocks;
-    float *curvature; /* (K) H's diagonal; infinite where no code moves */
-    float *corners;   /* (tiles, TILE, TILE) H's diagonal blocks */
-    float *errors;    /* (M, P) (a q - w) Y'; in each chunk the active rows come first */
-    float *outputs;   /* (M, P) w Y', in the same order; NULL with blocks */
+    float *curvature;                     /* (K) H's diagonal; infinite where no code moves */
+    float *corners;                       /* (tiles, TILE, TILE) H's diagonal blocks */
+    float *errors;                        /* (M, P) (a q - w) Y'; in each chunk the active rows come
+                                             first */
+    float *outputs;                       /* (M, P) w Y', in the same order; NULL with blocks */
     struct descent_workspace *workspaces; /* one per thread */
     double *qw, *qq;                      /* (M) q'Hw and q'Hq where rows share a scale */
     bool *changed;                        /* (M) */
@@ -54,7 +57,9 @@ struct descent_chunk {
     size_t active;
 };
 
-/* ---- products ------------------------------------------------------------------------------ */
+/* ---- products
+ * ------------------------------------------------------------------------------
+ */
 
 enum loaded { LOAD_WEIGHT, LOAD_DIFFERENCE };
 
@@ -65,6 +70,11 @@ static void load_columns(const struct low_rank_descent *d, const struct descent_
         const size_t row = chunk->rows[r];
         const float *weight = d->problem->weight + row * d->k + first;
         const int8_t *codes = d->codes + row * d->k + first;
+        if (what == LOAD_DIFFERENCE && !d->problem->block_index) {
+            ldnq_compute_row_difference(count, (double)d->scales[row], codes, weight,
+                                        to + r * TILE);
+            continue;
+        }
         for (size_t i = 0; i < count; i++) {
             const double scale = (double)d->scales[ldnq_scale_index(d->problem, row, first + i)];
             to[r * TILE + i] =
@@ -106,7 +116,9 @@ static double get_added(const struct low_rank_descent *d, size_t col)
     return d->problem->low_rank->added ? d->problem->low_rank->added[col] : 0;
 }
 
-/* ---- codes ---------------------------------------------------------------------------------- */
+/* ---- codes
+ * ----------------------------------------------------------------------------------
+ */
 
 LDNQ_MULTIVERSION
 static bool exceeds_any_limit(size_t n, const float *slope, const float *limit)
@@ -117,8 +129,8 @@ static bool exceeds_any_limit(size_t n, const float *slope, const float *limit)
     return any != 0;
 }
 
-/* Sets the codes of a tile of a row to the best ones, in order; the slopes of the tile follow each
- * change, and `moves` are the changes of a q. */
+/* Sets the codes of a tile of a row to the best ones, in order; the slopes of
+ * the tile follow each change, and `moves` are the changes of a q. */
 static void change_codes(const struct low_rank_descent *d, size_t row, size_t first, size_t count,
                          const float *limits, float *slopes, float *moves)
 {
@@ -140,6 +152,27 @@ static void change_codes(const struct low_rank_descent *d, size_t row, size_t fi
     }
 }
 
+LDNQ_MULTIVERSION
+static void scale_limits(size_t n, float scale, const float *curvature, float *limits)
+{
+    for (size_t i = 0; i < n; i++)
+        limits[i] = HALF_STEP * curvature[i] * scale;
+}
+
+/* Sets the slopes from which codes of a tile of a row change. */
+static void set_limits(const struct low_rank_descent *d, size_t row, size_t first, size_t count,
+                       float *limits)
+{
+    const float *curvature = d->curvature + first;
+    if (!d->problem->block_index) {
+        scale_limits(count, d->scales[row], curvature, limits);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        limits[i] =
+            HALF_STEP * curvature[i] * d->scales[ldnq_scale_index(d->problem, row, first + i)];
+}
+
 static void sweep_tile(const struct low_rank_descent *d, const struct descent_chunk *chunk,
                        size_t first, struct descent_workspace *workspace)
 {
@@ -153,12 +186,10 @@ static void sweep_tile(const struct low_rank_descent *d, const struct descent_ch
     for (size_t r = 0; r < chunk->active; r++) {
         const size_t row = chunk->rows[r];
         float *slopes = workspace->slopes + r * TILE, *moves = workspace->moves + r * TILE;
-        for (size_t i = 0; i < count; i++) {
-            limits[i] = HALF_STEP * d->curvature[first + i] *
-                        d->scales[ldnq_scale_index(d->problem, row, first + i)];
-            if (d->problem->low_rank->added)
-                slopes[i] += (float)get_added(d, first + i) * workspace->columns[r * TILE + i];
-        }
+        set_limits(d, row, first, count, limits);
+        if (d->problem->low_rank->added)
+            ldnq_add_weighted_difference(count, d->problem->low_rank->added + first,
+                                         workspace->columns + r * TILE, slopes);
         if (!exceeds_any_limit(count, slopes, limits))
             continue;
         memset(moves, 0, count * sizeof *moves);
@@ -178,70 +209,28 @@ static void sweep_chunk(const struct low_rank_descent *d, const struct descent_c
         sweep_tile(d, chunk, first, workspace);
 }
 
-/* ---- one scale ------------------------------------------------------------------------------ */
-
-/* Sums that the compiler keeps side by side. */
-#define SUMS ((size_t)8)
-
-/* Products of a row's errors e and outputs o over the positions. */
-struct row_products {
-    double ee, eo, oo;
-};
-
-LDNQ_MULTIVERSION
-static void multiply_errors_and_outputs(size_t n, const float *errors, const float *outputs,
-                                        struct row_products *products)
-{
-    double ee[SUMS] = { 0 }, eo[SUMS] = { 0 }, oo[SUMS] = { 0 };
-    size_t p = 0;
-    for (; p + SUMS <= n; p += SUMS)
-        for (size_t i = 0; i < SUMS; i++) {
-            const double e = (double)errors[p + i], o = (double)outputs[p + i];
-            ee[i] += e * e;
-            eo[i] += e * o;
-            oo[i] += o * o;
-        }
-    for (size_t i = 0; p < n; p++, i++) {
-        const double e = (double)errors[p], o = (double)outputs[p];
-        ee[i] += e * e;
-        eo[i] += e * o;
-        oo[i] += o * o;
-    }
-    *products = (struct row_products){ 0 };
-    for (size_t i = 0; i < SUMS; i++) {
-        products->ee += ee[i];
-        products->eo += eo[i];
-        products->oo += oo[i];
-    }
-}
+/* ---- one scale
+ * ------------------------------------------------------------------------------
+ */
 
 /* Computes q'Hw and q'Hq of a row, from q Y' = (errors + outputs) / a. */
 static void compute_quadratic_terms(const struct low_rank_descent *d, size_t row,
                                     const float *errors, const float *outputs)
 {
     const double scale = (double)d->scales[row], positions = (double)d->positions;
-    struct row_products products;
-    multiply_errors_and_outputs(d->positions, errors, outputs, &products);
+    struct ldnq_output_products products;
+    ldnq_sum_output_products(d->positions, errors, outputs, &products);
     d->qw[row] = (products.eo + products.oo) / (scale * positions);
     d->qq[row] = (products.ee + 2 * products.eo + products.oo) / (scale * scale * positions);
-    for (size_t i = 0; d->problem->low_rank->added && i < d->k; i++) {
-        const double q = d->codes[row * d->k + i], added = get_added(d, i);
-        d->qw[row] += added * q * (double)d->problem->weight[row * d->k + i];
-        d->qq[row] += added * q * q;
-    }
-}
-
-LDNQ_MULTIVERSION
-static void scale_errors(size_t n, double ratio, float *errors, const float *outputs)
-{
-    for (size_t p = 0; p < n; p++)
-        errors[p] = (float)(ratio * ((double)errors[p] + (double)outputs[p]) - (double)outputs[p]);
+    if (d->problem->low_rank->added)
+        ldnq_add_weighted_code_products(d->k, d->problem->low_rank->added, d->codes + row * d->k,
+                                        d->problem->weight + row * d->k, &d->qw[row], &d->qq[row]);
 }
 
 static void change_row_scale(const struct low_rank_descent *d, size_t row, float scale,
                              float *errors, const float *outputs)
 {
-    scale_errors(d->positions, (double)scale / (double)d->scales[row], errors, outputs);
+    ldnq_scale_output_errors(d->positions, (double)scale / (double)d->scales[row], errors, outputs);
     d->scales[row] = scale;
 }
 
@@ -255,7 +244,8 @@ static void change_row_scales(const struct low_rank_descent *d, const struct des
     }
 }
 
-/* ---- scales of blocks ----------------------------------------------------------------------- */
+/* ---- scales of blocks
+ * ----------------------------------------------------------------------- */
 
 /* The columns order[at] .. order[at+count-1] of a block as (count, P). */
 static const float *find_block_columns(const struct low_rank_descent *d, size_t at, size_t count,
@@ -290,8 +280,8 @@ static void multiply_block_codes(const struct low_rank_descent *d,
     }
 }
 
-/* The best change of a row's scale of the block while the others are fixed, which is added to the
- * row's step. */
+/* The best change of a row's scale of the block while the others are fixed,
+ * which is added to the row's step. */
 static void add_block_change(const struct low_rank_descent *d, const struct descent_chunk *chunk,
                              size_t r, size_t block, struct descent_workspace *workspace)
 {
@@ -334,8 +324,9 @@ static double find_step_length(const struct low_rank_descent *d, size_t row, siz
     return length;
 }
 
-/* One step of steepest descent on the scales of each row, preconditioned by what each block would
- * do alone. `moves` (active) says whether a scale changed by more than SMALL_CHANGE. */
+/* One step of steepest descent on the scales of each row, preconditioned by
+ * what each block would do alone. `moves` (active) says whether a scale changed
+ * by more than SMALL_CHANGE. */
 static void step_block_scales(const struct low_rank_descent *d, const struct descent_chunk *chunk,
                               struct descent_workspace *workspace, bool *moves)
 {
@@ -362,7 +353,8 @@ static void step_block_scales(const struct low_rank_descent *d, const struct des
     }
 }
 
-/* ---- sweeps and scales alternately ------------------------------------------------------------
+/* ---- sweeps and scales alternately
+ * ------------------------------------------------------------
  */
 
 static struct descent_chunk make_descent_chunk(const struct low_rank_descent *d, size_t index)
@@ -422,7 +414,8 @@ static void descend_chunk(void *ctx, size_t index, size_t thread)
     }
 }
 
-/* ---- one scale for all rows -------------------------------------------------------------------
+/* ---- one scale for all rows
+ * -------------------------------------------------------------------
  */
 
 static void load_tensor_chunk(void *ctx, size_t index, size_t thread)
@@ -471,7 +464,8 @@ static void descend_tensor(struct low_rank_descent *d, size_t chunks)
     }
 }
 
-/* ---- setup ------------------------------------------------------------------------------------
+/* ---- setup
+ * ------------------------------------------------------------------------------------
  */
 
 static void compute_corner(void *ctx, size_t tile, size_t thread)
