@@ -50,7 +50,7 @@ static enum ldnq_status load_candidate_graph(void *ctx, struct ldnq_arena *arena
     LDNQ_TRY(ldnq_model_load_memory(scorer->bytes, scorer->size, scorer->name, &scorer->state.model,
                                     err));
     LDNQ_TRY(ldnq_job_import(&job, &scorer->state, err));
-    LDNQ_TRY(ldnq_passes_run_in_float32(scorer->state.graph, err));
+    LDNQ_TRY(ldnq_passes_widen_and_run(scorer->state.graph, err));
     *out = scorer->state.graph;
     return LDNQ_OK;
 }

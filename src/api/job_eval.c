@@ -180,7 +180,7 @@ static enum ldnq_status score_model(struct evaluation *eval, const struct ldnq_o
 {
     struct model_score *score = eval->score;
     LDNQ_TRY(ldnq_job_load(&eval->job, onnx, &eval->loaded, err));
-    LDNQ_TRY(ldnq_passes_run_in_float32(eval->loaded.graph, err));
+    LDNQ_TRY(ldnq_passes_widen_and_run(eval->loaded.graph, err));
     const struct ldnq_job_samples wanted = { .need_labels = true };
     LDNQ_TRY(ldnq_job_open_samples(&eval->job, dataset, eval->loaded.graph, &wanted, &eval->samples,
                                    err));

@@ -229,7 +229,7 @@ static void limit_memory(const struct quantize_job *quantize)
 
 static enum ldnq_status run_passes(struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_passes_run_in_float32(graph, err));
+    LDNQ_TRY(ldnq_passes_widen_and_run(graph, err));
     return ldnq_pass_unfold_layers(graph, err);
 }
 

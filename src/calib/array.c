@@ -40,9 +40,9 @@ static void normalize_bools(struct ldnq_tensor *tensor, size_t count)
             bytes[i] = bytes[i] != 0;
 }
 
-enum ldnq_status ldnq_array_slice(const struct ldnq_array *array, size_t at,
-                                  const struct ldnq_shape *shape, struct ldnq_arena *arena,
-                                  struct ldnq_tensor **out, struct ldnq_error *err)
+enum ldnq_status ldnq_array_read_tensor(const struct ldnq_array *array, size_t at,
+                                        const struct ldnq_shape *shape, struct ldnq_arena *arena,
+                                        struct ldnq_tensor **out, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_tensor_create(arena, array->dtype, shape, out, err));
     size_t count = ldnq_tensor_count(*out), width = ldnq_dtype_size(array->dtype);

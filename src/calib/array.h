@@ -32,9 +32,9 @@ enum ldnq_status ldnq_array_read(const struct ldnq_array *array, size_t at, size
                                  struct ldnq_error *err);
 /* Returns elements at .. at+count-1 as a tensor of `shape`, which has `count` elements.
  * Errors: IO, NOMEM. */
-enum ldnq_status ldnq_array_slice(const struct ldnq_array *array, size_t at,
-                                  const struct ldnq_shape *shape, struct ldnq_arena *arena,
-                                  struct ldnq_tensor **out, struct ldnq_error *err);
+enum ldnq_status ldnq_array_read_tensor(const struct ldnq_array *array, size_t at,
+                                        const struct ldnq_shape *shape, struct ldnq_arena *arena,
+                                        struct ldnq_tensor **out, struct ldnq_error *err);
 
 /* Creates an unnamed temporary file for the array's data. Errors: IO. */
 enum ldnq_status ldnq_array_create_temporary(struct ldnq_array *array, struct ldnq_error *err);

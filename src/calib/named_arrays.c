@@ -164,7 +164,7 @@ static enum ldnq_status read_labels(struct ldnq_named_arrays *arrays,
                          array->name, ldnq_shape_print(shape, NULL, text, sizeof text),
                          ldnq_dtype_name(array->dtype), arrays->count);
     }
-    LDNQ_TRY(ldnq_array_slice(array, 0, shape, arena, &raw, err));
+    LDNQ_TRY(ldnq_array_read_tensor(array, 0, shape, arena, &raw, err));
     LDNQ_TRY(ldnq_tensor_convert(raw, LDNQ_INT64, arena, &labels, err));
     arrays->labels = labels->data;
     for (size_t i = 0; i < arrays->count; i++)

@@ -14,7 +14,7 @@ enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena, struc
 {
     struct ldnq_array array;
     LDNQ_TRY(ldnq_array_open(path, arena, &array, err));
-    enum ldnq_status status = ldnq_array_slice(&array, 0, &array.shape, arena, out, err);
+    enum ldnq_status status = ldnq_array_read_tensor(&array, 0, &array.shape, arena, out, err);
     ldnq_array_close(&array);
     return status;
 }

@@ -208,7 +208,7 @@ static enum ldnq_status read_from_file(const struct ldnq_array *array, const cha
     struct ldnq_array opened = *array;
     size_t size;
     LDNQ_TRY(ldnq_file_open(path, &opened.fd, &size, err));
-    const enum ldnq_status status = ldnq_array_slice(&opened, at, shape, arena, out, err);
+    const enum ldnq_status status = ldnq_array_read_tensor(&opened, at, shape, arena, out, err);
     ldnq_array_close(&opened);
     return status;
 }
@@ -225,7 +225,7 @@ static enum ldnq_status read_array_file_sample(const struct ldnq_samples *sample
     struct ldnq_tensor *tensor;
     LDNQ_TRY(
         file->is_held
-            ? ldnq_array_slice(file->named.data[input], at, shape, arena, &tensor, err)
+            ? ldnq_array_read_tensor(file->named.data[input], at, shape, arena, &tensor, err)
             : read_from_file(file->named.data[input], file->path, at, shape, arena, &tensor, err));
     *out = tensor;
     return LDNQ_OK;

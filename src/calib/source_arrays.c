@@ -140,7 +140,7 @@ static enum ldnq_status read_array_sample(const struct ldnq_samples *samples, si
     const struct ldnq_shape *row = &arrays->named.rows[input];
     struct ldnq_tensor *tensor;
     const size_t at = ldnq_named_arrays_find_sample(&arrays->named, input, item);
-    LDNQ_TRY(ldnq_array_slice(arrays->named.data[input], at, row, arena, &tensor, err));
+    LDNQ_TRY(ldnq_array_read_tensor(arrays->named.data[input], at, row, arena, &tensor, err));
     *out = tensor;
     return LDNQ_OK;
 }

@@ -340,7 +340,7 @@ static enum ldnq_status read_proto_sample(const struct ldnq_samples *samples, si
     const struct ldnq_shape *shape = &set->shape[input];
     struct ldnq_tensor *tensor;
     ldnq_shape_count(shape, &count); /* part of a checked size */
-    LDNQ_TRY(ldnq_array_slice(&set->held[input], row * count, shape, arena, &tensor, err));
+    LDNQ_TRY(ldnq_array_read_tensor(&set->held[input], row * count, shape, arena, &tensor, err));
     *out = tensor;
     return LDNQ_OK;
 }

@@ -123,15 +123,17 @@ static enum ldnq_status list_file_nodes(struct ldnq_compute_view *view, struct l
 }
 
 /* Folding removes them from their bodies. */
-static enum ldnq_status list_body_dequantize(struct ldnq_compute_view *view,
-                                             const struct ldnq_graph *graph, size_t *capacity,
-                                             struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status list_dequantize_nodes_of_bodies(struct ldnq_compute_view *view,
+                                                        const struct ldnq_graph *graph,
+                                                        size_t *capacity, struct ldnq_arena *arena,
+                                                        struct ldnq_error *err)
 {
     for (size_t n = 0; n < graph->node_count; n++) {
         struct ldnq_node *node = graph->nodes[n];
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
-                LDNQ_TRY(list_body_dequantize(view, node->attrs[k].g, capacity, arena, err));
+                LDNQ_TRY(
+                    list_dequantize_nodes_of_bodies(view, node->attrs[k].g, capacity, arena, err));
         if (!graph->outer || !is_node_of_type(node, "DequantizeLinear") || !node->input_count)
             continue;
         LDNQ_TRY(ldnq_list_reserve(arena, &view->body_dequantize, view->body_dequantize_count,
@@ -294,7 +296,7 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
     LDNQ_TRY(ldnq_table_forms_rewrite(graph, err));
     LDNQ_TRY(list_file_nodes(view, arena, err));
     size_t capacity = 0;
-    LDNQ_TRY(list_body_dequantize(view, graph, &capacity, arena, err));
+    LDNQ_TRY(list_dequantize_nodes_of_bodies(view, graph, &capacity, arena, err));
     const enum ldnq_status status = ldnq_pass_bind_and_fold(graph, err);
     if (status != LDNQ_OK && status != LDNQ_UNSUPPORTED)
         return status;

@@ -111,9 +111,10 @@ static bool is_only_indexed(const struct ldnq_graph *body, const struct ldnq_val
     return !value->is_output;
 }
 
-static enum ldnq_status replace_captured(struct ldnq_node *loop, struct ldnq_graph *body,
-                                         struct ldnq_capture *capture,
-                                         const struct sequence *sequence, struct ldnq_error *err)
+static enum ldnq_status replace_captured_sequence(struct ldnq_node *loop, struct ldnq_graph *body,
+                                                  struct ldnq_capture *capture,
+                                                  const struct sequence *sequence,
+                                                  struct ldnq_error *err)
 {
     struct ldnq_attr *axis = ldnq_arena_alloc(body->arena, 1, sizeof *axis, err);
     if (!axis)
@@ -152,7 +153,7 @@ enum ldnq_status ldnq_sequence_replace_in_loop(struct sequence_replacement *repl
         const struct sequence *sequence = &replacement->sequences[capture->outer->index];
         if (sequence->is_known && sequence->whole && sequence->size == 1 && !sequence->sizes &&
             sequence->drops_axis && is_only_indexed(body, capture->inner))
-            LDNQ_TRY(replace_captured(loop, body, capture, sequence, err));
+            LDNQ_TRY(replace_captured_sequence(loop, body, capture, sequence, err));
     }
     replace_carried(replacement, loop, body);
     return LDNQ_OK;

@@ -171,7 +171,7 @@ enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *er
     return ldnq_graph_verify(graph, err);
 }
 
-enum ldnq_status ldnq_passes_run_in_float32(struct ldnq_graph *graph, struct ldnq_error *err)
+enum ldnq_status ldnq_passes_widen_and_run(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_pass_widen_halves(graph, err));
     return ldnq_passes_run(graph, err);

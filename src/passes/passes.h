@@ -64,8 +64,7 @@ enum ldnq_status ldnq_pass_remove_dead_nodes(struct ldnq_graph *graph, struct ld
  * Errors: UNSUPPORTED or MODEL, with all nodes that can't be executed; NOMEM. */
 enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err);
 
-/* The same, with halves widened after the first folding, which computes in the types of the file.
- */
-enum ldnq_status ldnq_passes_run_in_float32(struct ldnq_graph *graph, struct ldnq_error *err);
+/* The same, after ldnq_pass_widen_halves(). */
+enum ldnq_status ldnq_passes_widen_and_run(struct ldnq_graph *graph, struct ldnq_error *err);
 
 #endif

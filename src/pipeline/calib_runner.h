@@ -46,7 +46,7 @@ struct ldnq_calib_runner_options {
     size_t samples; /* the most samples, the first of the set */
     size_t copies;  /* at least 1 */
     uint64_t seed;
-    size_t max_bytes; /* most bytes of live values in memory */
+    size_t max_bytes; /* limit of live values in memory; the others go to a file */
     struct ldnq_pool *pool;
 };
 

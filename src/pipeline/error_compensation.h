@@ -24,10 +24,10 @@
 
 struct ldnq_compensation {
     struct ldnq_layer_geometry geometry;
-    const float *weight; /* weight of the float network */
-    double *cross;       /* sums of W (y - y^) y^'; NULL: `few` or `input` has what they are of */
-    double *shift;       /* sums of W (y - y^) */
-    double *power;       /* sums of the square of W (y - y^) */
+    const float *weight;            /* weight of the float network */
+    double *cross;                  /* sums of W (y - y^) y^'; NULL: made from `few` or `input` */
+    double *shift;                  /* sums of W (y - y^) */
+    double *power;                  /* sums of the square of W (y - y^) */
     struct ldnq_input_error input;  /* moments of the input; cols 0: not used. Then power is 0 */
     double total_power;             /* the sum of power over all rows, by `input`; else 0 */
     struct ldnq_few_positions *few; /* the positions themselves; NULL: not stored */

@@ -44,7 +44,7 @@ struct output_estimator {
     const struct ldnq_value **values; /* values of `middle` */
     size_t *owner;                    /* by value: a layer, OF_ACTIVATIONS or OF_NORMS */
     const struct ldnq_placed_activation **rounded; /* by value; NULL: a changed constant */
-    double *terms;  /* (draws, values) u' J d, the weighted sum over the nodes */
+    double *terms;  /* (draws, values) u' J d, summed by weight over the quadrature nodes */
     double *first;  /* (draws) the sum over the values at the first node */
     size_t node;    /* the current one */
     size_t draw;    /* of the current node */

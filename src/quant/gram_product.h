@@ -20,7 +20,7 @@
 void ldnq_multiply_by_gram(const struct ldnq_layer_problem *problem, size_t group, size_t rows,
                            const double *x, double *product);
 
-/* A tile of positions and what X says of them. */
+/* A tile of positions, which are rows of Y, and the products of the rows of X with them. */
 struct ldnq_position_products {
     size_t first, count;                             /* positions */
     double values[LDNQ_PIECE_ROWS * LDNQ_GRAM_TILE]; /* (rows, LDNQ_GRAM_TILE) X Y' */

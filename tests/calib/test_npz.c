@@ -22,7 +22,7 @@ static void expect_floats(struct fixture *fixture, const struct ldnq_array *arra
 {
     struct ldnq_tensor *got;
     assert_true(ldnq_shapes_are_equal(&array->shape, &wanted->shape));
-    assert_ok(ldnq_array_slice(array, 0, &array->shape, fixture->arena, &got, &err));
+    assert_ok(ldnq_array_read_tensor(array, 0, &array->shape, fixture->arena, &got, &err));
     assert_memory_equal(got->data, wanted->data, ldnq_tensor_count(wanted) * 4);
 }
 

@@ -191,7 +191,7 @@ static enum ldnq_status gather_describe_weight(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static bool reads_rows(const struct ldnq_node *node)
+static bool is_no_lookup_of_matrices(const struct ldnq_node *node)
 {
     return !node->feeds_product;
 }
@@ -199,7 +199,7 @@ static bool reads_rows(const struct ldnq_node *node)
 static const struct ldnq_op_layer gather_layer = {
     .is_table = true,
     .is_lookup = true,
-    .applies_to = reads_rows,
+    .applies_to = is_no_lookup_of_matrices,
     .other = &ldnq_gather_matrices_layer,
     .weight_input = 0,
     .bias_input = -1,

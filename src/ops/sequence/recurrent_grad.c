@@ -68,8 +68,8 @@ static void init_state_gradient(const struct ldnq_recurrent *r, const float *fro
         memset(to, 0, r->hidden * sizeof *to);
 }
 
-static void add_output_gradient(const struct recurrent_backward *b,
-                                const struct ldnq_recurrent_step *s, size_t first)
+static void add_y_gradient_of_step(const struct recurrent_backward *b,
+                                   const struct ldnq_recurrent_step *s, size_t first)
 {
     const struct ldnq_recurrent *r = b->r;
     for (size_t i = 0; i < s->rows && b->dy; i++) {
@@ -102,7 +102,7 @@ static void run_steps_backward(void *ctx, size_t chunk, size_t thread)
         s.active = active;
         s.dh = r->dh + at;
         s.dc = r->dc + at;
-        add_output_gradient(b, &s, first);
+        add_y_gradient_of_step(b, &s, first);
         r->kind->backward(r, &s);
     }
 }

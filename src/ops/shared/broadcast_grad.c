@@ -95,7 +95,8 @@ static size_t advance_offset(const struct axis_list *axes, size_t *index, size_t
     return at;
 }
 
-static void sum_block(const struct broadcast_sum *sum, const float *from, float *to, size_t width)
+static void sum_column_block(const struct broadcast_sum *sum, const float *from, float *to,
+                             size_t width)
 {
     double total[BLOCK] = { 0 };
     size_t index[LDNQ_MAX_RANK] = { 0 }, at = 0;
@@ -114,8 +115,9 @@ static void sum_columns(const void *ctx, size_t first, size_t last)
     size_t blocks = ldnq_size_ceil_div(sum->width, BLOCK);
     for (size_t i = first; i < last; i++) {
         size_t row = i / blocks, column = i % blocks * BLOCK;
-        sum_block(sum, sum->from + compute_offset(&sum->kept, row) + column,
-                  sum->to + row * sum->width + column, ldnq_size_min(BLOCK, sum->width - column));
+        sum_column_block(sum, sum->from + compute_offset(&sum->kept, row) + column,
+                         sum->to + row * sum->width + column,
+                         ldnq_size_min(BLOCK, sum->width - column));
     }
 }
 
